@@ -1,0 +1,20 @@
+"""seq2seq: sequence-to-sequence translation with recurrent networks.
+
+`Translator` translates text with a trained bundle; everything heavy is imported when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seq2seq.translator import Translator
+
+__version__ = "0.1.0"
+__all__ = ["Translator", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Translator":
+        from seq2seq.translator import Translator
+
+        return Translator
+    raise AttributeError(f"module 'seq2seq' has no attribute {name!r}")

@@ -1,0 +1,164 @@
+"""Names to components: the only place that turns a configuration into objects.
+
+A node is a plain mapping with `_target_`, the dotted name of a component class, and that class's own hyper-parameters;
+nodes may nest (`encoder.cell`). Sizes that follow from other parts stand in no configuration: the model passes them.
+A `_target_` resolves only to a class of a known base in this project, or in a package that the user named as trusted;
+nothing else is ever imported or called, so that a configuration which came with a model is only data.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from seq2seq.bridges import Bridge
+from seq2seq.cells import Cell
+from seq2seq.contexts import Context
+from seq2seq.decoder import Decoder
+from seq2seq.embedding import Embedding
+from seq2seq.encoders import Encoder
+from seq2seq.errors import UserError
+from seq2seq.heads import Head
+from seq2seq.models import EncoderDecoder
+from seq2seq.text import BOS
+
+# What a node of this name must be; the name is the last word of its place in the configuration.
+ROLES: dict[str, type] = {
+    "cell": Cell,
+    "encoder": Encoder,
+    "bridge": Bridge,
+    "context": Context,
+    "decoder": Decoder,
+    "head": Head,
+}
+MODEL_NODES = ("embedding", "encoder", "bridge", "context", "decoder", "head")
+EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share")
+
+
+def resolve(target: object, place: str, trusted: Sequence[str] = (), base: type | None = None) -> type:
+    """The component class that `target` names.
+
+    Raises `UserError` unless it is a class of the base that its place asks for, defined in this project's component
+    modules or in one of the `trusted` packages.
+    """
+    base = base or ROLES[place.rpartition(".")[2]]
+    module_name, _, name = str(target).rpartition(".")
+    package = module_name.partition(".")[0]
+    if not isinstance(target, str) or not name.isidentifier() or package not in ("seq2seq", *trusted):
+        raise UserError(
+            f"{place}._target_: {target!r} is not a component of seq2seq; "
+            f"if it is your own, name its package: trust=[{package or 'PACKAGE'}] (--trust when translating)"
+        )
+    if module_name.startswith("seq2seq.cli"):
+        raise UserError(f"{place}._target_: {target!r} is not a component")
+    try:
+        found = getattr(importlib.import_module(module_name), name, None)
+    except ImportError as error:
+        raise UserError(f"{place}._target_: {target!r} cannot be imported: {error}") from error
+    if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
+        raise UserError(f"{place}._target_: {target!r} is not a {base.__name__}")
+    if found.__module__.partition(".")[0] not in ("seq2seq", *trusted):
+        raise UserError(f"{place}._target_: {target!r} comes from {found.__module__}, which is not trusted")
+    return found
+
+
+def factory(
+    node: object, place: str, given: Sequence[str] = (), trusted: Sequence[str] = (), base: type | None = None
+) -> Callable[..., Any]:
+    """The class that a node names, with the node's hyper-parameters bound.
+
+    `given` are the arguments that its owner will pass, `base` is what it must be where its place is no part of a model.
+    Every keyword and its type is checked against the signature first. Raises `UserError` naming the key, its class, and
+    the nearest right key.
+    """
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise UserError(f"{place}: a component with _target_ is expected here, not {node!r}")
+    kind = resolve(node["_target_"], place, trusted, base)
+    options = {str(key): value for key, value in node.items() if key != "_target_"}
+    parameters = inspect.signature(kind).parameters
+    hints = typing.get_type_hints(getattr(kind, "__init__"))  # noqa: B009
+    for key, value in options.items():
+        check_key(key, [name for name in parameters if name not in given], place, kind.__name__)
+        if key not in ROLES and not fits(value, hints.get(key, Any)):
+            raise UserError(f"{place}.{key}: {value!r} is not of type {_spell(hints[key])}")
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in options and name not in given
+    ]
+    if missing:
+        raise UserError(f"{place}: {kind.__name__} needs {', '.join(missing)}")
+    bound = {key: _bind(key, value, f"{place}.{key}", trusted) for key, value in options.items()}
+    return functools.partial(kind, **bound)
+
+
+def encoder_decoder(
+    config: Mapping[str, Any], source_size: int, target_size: int, trusted: Sequence[str] = ()
+) -> EncoderDecoder:
+    """The translation model of a configuration with the nodes `MODEL_NODES`, for vocabularies of the given sizes."""
+    make = {name: factory(config[name], name, GIVEN[name], trusted) for name in MODEL_NODES if name != "embedding"}
+    options = dict(config["embedding"])
+    for key in options:
+        check_key(key, EMBEDDING_OPTIONS, "embedding", "embedding")
+    share, size = options.pop("share", False), options.pop("size")
+    if share and source_size != target_size:
+        raise UserError(
+            f"embedding.share=true needs one vocabulary for both sides, but the source has {source_size} tokens and "
+            f"the target {target_size}; set tokenizer.joint=true or embedding.share=false"
+        )
+    source = Embedding(source_size, size, **options)
+    target = Embedding(target_size, size, weight=source.weight if share else None, **options)
+    encoder: Encoder = make["encoder"](size)
+    decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=make["context"], head=make["head"])
+    bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes)
+    return EncoderDecoder(source, target, encoder, bridge, decoder, bos=BOS)
+
+
+# The arguments that the model passes itself, so that no size stands twice.
+GIVEN = {
+    "encoder": ("input_size",),
+    "bridge": ("memory_size", "encoder_states", "decoder_states"),
+    "context": ("memory_size", "query_size"),
+    "decoder": ("embedding", "memory_size", "context", "head"),
+    "head": ("state_size", "context_size", "embedding"),
+    "cell": ("input_size", "hidden_size"),
+}
+
+
+def check_key(key: str, known: Sequence[str], place: str, owner: str) -> None:
+    """Raise `UserError` with the nearest right key when `key` is none of the `known`."""
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, known, 1)
+    hint = f"did you mean {place}.{near[0]}?" if near else f"it knows {', '.join(known) or 'no options'}"
+    raise UserError(f"{place}.{key}: {owner} has no option {key!r}; {hint}")
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a plain value is of a signature's plain type; an int passes for a float, a bool for nothing but bool."""
+    if hint is Any or isinstance(hint, typing.TypeVar):
+        return True
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(fits(value, option) for option in typing.get_args(hint))
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    origin = typing.get_origin(hint) or hint
+    return not isinstance(origin, type) or isinstance(value, origin)
+
+
+def _bind(key: str, value: object, place: str, trusted: Sequence[str]) -> object:
+    return factory(value, place, GIVEN.get(key, ()), trusted) if key in ROLES else value
+
+
+def _spell(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)

@@ -1,0 +1,260 @@
+"""A trained model as a folder of plain files, written whole or not at all, and read without trusting it.
+
+    model.safetensors   the weights, a tied one once
+    config.json         format version, model, vocabulary sizes, search, provenance
+    metrics.json        scores with their signatures
+    joint.json, …       the tokenizers (seq2seq/text/tokenizer.py)
+    README.md           the model card, for people, who may edit it
+    checksums.json      sha256 of all the others
+
+Loading unpickles nothing, and imports nothing but what `build.resolve` allows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+
+from seq2seq import build
+from seq2seq.errors import UserError
+from seq2seq.models import EncoderDecoder
+from seq2seq.search import SearchOptions
+from seq2seq.text import BOS, EOS, PAD, Tokenizers, load_tokenizers
+
+FORMAT_VERSION = 1
+MODEL, CONFIG, METRICS, CARD, CHECKSUMS = (
+    "model.safetensors",
+    "config.json",
+    "metrics.json",
+    "README.md",
+    "checksums.json",
+)
+SPECIALS = {"bos": BOS, "eos": EOS, "pad": PAD}
+Item = TypeVar("Item")
+
+
+class Bundle(NamedTuple):
+    """A trained model as it was saved; `config` is the configuration that `build.encoder_decoder` understands."""
+
+    model: EncoderDecoder  # in eval mode
+    tokenizers: Tokenizers
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    search: SearchOptions  # the defaults of translating
+    provenance: dict[str, Any]
+
+
+def save_bundle(
+    folder: Path,
+    *,
+    model: EncoderDecoder,
+    config: Mapping[str, Any],
+    tokenizers: Tokenizers,
+    metrics: Mapping[str, Any],
+    search: Mapping[str, Any],
+    card: str,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a bundle, in place of an older one; after an exception the older one stands as it did.
+
+    Args:
+        folder: where to; its parents are made.
+        model: of any device and mode.
+        config: its nodes `build.MODEL_NODES` are kept.
+        tokenizers: of both sides.
+        metrics: anything that JSON can say; a number that is not finite becomes null.
+        search: `SearchOptions` by name, those that are not the defaults; the special tokens need not be given.
+        card: the text of README.md, see `seq2seq.card.model_card`.
+        provenance: what decides the result: versions, seed, fingerprint of the data, command.
+
+    Raises:
+        UserError: `folder` is something else than a bundle, or cannot be written; a search option is wrong.
+    """
+    from safetensors.torch import save_model
+
+    _search_options(search)
+    described = {
+        "format_version": FORMAT_VERSION,
+        "model": {name: config[name] for name in build.MODEL_NODES},
+        "source_vocabulary_size": len(tokenizers.source),
+        "target_vocabulary_size": len(tokenizers.target),
+        "search": {name: value for name, value in search.items() if name not in SPECIALS},
+        "provenance": dict(provenance),
+    }
+    with _replacing(folder) as made:
+        save_model(model, str(made / MODEL), {"format": "pt"})
+        tokenizers.save(made)
+        _write_json(made / CONFIG, described)
+        _write_json(made / METRICS, metrics)
+        _write_json(made / CHECKSUMS, {path.name: _sha256(path) for path in sorted(made.iterdir())})
+        (made / CARD).write_text(card, encoding="utf-8")
+        for path in made.iterdir():
+            path.chmod(0o644)
+
+
+def load_bundle(folder: Path | str, *, trusted: Sequence[str] = (), device: str = "cpu") -> Bundle:
+    """Read a bundle. `trusted` names packages, beside this one, that its components may come from.
+
+    Raises:
+        UserError: a file is missing, damaged, of another format, or does not fit the others; the device is not there.
+    """
+    folder, place = Path(folder), _device(device)
+    config = _described(folder)
+    _verify(folder)
+    tokenizers = load_tokenizers(folder)
+    for side, tokenizer in (("source", tokenizers.source), ("target", tokenizers.target)):
+        if config[f"{side}_vocabulary_size"] != len(tokenizer):
+            raise UserError(
+                f"{folder / CONFIG}: {side}_vocabulary_size={config[f'{side}_vocabulary_size']!r}, but the tokenizer "
+                f"beside it has {len(tokenizer)} pieces; the files are of different bundles: copy it again, whole"
+            )
+    search = _blaming(folder / CONFIG, lambda: _search_options(config["search"]))
+    sizes = len(tokenizers.source), len(tokenizers.target)
+    model = _blaming(folder / CONFIG, lambda: _build(config["model"], sizes, trusted))
+    _load_weights(model, folder / MODEL)
+    model = model.to(place).eval()
+    return Bundle(model, tokenizers, config["model"], _read_json(folder / METRICS), search, config["provenance"])
+
+
+def _build(config: Mapping[str, Any], sizes: tuple[int, int], trusted: Sequence[str]) -> EncoderDecoder:
+    """The model before its weights; the draws of its first weights leave no trace in the random generator."""
+    with torch.random.fork_rng(devices=[]):
+        return build.encoder_decoder(config, *sizes, trusted)
+
+
+def _load_weights(model: EncoderDecoder, path: Path) -> None:
+    """Copy the weights into the parameters, which are tied already."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_model
+
+    try:
+        load_model(model, path)
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: does not fit the model of {CONFIG}: {reason}; copy the bundle again, whole") from None
+
+
+def _search_options(options: Mapping[str, Any]) -> SearchOptions:
+    for name in options:
+        build.check_key(name, list(SearchOptions.__dataclass_fields__), "search", "SearchOptions")
+    return SearchOptions(**{**options, **SPECIALS})
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """config.json, of a format that is understood."""
+    if not (folder / CONFIG).is_file():
+        inside = folder / "bundle"
+        hint = f"did you mean {inside}?" if (inside / CONFIG).is_file() else "give the folder that a training run wrote"
+        what = f"it has no {CONFIG}" if folder.is_dir() else "there is no such folder"
+        raise UserError(f"{folder}: is not a bundle ({what}); {hint}")
+    config = _read_json(folder / CONFIG)
+    if (version := config.get("format_version")) != FORMAT_VERSION:
+        raise UserError(
+            f"{folder / CONFIG}: format_version={version!r}, but this seq2seq reads {FORMAT_VERSION}; "
+            "use the version of seq2seq that wrote it, or train again"
+        )
+    kinds = {"source_vocabulary_size": int, "target_vocabulary_size": int}
+    for key, kind in {"model": dict, **kinds, "search": dict, "provenance": dict}.items():
+        if not isinstance(config.get(key), kind):
+            raise UserError(f"{folder / CONFIG}: {key}={config.get(key)!r} is not what a bundle has; copy it again")
+    return config
+
+
+def _verify(folder: Path) -> None:
+    """Compare every file with its checksum."""
+    known = _read_json(folder / CHECKSUMS)
+    for name in sorted({MODEL, CONFIG, METRICS, *known}):
+        path = folder / name
+        if name not in known or Path(name).name != name:
+            raise UserError(
+                f"{folder / CHECKSUMS}: {name!r} should not be, or is missing; copy the bundle again, whole"
+            )
+        if not path.is_file():
+            raise UserError(f"{path}: is missing; copy the bundle again, whole")
+        if _sha256(path) != known[name]:
+            raise UserError(f"{path}: is not as it was saved (its checksum differs); copy the bundle again, whole")
+
+
+def _blaming(path: Path, make: Callable[[], Item]) -> Item:
+    """What `make` returns; its errors name the file whose content made them."""
+    try:
+        return make()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: describes no model that can be built ({type(error).__name__}: {error})") from error
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"device {name!r} cannot be used ({reason}); use cpu, or cuda where torch sees one") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing; copy the bundle again, whole") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON ({error}); copy the bundle again, whole") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: is not a JSON object; copy the bundle again, whole")
+    return found
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(_finite(content), ensure_ascii=False, allow_nan=False, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of the bundle `folder` at the end of the block."""
+    folder = folder.resolve()
+    if folder.exists() and not (folder / CHECKSUMS).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder}: is not a bundle and is not replaced; choose another folder, or remove it yourself")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+    made, old = work / "new", work / "old"
+    try:
+        made.mkdir()
+        yield made
+        if folder.exists():
+            os.rename(folder, old)
+        try:
+            os.rename(made, folder)
+        except BaseException:
+            if old.exists():
+                os.rename(old, folder)
+            raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

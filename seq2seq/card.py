@@ -1,0 +1,117 @@
+"""The model card: what a bundle's README.md says to people, with the front matter that model hubs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Scores = Mapping[str, Mapping[str, Any]]
+"""As `seq2seq.scoring.Scores.as_dict` gives them: {"BLEU": {"value": 37.3, "signature": "nrefs:1|…"}, …}."""
+
+METRIC_TYPES = {"BLEU": "bleu", "chrF": "chrf", "chrF++": "chrf", "TER": "ter"}
+"""The names under which model hubs know the metrics."""
+
+USE = """\
+## How to use
+
+```python
+from seq2seq import Translator
+
+translator = Translator.load("{bundle}")
+translator({example!r})
+```
+
+```sh
+seq2seq translate-file {bundle} input.{source} output.{target}
+```
+"""
+
+
+def model_card(
+    *,
+    name: str,
+    languages: Sequence[str],
+    dataset: str,
+    data: str,
+    sizes: Mapping[str, int],
+    scores: Mapping[str, Scores],
+    command: str,
+    provenance: Mapping[str, Any],
+    example: str = "A man sleeps.",
+    license: str | None = None,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        name: of the model, as people call it.
+        languages: codes of source and target language.
+        dataset: the short name of the training data; `data` describes it in Markdown: origin, splits, licence.
+        sizes: what is counted, and how many: parameters, sentence pairs, pieces of each vocabulary.
+        scores: by test set, then by metric, each with its signature.
+        command: what trains the model again.
+        provenance: versions, seed, fingerprint of the data: whatever decides the result.
+        example: a source sentence to try.
+        license: an identifier that model hubs know; none is written otherwise.
+    """
+    source, target = languages
+    parts = [
+        _front_matter(name, languages, dataset, scores, license),
+        f"# {name}\n\nTranslates {source} to {target}. Trained with seq2seq, a framework of recurrent networks.\n",
+        f"## Data\n\n{data.strip()}\n",
+        "## Sizes\n\n" + _table(("what", "count"), [(what, f"{count:,}") for what, count in sizes.items()]),
+        "## Scores\n\n" + _score_table(scores),
+        USE.format(bundle="BUNDLE", example=example, source=source, target=target),
+        f"## How it was made\n\n```sh\n{command.strip()}\n```\n\n" + _table(("", ""), provenance.items()),
+    ]
+    return "\n".join(parts)
+
+
+def _front_matter(
+    name: str, languages: Sequence[str], dataset: str, scores: Mapping[str, Scores], license: str | None
+) -> str:
+    """YAML in the layout of https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
+    import yaml
+
+    results = [
+        {
+            "task": {"type": "translation", "name": f"Translation {languages[0]}-{languages[1]}"},
+            "dataset": {"type": dataset, "name": dataset, "split": split},
+            "metrics": [_metric(metric, score) for metric, score in by_metric.items()],
+        }
+        for split, by_metric in scores.items()
+    ]
+    meta: dict[str, Any] = {
+        "language": list(languages),
+        **({"license": license} if license else {}),
+        "library_name": "seq2seq-recurrent",
+        "pipeline_tag": "translation",
+        "tags": ["translation", "recurrent-neural-network", "encoder-decoder"],
+        "datasets": [dataset],
+        "metrics": sorted({METRIC_TYPES.get(metric, metric) for scored in scores.values() for metric in scored}),
+        "model-index": [{"name": name, "results": results}],
+    }
+    return f"---\n{yaml.safe_dump(meta, sort_keys=False, allow_unicode=True, width=1000)}---\n"
+
+
+def _metric(name: str, score: Mapping[str, Any]) -> dict[str, Any]:
+    found = {"type": METRIC_TYPES.get(name, name), "name": name, "value": round(float(score["value"]), 2)}
+    return found | {"args": {"signature": score["signature"]}}
+
+
+def _score_table(scores: Mapping[str, Scores]) -> str:
+    rows = [
+        (split, metric, f"{score['value']:.2f}", f"`{score['signature']}`")
+        for split, by_metric in scores.items()
+        for metric, score in by_metric.items()
+    ]
+    return _table(("test set", "metric", "value", "signature"), rows) if rows else "None were computed.\n"
+
+
+def _table(header: Sequence[str], rows: Any) -> str:
+    """A Markdown table. A bar would end its cell, inside backticks too, so it is written with a backslash."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,140 @@
+"""Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+
+    i_t = σ(W_i x_t + U_i h_{t−1} + b_i)     f_t = σ(W_f x_t + U_f h_{t−1} + b_f)
+    g_t = tanh(W_g x_t + U_g h_{t−1} + b_g)  o_t = σ(W_o x_t + U_o h_{t−1} + b_o)
+    c_t = f_t ⊙ c_{t−1} + i_t ⊙ g_t          h_t = o_t ⊙ tanh(c_t)
+
+Blocks in torch's order i, f, g, o. `forget_bias` (Jozefowicz et al. 2015 recommend 1) is added to b_f at the start.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import Function, once_differentiable
+from torch.nn import functional as F
+
+from seq2seq.cells.base import Cell
+from seq2seq.cells.vanilla import times
+from seq2seq.errors import UserError
+from seq2seq.structures import LSTMState
+
+
+class LSTM(Cell[LSTMState]):
+    """The equations above; raises `UserError` when a forget bias is asked for without biases."""
+
+    blocks = 4
+    state_type = LSTMState
+
+    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, forget_bias: float = 0.0) -> None:
+        if forget_bias and not bias:
+            raise UserError(f"LSTM: forget_bias={forget_bias} needs bias=true")
+        self.forget_bias = forget_bias
+        super().__init__(input_size, hidden_size, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Uniform in ±1/√H, then the forget gate's bias raised by `forget_bias`."""
+        super().reset_parameters()
+        if self.forget_bias and self.bias_ih is not None:
+            with torch.no_grad():
+                self.bias_ih[self.hidden_size : 2 * self.hidden_size] += self.forget_bias
+
+    def step(self, gates: Float[Tensor, "N G"], state: LSTMState) -> LSTMState:
+        """The equations above."""
+        i, f, g, o = (gates + F.linear(state.h, self.weight_hh, self.bias_hh)).chunk(4, -1)
+        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
+        return LSTMState(torch.sigmoid(o) * torch.tanh(c), c)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Derived by hand and torch's kernel."""
+        return ("hand", "fused")
+
+    def by_hand(
+        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: LSTMState, reverse: bool
+    ) -> tuple[Float[Tensor, "T B H"], LSTMState]:
+        """See `LSTMThroughTime`."""
+        bias = self.weight_hh.new_zeros(4 * self.hidden_size) if self.bias_hh is None else self.bias_hh
+        outputs, h, c = LSTMThroughTime.apply(gates, state.h, state.c, self.weight_hh, bias, mask, reverse)  # type: ignore[no-untyped-call]
+        return outputs, LSTMState(h, c)
+
+    def fused(
+        self, inputs: Float[Tensor, "T B I"], state: LSTMState, mask: Bool[Tensor, "T B"] | None
+    ) -> tuple[Float[Tensor, "T B H"], LSTMState]:
+        """nn.LSTM's kernel. It hands out c after the last step only, so c must be carried past each sentence's end:
+        one more input column, 1 on padding, closes the input gate and opens the forget gate (σ(±10⁴) is 0 and 1)."""
+        weights = self._weights()
+        if mask is not None:
+            inputs = torch.cat([inputs, (~mask[:, :, None]).to(inputs.dtype)], -1)
+            column = self.weight_hh.new_zeros(4, self.hidden_size)
+            column[0], column[1] = -1e4, 1e4
+            weights[0] = torch.cat([self.weight_ih, column.view(-1, 1)], 1)
+        start = (state.h[None], state.c[None])
+        outputs, h, c = torch.lstm(
+            inputs, start, weights, self.bias_ih is not None, 1, 0.0, self.training, False, False
+        )
+        return outputs, LSTMState(h[0], c[0])
+
+
+class LSTMThroughTime(Function):
+    """Backpropagation through time of the LSTM, derived by hand.
+
+    With D = ∂L/∂h_t and E the gradient of c_t that comes from the step after, τ = tanh(c_t):
+        ∂c = E + D·o(1−τ²)     ∂î = ∂c·g·i(1−i)    ∂f̂ = ∂c·c_{t−1}·f(1−f)    ∂ĝ = ∂c·i(1−g²)    ∂ô = D·τ·o(1−o)
+        E_{t−1} = ∂c·f;   D_{t−1} += [∂î, ∂f̂, ∂ĝ, ∂ô] U;   ∂L/∂U = Σ_t [...]^T h_{t−1}, one matmul after the loop.
+    The factors of ∂c and D are made for all steps before the loop. Where the mask is False they are 0, f counts as 1
+    and D is carried.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """(gates [T,B,4H], h_0, c_0, W_hh, b_hh, mask [T,B] | None, reverse) → (outputs [T,B,H], last h, last c)."""
+        gates, h, c, weight, bias, mask, reverse = arguments
+        size, weight_t = h.size(1), weight.t().contiguous()
+        outputs = gates.new_empty(len(gates), *h.shape)
+        previous_h, previous_c, squashed = (torch.empty_like(outputs) for _ in range(3))
+        activations = torch.empty_like(gates)
+        for t in times(len(gates), reverse):
+            previous_h[t], previous_c[t] = h, c
+            a = torch.addmm(bias, h, weight_t, out=activations[t]).add_(gates[t])
+            i_f, g, o = a[:, : 2 * size].sigmoid_(), a[:, 2 * size : 3 * size].tanh_(), a[:, 3 * size :].sigmoid_()
+            new_c = torch.addcmul(i_f[:, size:] * c, i_f[:, :size], g)
+            new_h = o * torch.tanh(new_c, out=squashed[t])
+            if mask is None:
+                h, c = new_h, new_c
+            else:
+                here = mask[t, :, None]
+                h, c = torch.where(here, new_h, h), torch.where(here, new_c, c)
+            outputs[t] = h
+        ctx.save_for_backward(previous_h, previous_c, squashed, activations, weight, mask)
+        ctx.reverse = reverse
+        return outputs, h, c
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The formulas of the class's docstring."""
+        previous_h, previous_c, squashed, activations, weight, mask = ctx.saved_tensors
+        i, f, g, o = activations.chunk(4, -1)
+        size = i.size(-1)
+        through = o * (1 - squashed * squashed)
+        factors = torch.cat([g * i * (1 - i), previous_c * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)], -1)
+        hold = None
+        if mask is not None:
+            gone = ~mask[:, :, None]
+            through, factors, f = through.masked_fill_(gone, 0), factors.masked_fill_(gone, 0), f.masked_fill(gone, 1)
+            hold = gone.to(f.dtype)
+        factors_c = factors[..., : 3 * size].unflatten(-1, (3, size))
+        d, e = gradients[1].clone(), gradients[2].clone()
+        for t in times(len(factors), not ctx.reverse):
+            d = d + gradients[0][t]
+            dc = torch.addcmul(e, d, through[t])
+            factors_c[t].mul_(dc[:, None])
+            factors[t, :, 3 * size :].mul_(d)
+            e = dc * f[t]
+            d = factors[t] @ weight if hold is None else torch.addmm(d * hold[t], factors[t], weight)
+        flat = factors.flatten(0, 1)
+        return factors, d, e, flat.t() @ previous_h.flatten(0, 1), flat.sum(0), None, None

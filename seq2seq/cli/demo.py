@@ -1,0 +1,102 @@
+"""`seq2seq demo`: the whole way once, on the embedded corpus: train, score, translate a file, and look at it."""
+
+import json
+import shlex
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from itertools import chain, count
+from pathlib import Path
+from typing import NamedTuple
+
+from seq2seq.errors import UserError
+
+FOLDER = Path("runs/demo")
+SHOWN = 5
+"""How many translations are printed, spread evenly over the test set."""
+
+FIXED = ("data", "data.corpus", "hydra.run.dir")
+"""What an override cannot change here: the demo is about one corpus, and finds its results in one folder."""
+
+
+class Result(NamedTuple):
+    """One number of the test, and the signature that says how it was computed."""
+
+    value: float
+    signature: str
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments of `seq2seq demo`."""
+    where = f"the folder of the run (default: {FOLDER}, and the next time {FOLDER}-2)"
+    parser.add_argument("--folder", type=Path, help=where)
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="a Hydra override, as for `train`: cell=lstm")
+
+
+def run(arguments: Namespace) -> int:
+    """Train, then show the test's scores, a few translations, and where everything is; returns the exit code."""
+    from seq2seq.cli import train
+
+    _check(arguments.overrides)
+    folder = arguments.folder or next(folder for folder in _numbered() if not folder.exists())
+    if (folder / "run.json").exists():
+        raise UserError(f"demo: --folder {folder} already holds a run; name another folder")
+    code = train.run([f"hydra.run.dir={_quoted(folder)}", *arguments.overrides])
+    return code or _show(folder)
+
+
+def _numbered() -> Iterator[Path]:
+    return chain([FOLDER], (FOLDER.with_name(f"{FOLDER.name}-{number}") for number in count(2)))
+
+
+def _check(overrides: list[str]) -> None:
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key in FIXED or key.startswith("data.corpus."):
+            raise UserError(f"demo: {override!r}: it has its own corpus and --folder; use `seq2seq train {override}`")
+
+
+def _quoted(path: Path) -> str:
+    """A path as a quoted value of Hydra's override grammar, in which spaces, commas and = would mean something."""
+    return "'" + str(path).replace("'", "\\'") + "'"
+
+
+def _show(folder: Path) -> int:
+    bundle, results = folder / "bundle", read_results(folder / "run.json")
+    print("\nThe test set, translated and scored (sacreBLEU's signatures):")
+    for name, result in results.items():
+        print(f"  {name:4} = {result.value:5.2f}  {result.signature}")
+    if code := _translate(folder, bundle):
+        return code
+    print("\nPictures:", *sorted(folder.glob("*.png")), sep="\n  ")
+    print(f"\ntest BLEU = {results['BLEU'].value:.2f}\nbundle: {bundle}")
+    return 0
+
+
+def read_results(path: Path) -> dict[str, Result]:
+    """The test's scores as the training run left them in its `run.json`; raises `UserError` if it has none."""
+    test = json.loads(path.read_text(encoding="utf-8")).get("test") or {}
+    if "BLEU" not in test:
+        raise UserError(f"{path}: the run ended before its test; start it again and let it finish")
+    return {name: Result(score["value"], score["signature"]) for name, score in test.items()}
+
+
+def _translate(folder: Path, bundle: Path) -> int:
+    """Translate the test set's source as a user would, file to file, and print a few lines beside their references."""
+    from seq2seq.cli.main import main
+    from seq2seq.corpora.embedded import Embedded
+
+    corpus = Embedded()
+    corpus.prepare()
+    sources, references = zip(*corpus.pairs("test"), strict=True)
+    source = folder / f"test.{corpus.source_language}"
+    output = folder / f"test.translated.{corpus.target_language}"
+    source.write_text("".join(f"{line}\n" for line in sources), encoding="utf-8")
+    command = ["translate-file", str(bundle), str(source), str(output)]
+    print("\n$ seq2seq", shlex.join(command), flush=True)
+    if code := main(command):
+        return code
+    translations = output.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    rows = list(zip(sources, translations, references, strict=True))
+    for row in rows[:: -(-len(rows) // SHOWN)]:
+        print("", *map("  {:12}{}".format, ("source", "translation", "reference"), row), sep="\n")
+    return 0

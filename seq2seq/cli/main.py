@@ -1,0 +1,94 @@
+"""The command `seq2seq`: finds the command that was asked for, imports only that one, and ends with its exit code.
+
+Nothing heavy is imported here, so that `seq2seq --help` and `--version` cost a fraction of importing torch: therefore
+the one-line help of every command stands in `COMMANDS` instead of in its module.
+
+A command is a module `seq2seq.cli.NAME` (dashes become underscores) with two functions: `add_arguments(parser)` and
+`run(arguments) -> exit code`. Only `train` differs: what follows it goes to Hydra as it is.
+"""
+
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from seq2seq import __version__
+from seq2seq.errors import UserError
+
+COMMANDS = {
+    "train": "train a model, or with -m many of them; the arguments are Hydra overrides",
+    "translate-file": "translate a file, line by line, with a trained bundle",
+    "score": "BLEU, chrF and TER of translations against references",
+    "leaderboard": "compare the runs of a sweep: printed, CSV, Markdown and a picture",
+    "demo": "train on the embedded corpus, score, and translate: minutes on two cores",
+}
+USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 + SIGINT, 128 + SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own) and return its exit code.
+
+    A user's mistake (a `UserError`, or a file that cannot be read or written) is one line on stderr and code 2, Ctrl-C
+    is 130, a reader that went away is 141; a traceback means a mistake of this project.
+    """
+    try:
+        code = _run(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"seq2seq: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("seq2seq: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered has no reader, and Python would complain of it at exit (docs of `signal`, "SIGPIPE").
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"seq2seq: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _run(argv: list[str]) -> int:
+    name = argv[0] if argv and not argv[0].startswith("-") else None
+    if name is not None and name not in COMMANDS:
+        raise UserError(_unknown(name))
+    if name == "train":
+        from seq2seq.cli import train
+
+        return train.run(argv[1:])
+    module = import_module(f"seq2seq.cli.{name.replace('-', '_')}") if name else None
+    try:
+        arguments = _parser(name, module).parse_args(argv or ["--help"])
+    except SystemExit as stop:  # argparse ends the process itself after --help, --version and its own errors
+        return stop.code if isinstance(stop.code, int) else 0
+    assert module is not None  # without a command, argparse has ended above
+    code: int = module.run(arguments)
+    return code
+
+
+def _parser(name: str | None, module: ModuleType | None) -> ArgumentParser:
+    parser = ArgumentParser("seq2seq", description="Sequence-to-sequence translation with recurrent networks.")
+    parser.add_argument("--version", action="version", version=f"seq2seq {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for each, summary in COMMANDS.items():
+        subparser = commands.add_parser(each, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if each == name and module is not None:
+            module.add_arguments(subparser)
+    return parser
+
+
+def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, COMMANDS, n=1)
+    return f"no command {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(COMMANDS)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

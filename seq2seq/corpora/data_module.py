@@ -1,0 +1,185 @@
+"""From a corpus to batches of tensors: the one place where corpora meet torch and Lightning."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+
+from seq2seq.corpora.batching import Budget, TrainingBatches, batches_in_order, pad_share
+from seq2seq.corpora.corpus import Corpus, Scan, scan
+from seq2seq.corpora.folders import whole_folder
+from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, encoded, pack
+from seq2seq.errors import UserError
+from seq2seq.paths import cache_root
+from seq2seq.structures import Pairs, Tokens
+from seq2seq.text import (
+    Sampling,
+    SentencePieceTokenizer,
+    Tokenizer,
+    Tokenizers,
+    TokenizerTrainer,
+    load_tokenizers,
+    train_tokenizers,
+)
+
+MEASURED = 1000  # batches from which the pad share is taken
+
+
+class Batches:
+    """What Lightning iterates over: `Pairs` for each list of positions that `plan` gives; its length is known."""
+
+    def __init__(self, count: int, plan: Callable[[], Iterator[Pairs]]) -> None:
+        self._count, self._plan = count, plan
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Pairs]:
+        return self._plan()
+
+
+class TranslationData(lightning.LightningDataModule):
+    """Corpus, tokenizers and batches, for one device; the batches are made in this process.
+
+    `tokenizer` trains the tokenizers, unless `tokenizers` (of a bundle that is trained further) are given; its sampling
+    holds for both. `batch_tokens`, `batch_size` and `max_length` are explained at `Budget`. `epoch` is the epoch of
+    the next training batches where no Lightning trainer counts it.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: TokenizerTrainer,
+        *,
+        seed: int,
+        batch_tokens: int = 2048,
+        batch_size: int | None = None,
+        max_length: int = 512,
+        tokenizers: Tokenizers | None = None,
+    ) -> None:
+        super().__init__()
+        self.corpus, self.seed, self.epoch = corpus, seed, 0
+        self.budget = Budget(batch_tokens, batch_size, max_length)
+        self._tokenizer, self._given = tokenizer, tokenizers
+        self._scans: dict[str, Scan] = {}
+        self._encoded: dict[str, EncodedPairs] = {}
+
+    def prepare_data(self) -> None:
+        """Download, check each split, train the tokenizers, encode: each is done once and kept in the cache."""
+        self.corpus.prepare()
+        for split in self.corpus.splits:
+            self._scan(split)
+        for split in self.corpus.splits:
+            self.encoded(split)
+
+    def setup(self, stage: str) -> None:
+        """Refuse several devices: each would train on all data. The rest is opened when it is first asked for."""
+        if self.trainer and self.trainer.world_size > 1:
+            raise UserError(f"trainer.devices: the data are for one device, not {self.trainer.world_size}; set it to 1")
+
+    @cached_property
+    def tokenizers(self) -> Tokenizers:
+        """Trained on the training text, or read from the cache where the same text and settings were trained before."""
+        if self._given:
+            return self._given
+        key = json.dumps([self._scan("train").sha256, self._tokenizer.settings()], sort_keys=True)
+        folder = cache_root() / "tokenizers" / hashlib.sha256(key.encode()).hexdigest()
+        if not folder.is_dir():
+            trained = train_tokenizers(
+                self._tokenizer, lambda: self.corpus.pairs("train"), count=self._scan("train").pairs
+            )
+            with whole_folder(folder) as unfinished:
+                trained.save(unfinished)
+        return load_tokenizers(folder)
+
+    def text(self, split: str) -> tuple[list[str], list[str]]:
+        """The raw sources and references of a split, as they stand in its files (in memory: not for large splits)."""
+        self.corpus.check(split)
+        pairs = list(self.corpus.pairs(split))
+        return [source for source, _ in pairs], [target for _, target in pairs]
+
+    def encoded(self, split: str) -> EncodedPairs:
+        """The memory-mapped ids of a split."""
+        if split not in self._encoded:
+            found, pairs = self._scan(split), self.corpus.pairs(split)
+            self._encoded[split] = encoded(pairs, found.pairs, found.sha256, self.tokenizers)
+        return self._encoded[split]
+
+    @cached_property
+    def training_batches(self) -> TrainingBatches:
+        """Which pairs stand in which batch."""
+        return TrainingBatches(self.encoded("train"), self.budget, self.seed)
+
+    def train_dataloader(self) -> Batches:
+        """Batches of the trainer's current epoch (or of `self.epoch`): the same for the same seed and epoch."""
+        return Batches(len(self.training_batches), self._training)
+
+    def val_dataloader(self) -> Batches:
+        """Batches of "val"; see `ordered`."""
+        return self.ordered("val")
+
+    def ordered(self, split: str) -> Batches:
+        """All pairs of a split, none dropped, in order of length; `Pairs.rows` finds the raw lines back."""
+        data = self.encoded(split)
+        plan = batches_in_order(data, self.budget)
+        return Batches(len(plan), lambda: (_pairs(data, index) for index in plan))
+
+    @cached_property
+    def statistics(self) -> dict[str, Any]:
+        """Numbers of the training split for log and model card: pairs, dropped ones, tokens (eos included), pads."""
+        batches = self.training_batches
+        counts = {key: value for key, value in batches.census._asdict().items() if key not in ("longest", "weight")}
+        share = pad_share(batches.data, islice(batches.epoch(0), MEASURED))
+        sizes = {"source": len(self.tokenizers.source), "target": len(self.tokenizers.target)}
+        return counts | {"batches": len(batches), "pad_share": round(share, 4), "vocabulary": sizes}
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the text of all splits: the same data, however its files are named or compressed."""
+        hashes = {split: self._scan(split).sha256 for split in self.corpus.splits}
+        return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+    def _scan(self, split: str) -> Scan:
+        if split not in self._scans:
+            self._scans[split] = scan(self.corpus, split)
+        return self._scans[split]
+
+    def _training(self) -> Iterator[Pairs]:
+        data, epoch = self.encoded("train"), self.trainer.current_epoch if self.trainer else self.epoch
+        for number, index in enumerate(self.training_batches.epoch(epoch)):
+            yield self._sampled(data, index, [self.seed, epoch, number])
+
+    def _sampled(self, data: EncodedPairs, index: Ints, entropy: list[int]) -> Pairs:
+        """The pairs `index`, segmented anew where the settings say so."""
+        source, target = _tokens(data.source, index), _tokens(data.target, index)
+        if sampling := self._tokenizer.sampling:
+            seeds = np.random.SeedSequence(entropy).generate_state(2)
+            if sampling.source:
+                source = _resegmented(source, self.tokenizers.source, sampling, int(seeds[0]))
+            if sampling.target:
+                target = _resegmented(target, self.tokenizers.target, sampling, int(seeds[1]))
+        return Pairs(source, target, torch.from_numpy(index))
+
+
+def _resegmented(tokens: Tokens, tokenizer: Tokenizer, sampling: Sampling, seed: int) -> Tokens:
+    if not isinstance(tokenizer, SentencePieceTokenizer):
+        raise UserError("tokenizer.sampling_alpha: only sentencepiece tokenizers can sample; set it to 0")
+    texts = tokenizer.decode_batch(tokens.ids.tolist())  # exact, so the text need not be kept
+    return _tokens(pack(tokenizer.sample_batch(texts, sampling, seed)), np.arange(len(texts)))
+
+
+def _pairs(data: EncodedPairs, index: Ints) -> Pairs:
+    return Pairs(_tokens(data.source, index), _tokens(data.target, index), torch.from_numpy(index))
+
+
+def _tokens(side: Ragged, index: Ints) -> Tokens:
+    ids, lengths = side.padded(index)
+    return Tokens(torch.from_numpy(ids), torch.from_numpy(lengths))

@@ -1,0 +1,51 @@
+"""Files and folders that appear whole or not at all, also while other processes make the same ones."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from seq2seq.errors import UserError
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes `target` at the end of the block.
+
+    Who comes second, keeps the first one's. After an exception nothing remains. Raises UserError where the place cannot
+    be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:16]}."))
+    except OSError as error:
+        raise _unwritable(target.parent, error) from None
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        with suppress(OSError):  # not empty: another process was faster, and what it made is the same
+            os.rename(temporary, target)
+        if not target.is_dir():
+            raise UserError(f"{target}: could not be made; is it a file, or its disk full?")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a small text file under a temporary name beside it, then rename it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise _unwritable(path.parent, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"{folder}: cannot be written ({error.strerror}); set SEQ2SEQ_CACHE to a folder that can")

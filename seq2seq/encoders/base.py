@@ -1,0 +1,23 @@
+"""What every encoder is."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from seq2seq.structures import Memory, StateShape
+
+
+class Encoder(nn.Module, ABC):
+    """From vectors to a memory; `output_size` is D, `state_shapes` those of `Memory.final`, layer by layer."""
+
+    output_size: int
+
+    @property
+    @abstractmethod
+    def state_shapes(self) -> tuple[StateShape, ...]:
+        """The type and size of each layer's final state."""
+
+    @abstractmethod
+    def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
+        """Read the whole source."""

@@ -1,0 +1,81 @@
+"""The recurrent encoder: one direction or both, any depth, residual connections.
+
+Bidirectional (Schuster & Paliwal 1997; Bahdanau et al. 2015, §3.2): h_t = [h→_t ; h←_t], and the summary
+c = [h→_S ; h←_1], the state of each direction after its own last token. With direction `backward` the source is read
+from right to left, which is Sutskever et al.'s (2014) reversed source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from seq2seq.cells import Cell
+from seq2seq.embedding import Dropout
+from seq2seq.encoders.base import Encoder
+from seq2seq.errors import UserError
+from seq2seq.recurrence import unroll
+from seq2seq.structures import CellState, Inputs, Memory, StateShape
+
+
+class RecurrentEncoder(Encoder):
+    """`num_layers` layers of `hidden_size` units a direction; D = hidden_size, twice that for direction `both`.
+
+    `residual` adds a layer's input to its output from the second layer on (Wu et al. 2016, eq. 6); `dropout` falls
+    between layers and on the outputs, held over time if `variational`. `path` forces a way to run the cells
+    (recurrence.py). Raises `UserError` for an unknown direction or a depth below 1.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        cell: Callable[..., Cell[Any]],
+        *,
+        num_layers: int = 1,
+        direction: str = "both",
+        residual: bool = False,
+        dropout: float = 0.0,
+        variational: bool = False,
+        path: str = "auto",
+    ) -> None:
+        super().__init__()
+        if direction not in ("forward", "backward", "both"):
+            raise UserError(f"encoder: direction={direction!r} is not known; use forward, backward or both")
+        if num_layers < 1:
+            raise UserError(f"encoder: num_layers={num_layers} must be at least 1")
+        self.directions = {"forward": (False,), "backward": (True,), "both": (False, True)}[direction]
+        self.output_size = hidden_size * len(self.directions)
+        sizes = [input_size] + [self.output_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(nn.ModuleList(cell(size, hidden_size) for _ in self.directions) for size in sizes)
+        self.dropout = Dropout(dropout, variational=variational)
+        self.residual, self.path = residual, path
+
+    @property
+    def state_shapes(self) -> tuple[StateShape, ...]:
+        """One a layer; both directions' states stand side by side."""
+        shapes: list[StateShape] = [layer[0].state_shape for layer in self.layers]  # type: ignore[index]
+        return tuple(shape._replace(size=self.output_size) for shape in shapes)
+
+    def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
+        """Read the whole source."""
+        outputs, final = vectors, []
+        for depth, layer in enumerate(self.layers):
+            inputs = outputs if depth == 0 else self.dropout(outputs)
+            runs = [
+                unroll(cell, Inputs(inputs), mask, reverse=reverse, path=self.path)
+                for cell, reverse in zip(layer, self.directions, strict=True)  # type: ignore[call-overload]
+            ]
+            outputs = torch.cat([run[0] for run in runs], -1)
+            final.append(_side_by_side([run[1] for run in runs]))
+            if self.residual and depth:
+                outputs = outputs + inputs
+        return Memory(self.dropout(outputs), mask, final[-1].h, tuple(final))
+
+
+def _side_by_side(states: list[CellState]) -> CellState:
+    return type(states[0])(*(torch.cat(parts, -1) for parts in zip(*states, strict=True)))

@@ -1,0 +1,107 @@
+"""Run a cell over a sequence, one way of four that agree; time-major inside, batch-first outside.
+
+| path  | what runs                                   | gradients by                              |
+|-------|---------------------------------------------|-------------------------------------------|
+| step  | `cell.step`, a step at a time               | autograd: any new cell works at once      |
+| hand  | the cell's own function over all steps      | backpropagation through time by hand      |
+| fused | torch's kernel (oneDNN on CPU, cuDNN)       | the kernel                                |
+| auto  | the fastest of them that the cell offers on this device                                 |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from seq2seq.cells import LSTM, Cell
+from seq2seq.errors import UserError
+from seq2seq.structures import CellState, Inputs
+
+
+def unroll(
+    cell: Cell[Any],
+    inputs: Inputs,
+    mask: Bool[Tensor, "B T"] | None = None,
+    state: CellState | None = None,
+    *,
+    reverse: bool = False,
+    path: str = "auto",
+) -> tuple[Float[Tensor, "B T H"], CellState]:
+    """Run `cell` over all steps; where the mask is False the state is carried and the output is 0.
+
+    Returns the outputs and the state after the last real token (in reading order: `reverse` reads right to left).
+    Raises `UserError` when the forced path is unknown or the cell has none such.
+    """
+    state = cell.init_state(inputs.steps.size(0)) if state is None else state
+    marks = None if mask is None else mask.t()
+    chosen = choose(cell, inputs.steps) if path == "auto" else path
+    if chosen not in ("step", *cell.paths):
+        offered = ", ".join(("auto", "step", *cell.paths))
+        raise UserError(f"unroll: path={path!r} is not one of {type(cell).__name__}'s in this form: {offered}")
+    if chosen == "fused":
+        outputs, final = _fused(cell, inputs, marks, state, reverse)
+    elif chosen == "hand":
+        outputs, final = cell.by_hand(_gates(cell, inputs), marks, state, reverse)
+    else:
+        outputs, final = _stepwise(cell, _gates(cell, inputs), marks, state, reverse)
+    outputs = outputs.transpose(0, 1)
+    return (outputs if mask is None else outputs * mask[:, :, None]), final
+
+
+def choose(cell: Cell[Any], like: Tensor) -> str:
+    """The fastest path on this device: kernels on a GPU; on a CPU oneDNN for the LSTM, by hand for the others."""
+    order = ("fused", "hand") if like.is_cuda or isinstance(cell, LSTM) else ("hand", "fused")
+    return next((path for path in order if path in cell.paths), "step")
+
+
+def _gates(cell: Cell[Any], inputs: Inputs) -> Float[Tensor, "T B G"]:
+    """All steps' input projection in one matmul; what enters once a sentence is projected once and added to each."""
+    steps = cell.project(inputs.steps.transpose(0, 1))
+    return steps if inputs.once is None else steps + cell.project(inputs.once, inputs.steps.size(-1), bias=False)
+
+
+def _stepwise(
+    cell: Cell[Any], gates: Float[Tensor, "T B G"], mask: Tensor | None, state: CellState, reverse: bool
+) -> tuple[Float[Tensor, "T B H"], CellState]:
+    outputs: list[Tensor] = [gates] * len(gates)
+    for t in range(len(gates) - 1, -1, -1) if reverse else range(len(gates)):
+        new = cell.step(gates[t], state)
+        state = new if mask is None else _where(mask[t], new, state)
+        outputs[t] = state.h
+    return torch.stack(outputs), state
+
+
+def _where(here: Tensor, new: CellState, old: CellState) -> CellState:
+    return type(new)(*(torch.where(here[:, None], a, b) for a, b in zip(new, old, strict=True)))
+
+
+def _fused(
+    cell: Cell[Any], inputs: Inputs, mask: Tensor | None, state: CellState, reverse: bool
+) -> tuple[Float[Tensor, "T B H"], CellState]:
+    """The kernel knows no mask, so real tokens are read first (a gathered reversal serves the other direction, without
+    packing and its host synchronisation), and each sentence's last h is picked from the outputs."""
+    steps = inputs.steps.transpose(0, 1)
+    if inputs.once is not None:
+        steps = torch.cat([steps, inputs.once.expand(len(steps), -1, -1)], -1)
+    if mask is None:
+        outputs, final = cell.fused(steps.flip(0) if reverse else steps, state, None)
+        return outputs.flip(0) if reverse else outputs, final
+    lengths = mask.sum(0)
+    order = _reading_order(lengths, len(steps)) if reverse else None
+    outputs, final = cell.fused(_gather(steps, order), state, mask)
+    index = (lengths - 1).clamp_min(0)[None, :, None].expand(1, -1, outputs.size(-1))
+    h = torch.where((lengths > 0)[:, None], outputs.gather(0, index)[0], state.h)
+    return _gather(outputs, order), final._replace(h=h)
+
+
+def _reading_order(lengths: Tensor, size: int) -> Tensor:
+    """[T, B] positions that reverse each sentence within its own length and leave the padding where it is."""
+    t = torch.arange(size, device=lengths.device)[:, None]
+    return torch.where(t < lengths, lengths - 1 - t, t)
+
+
+def _gather(values: Tensor, order: Tensor | None) -> Tensor:
+    return values if order is None else values.gather(0, order[:, :, None].expand_as(values))

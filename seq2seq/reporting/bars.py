@@ -1,0 +1,65 @@
+"""The leaderboard as a picture: one bar a job, the best on top, and what became of those without a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from seq2seq.reporting import style
+from seq2seq.reporting.tables import Row, label
+from seq2seq.reporting.wording import finite, one_line, shorten
+
+MOST = 60  # bars: more would not be read
+TITLES = {"BLEU": "Test BLEU", "val_loss": "Validation loss (lower is better)"}
+COLOURS = {"finished": style.BLUE, "interrupted": style.ORANGE, "running": style.ORANGE}
+
+
+def leaderboard_figure(rows: Sequence[Row]) -> Figure:
+    """Bars of the rows of `leaderboard.collect` in their order: test BLEU, or validation loss if no job has BLEU.
+
+    A job without a score is marked by its status and error; one that has a score but has not finished is marked too.
+    """
+    metric = next((name for name in TITLES if any(finite(row.get(name)) for row in rows)), "")
+    shown = rows[:MOST]
+    with style.house_style():
+        figure = Figure(figsize=(7.2, 1.0 + 0.25 * max(len(shown), 2)), layout="constrained")
+        axes = figure.add_subplot()
+        values = [row[metric] if finite(row.get(metric)) else 0.0 for row in shown]
+        colours = [COLOURS.get(row["status"], style.RED) for row in shown]
+        bars = axes.barh(range(len(shown)), values, height=0.7, color=colours)
+        for bar, row in zip(bars, shown, strict=True):
+            colour = style.INK if row["status"] == "finished" else style.RED
+            axes.annotate(
+                _remark(row, metric),
+                (bar.get_width(), bar.get_y() + bar.get_height() / 2),
+                xytext=(4, 0),
+                textcoords="offset points",
+                verticalalignment="center",
+                fontsize=8,
+                color=colour,
+            )
+        axes.set_yticks(range(len(shown)), [shorten(label(row), 60) for row in shown])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        axes.set_xlim(0, 1.14 * max(values) or 1)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(False, axis="y")
+        style.title(axes, _title(rows, metric))
+        signatures = sorted({row["signatures"]["BLEU"] for row in rows if "BLEU" in row["signatures"]})
+        axes.set_xlabel("\n".join(signatures) if metric == "BLEU" else "loss per target token", fontsize=7)
+        axes.get_xaxis().set_visible(bool(metric))
+    return figure
+
+
+def _remark(row: Row, metric: str) -> str:
+    """What stands at the end of a bar."""
+    value = row.get(metric)
+    if not finite(value):
+        return shorten(f"{row['status']}: {one_line(row['error'])}" if row["error"] else row["status"], 60)
+    number = f"{value:.1f}" if metric == "BLEU" else f"{value:.3f}"
+    return number if row["status"] == "finished" else f"{number} ({row['status']})"
+
+
+def _title(rows: Sequence[Row], metric: str) -> str:
+    title = TITLES.get(metric, "No job has a score")
+    return title if len(rows) <= MOST else f"{title}: the first {MOST} of {len(rows)} jobs"

@@ -1,0 +1,116 @@
+"""What a sweep found: every job in one table (CSV, Markdown, terminal) and one picture, failed jobs included."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from seq2seq.errors import UserError
+from seq2seq.reporting.tables import NUMBERS, Row, markdown, terminal, write_csv
+from seq2seq.reporting.whole import whole
+from seq2seq.reporting.wording import finite
+
+RUN_FILE = "run.json"
+STATUSES = ("finished", "interrupted", "running", "failed", "unreadable")
+
+
+def leaderboard(folder: Path) -> list[Row]:
+    """Collect a sweep, write `leaderboard.csv`, `.md` and `.png` into its folder, and print the table.
+
+    Returns:
+        The rows of `collect`, best first.
+
+    Raises:
+        UserError: `folder` is missing, is itself a run, or has no job in it.
+    """
+    from seq2seq.reporting.bars import leaderboard_figure
+    from seq2seq.reporting.style import save
+
+    rows = collect(folder)
+    with whole(folder / "leaderboard.csv") as path:
+        write_csv(rows, path)
+    with whole(folder / "leaderboard.md") as path:
+        path.write_text(markdown(rows), encoding="utf-8")
+    save(leaderboard_figure(rows), folder / "leaderboard.png")
+    print(terminal(rows, shutil.get_terminal_size().columns))
+    return rows
+
+
+def collect(folder: Path) -> list[Row]:
+    """One row for each sub-folder of a sweep: by BLEU, highest first, else by validation loss, lowest first.
+
+    A row has the keys `run` (the sub-folder), `varied` (its overrides that not all jobs have, by key), `status`,
+    `error`, `NUMBERS`, `signatures` (by metric), and one key for each test metric of any job. What a job does not
+    have is None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the reason as error.
+
+    Raises:
+        UserError: `folder` is missing, is itself a run, or has no job in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the folder of a sweep, as printed by seq2seq train -m")
+    if (folder / RUN_FILE).exists():
+        raise UserError(f"{folder}: this is one run, not a sweep; give the folder that holds its runs")
+    rows = [_job(job) for job in folder.iterdir() if job.is_dir() and not job.name.startswith(".")]
+    if not rows:
+        raise UserError(f"{folder}: there is no job in it; give the folder of a sweep, with one sub-folder a job")
+    rows.sort(key=lambda row: _natural(row["run"]))
+    metrics = list(dict.fromkeys(name for row in rows for name in row["signatures"]))
+    metrics.sort(key=lambda name: name != "BLEU")
+    readable = [set(row["overrides"]) for row in rows if row["status"] != "unreadable"]
+    shared = set.intersection(*readable) if readable else set()
+    for row in rows:
+        differing = [override for override in row.pop("overrides") if override not in shared]
+        row["varied"] = {key.lstrip("+"): value for key, _, value in (text.partition("=") for text in differing)}
+        row.update({metric: row.get(metric) for metric in metrics})
+    return sorted(rows, key=_standing)
+
+
+def _job(folder: Path) -> Row:
+    row: Row = {"run": folder.name, "overrides": [], "status": "unreadable", "error": None, "signatures": {}}
+    row.update(dict.fromkeys(NUMBERS))
+    try:
+        return row | _checked(json.loads((folder / RUN_FILE).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return row | {"error": f"no {RUN_FILE}"}
+    except (OSError, ValueError) as error:
+        return row | {"error": f"{RUN_FILE}: {error}"}
+
+
+def _checked(run: Any) -> Row:
+    """The values of a `run.json`. Raises ValueError where one is not what it should be."""
+    if not isinstance(run, dict) or run.get("status") not in STATUSES:
+        raise ValueError(f"it has no status of {', '.join(STATUSES[:4])}")
+    overrides, test = run.get("overrides") or [], run.get("test") or {}
+    if not isinstance(overrides, list) or not isinstance(test, dict):
+        raise ValueError("overrides must be a list, and test a mapping")
+    row = {"status": run["status"], "error": run.get("error"), "overrides": [str(override) for override in overrides]}
+    for name in NUMBERS:
+        row[name] = _number(name, run.get(name))
+    scores = {name: score if isinstance(score, dict) else {"value": score} for name, score in test.items()}
+    row |= {name: _number(name, score.get("value")) for name, score in scores.items()}
+    return row | {"signatures": {name: score.get("signature") or "" for name, score in scores.items()}}
+
+
+def _number(name: str, value: object) -> int | float | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"{name} is {value!r}, not a number")
+
+
+def _standing(row: Row) -> tuple[bool, float, bool, float, int]:
+    bleu, loss = row.get("BLEU"), row["val_loss"]
+    return (
+        not finite(bleu),
+        -bleu if finite(bleu) else 0.0,
+        not finite(loss),
+        loss if finite(loss) else 0.0,
+        STATUSES.index(row["status"]),
+    )
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """A sort key that puts job 2 before job 10."""
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]

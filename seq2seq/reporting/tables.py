@@ -1,0 +1,131 @@
+"""The leaderboard as text: every value as CSV, Markdown for a page, and what fits into a terminal."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from seq2seq.reporting.wording import compact, duration, finite, one_line, shorten
+
+Row = dict[str, Any]
+"""A job: `run`, `varied` (its overrides that not all jobs share), `status`, `error`, NUMBERS, `signatures`, metrics."""
+
+NUMBERS = ("parameters", "val_loss", "val_perplexity", "tokens_per_second", "seconds", "seed")
+FIXED = ("run", "varied", "status", "error", "signatures", *NUMBERS)
+HEADERS = {"val_loss": "val loss", "val_perplexity": "val ppl", "parameters": "params", "tokens_per_second": "tok/s"}
+DISPENSABLE = ("seconds", "TER", "chrF", "tokens_per_second", "parameters", "val_loss")
+"""Columns that a narrow terminal goes without, the first of them first."""
+
+
+def label(row: Row) -> str:
+    """What tells this job from the others: its overrides, or its folder where there are none."""
+    return " ".join(f"{key}={value}" for key, value in row["varied"].items()) or f"({row['run']})"
+
+
+def metric_names(rows: Sequence[Row]) -> list[str]:
+    """The test metrics of a collected sweep, BLEU first."""
+    return sorted((name for name in rows[0] if name not in FIXED), key=lambda name: name != "BLEU")
+
+
+def varied_keys(rows: Sequence[Row]) -> list[str]:
+    """The settings in which the jobs of a sweep differ: one column each."""
+    return list(dict.fromkeys(key for row in rows for key in row["varied"]))
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Every value in full, one line a job, and a column for the signature of each metric."""
+    signatures = {name: f"{name} signature" for name in metric_names(rows)}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        columns = _columns(rows)
+        writer.writerow([*columns, *signatures.values()])
+        for row in rows:
+            writer.writerow(
+                [_value(name, row) for name in columns] + [row["signatures"].get(name) for name in signatures]
+            )
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table as GitHub shows it, and below it the signature of each metric."""
+    columns = _columns(rows)
+    cells = [[_cell(name, row).replace("|", "\\|") for name in columns] for row in rows]
+    table = tabulate(cells, _headers(columns), "github", disable_numparse=True, colalign=_alignment(columns, rows))
+    signatures = dict.fromkeys((name, row["signatures"].get(name)) for name in metric_names(rows) for row in rows)
+    return "\n".join([table, "", *(f"- {name}: `{text}`" for name, text in signatures if text)]).rstrip() + "\n"
+
+
+def terminal(rows: Sequence[Row], width: int) -> str:
+    """A table that fits into `width` characters if any can, and below it a line for each job that has an error.
+
+    What does not fit is left out in the order of DISPENSABLE; then cells are broken into lines.
+    """
+    columns = [name for name in _columns(rows) if name not in ("error", "val_perplexity")]
+    if "seed" not in varied_keys(rows):
+        columns.remove("seed")
+    table = _fixed_width(rows, columns, 32)
+    for name in DISPENSABLE:
+        if _width(table) <= width:
+            break
+        columns = [column for column in columns if column != name]
+        table = _fixed_width(rows, columns, 32)
+    for longest in (24, 18, 14, 10, 8, 6, 5, 4):
+        if _width(table) <= width:
+            break
+        table = _fixed_width(rows, columns, longest)
+    errors = [f"{row['run']}: {row['status']}: {one_line(row['error'])}" for row in rows if row["error"]]
+    return "\n".join([table, *([""] if errors else []), *(shorten(error, width) for error in errors)])
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Every column, settings first; a seed that varies stands among the settings only."""
+    varied = varied_keys(rows)
+    numbers = [name for name in ("val_loss", *NUMBERS) if name not in varied]
+    return ["run", *varied, "status", *metric_names(rows), *dict.fromkeys(numbers), "error"]
+
+
+def _headers(columns: Sequence[str]) -> list[str]:
+    return [HEADERS.get(name, name) for name in columns]
+
+
+def _fixed_width(rows: Sequence[Row], columns: Sequence[str], longest: int) -> str:
+    """A table whose settings are broken into lines of `longest` characters; `encoder.depth` is headed `depth`."""
+    last = [name.rpartition(".")[2] for name in columns]
+    short = [part if last.count(part) == 1 else name for part, name in zip(last, columns, strict=True)]
+    cells = [_headers(short), *([_cell(name, row) for name in columns] for row in rows)]
+    breakable = {"run", *varied_keys(rows)}
+    widest = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [min(width, longest) if name in breakable else width for width, name in zip(widest, columns, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])  # as rows: tabulate would pad a header by two spaces
+    alignment = _alignment(columns, rows)
+    return tabulate(cells, (), "plain", disable_numparse=True, colalign=alignment, maxcolwidths=widths)
+
+
+def _alignment(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    texts = {"run", "status", "error", *varied_keys(rows)}
+    return ["left" if name in texts else "right" for name in columns]
+
+
+def _width(table: str) -> int:
+    return max(map(len, table.split("\n")))
+
+
+def _value(name: str, row: Row) -> Any:
+    return row[name] if name in row and name not in row["varied"] else row["varied"].get(name)
+
+
+def _cell(name: str, row: Row) -> str:
+    """A value as one reads it in a table."""
+    value = _value(name, row)
+    if value is None:
+        return ""
+    if name in ("parameters", "tokens_per_second") and finite(value):
+        return compact(value)
+    if name == "seconds" and finite(value):
+        return duration(value)
+    if isinstance(value, float):
+        return f"{value:.3f}" if name == "val_loss" else f"{value:.2f}"
+    return shorten(one_line(str(value)), 200)

@@ -1,0 +1,48 @@
+"""Greedy search: the best token at every step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from seq2seq.search.base import Memory, State, StepFn
+from seq2seq.search.hypotheses import Hypothesis, Step, to_hypotheses, trace_back
+from seq2seq.search.options import SearchOptions, steps_allowed
+from seq2seq.search.selection import best_tokens, select_rows
+
+
+@torch.no_grad()
+def greedy(
+    step: StepFn[State, Memory],
+    state: State,
+    memory: Memory,
+    limits: Int[Tensor, "B"],
+    options: SearchOptions,
+) -> list[list[Hypothesis]]:
+    """One hypothesis a sentence; ties go to the smaller id. See `Search` for the arguments.
+
+    A sentence leaves the batch after eos, at its limit, or where no token is possible.
+    """
+    longest = max(steps_allowed(limits), default=0)
+    sentences = torch.arange(len(limits), device=limits.device)
+    last = torch.full_like(sentences, -1)
+    ids = torch.full_like(sentences, options.bos)
+    history: list[Step] = []
+    for t in range(longest):
+        all_log_probs, state, weights = step(ids, state, memory)
+        values, candidates = best_tokens(all_log_probs, 1, options.banned(t))
+        log_probs, columns = values.max(dim=1, keepdim=True)
+        tokens = candidates.gather(1, columns)
+        attention = weights[:, None] if options.return_attention and weights is not None else None
+        history.append(Step(sentences, tokens, torch.zeros_like(tokens), log_probs, attention))
+        ids, possible = tokens[:, 0], log_probs[:, 0] > -math.inf
+        last.index_copy_(0, sentences, torch.where(possible, t, -1))
+        kept = (possible & (ids != options.eos) & (limits > t + 1)).nonzero()[:, 0]
+        if len(kept) == 0:
+            break
+        if len(kept) < len(ids):
+            ids, sentences, limits, state, memory = select_rows((ids, sentences, limits, state, memory), kept)
+    return to_hypotheses(trace_back(history, last[:, None], torch.zeros_like(last)[:, None]), options)

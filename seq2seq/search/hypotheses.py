@@ -1,0 +1,93 @@
+"""What a search returns, and how it is read off the tensors that the loop over time left behind."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seq2seq.search.options import SearchOptions
+from seq2seq.structures import map_tensors
+
+
+class Hypothesis(NamedTuple):
+    """One output of a search. There is one entry of `token_log_probs`, and one row of `attention`, a step: |Y| of them,
+    that is one a token, and one for eos if the hypothesis is finished."""
+
+    tokens: list[int]  # neither bos nor eos
+    log_prob: float  # the sum of token_log_probs
+    score: float  # log_prob / lp(Y), see SearchOptions.normaliser
+    token_log_probs: list[float]
+    finished: bool  # False: the limit came before eos
+    attention: Float[Tensor, "T S"] | None = None  # on the CPU; None unless SearchOptions.return_attention
+
+
+class Step(NamedTuple):
+    """What one step of a beam chose for the B sentences that were open; K and J are the widths after and before it."""
+
+    sentences: Int[Tensor, "B"]
+    tokens: Int[Tensor, "B K"]
+    parents: Int[Tensor, "B K"]  # the slot, before the step, of the prefix that the token continues
+    log_probs: Float[Tensor, "B K"]  # of the token alone
+    attention: Float[Tensor, "B J S"] | None  # of the prefixes before the step
+
+
+class Traces(NamedTuple):
+    """The n hypotheses of each sentence: `lengths` steps each, 0 for none; what follows them has no meaning."""
+
+    tokens: Int[Tensor, "T B n"]
+    log_probs: Float[Tensor, "T B n"]
+    lengths: Int[Tensor, "B n"]
+    attention: Float[Tensor, "T B n S"] | None
+
+
+def trace_back(history: list[Step], last: Int[Tensor, "B n"], slots: Int[Tensor, "B n"]) -> Traces:
+    """Follow the parents of the hypotheses that ended in step `last` (−1: none) at slot `slots`; one loop over time."""
+    tokens = slots.new_zeros((len(history), *slots.shape))
+    log_probs = torch.zeros(tokens.shape, dtype=torch.float32, device=slots.device)
+    attention = None
+    if history and history[0].attention is not None:
+        attention = log_probs.new_zeros((*tokens.shape, history[0].attention.size(2)))
+    slots = slots.clone()
+    for t in range(len(history) - 1, -1, -1):
+        step, here = history[t], slots[history[t].sentences]
+        parents = step.parents.gather(1, here)
+        tokens[t].index_copy_(0, step.sentences, step.tokens.gather(1, here))
+        log_probs[t].index_copy_(0, step.sentences, step.log_probs.gather(1, here))
+        if attention is not None and step.attention is not None:
+            rows = torch.arange(len(here), device=here.device)[:, None]
+            attention[t].index_copy_(0, step.sentences, step.attention[rows, parents].to(attention.dtype))
+        slots.index_copy_(0, step.sentences, torch.where(last[step.sentences] >= t, parents, here))
+    return Traces(tokens, log_probs, last + 1, attention)
+
+
+def to_hypotheses(traces: Traces, options: SearchOptions) -> list[list[Hypothesis]]:
+    """The hypotheses of each sentence: finished ones first, each kind by descending score.
+
+    Every sentence has at least one: an empty, unfinished one of log-probability −∞ where the step function gave every
+    token −∞ or NaN.
+    """
+    traces = map_tensors(Tensor.cpu, traces)
+    tokens, log_probs = traces.tokens.permute(1, 2, 0).tolist(), traces.log_probs.permute(1, 2, 0).tolist()
+    sentences = []
+    for b, lengths in enumerate(traces.lengths.tolist()):
+        found = []
+        for i, length in enumerate(lengths):
+            attention = None if traces.attention is None else traces.attention[:length, b, i].clone()
+            if length:
+                found.append(_hypothesis(tokens[b][i][:length], log_probs[b][i][:length], attention, options))
+        found.sort(key=lambda hypothesis: (hypothesis.finished, hypothesis.score), reverse=True)
+        sentences.append(found or [Hypothesis([], -math.inf, -math.inf, [], finished=False)])
+    return sentences
+
+
+def _hypothesis(
+    tokens: list[int], log_probs: list[float], attention: Tensor | None, options: SearchOptions
+) -> Hypothesis:
+    log_prob = math.fsum(log_probs)
+    score = log_prob / options.normaliser(len(tokens))
+    finished = tokens[-1] == options.eos
+    return Hypothesis(tokens[:-1] if finished else tokens, log_prob, score, log_probs, finished, attention)

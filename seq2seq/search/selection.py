@@ -1,0 +1,69 @@
+"""The largest values of each row, quickly, with ties settled: the smaller column wins, on every device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seq2seq.structures import Structure, map_tensors
+
+BLOCK = 64
+
+
+def select_rows(structure: Structure, rows: Int[Tensor, "M"]) -> Structure:
+    """The given rows of every tensor of a structure, in that order."""
+    return map_tensors(lambda tensor: tensor.index_select(0, rows), structure)
+
+
+def best_columns(values: Float[Tensor, "N V"], size: int) -> Int[Tensor, "N k"]:
+    """The columns of the `size` largest values of each row (all, if there are fewer), largest first.
+
+    `topk` leaves open which of two equal values it takes. Here each value becomes a 64-bit key: the bits of its
+    float32, made to order as integers do, above the column counted downwards. No two keys are equal.
+    """
+    bits = values.float().view(torch.int32)
+    ordered = (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits)  # a negative float's bits grow as it falls
+    columns = torch.arange(values.size(1), device=values.device)
+    keys = torch.add(-columns, ordered, alpha=1 << 32)
+    return keys.topk(min(size, values.size(1)), dim=1).indices
+
+
+def best_tokens(
+    log_probs: Float[Tensor, "N V"], size: int, banned: tuple[int, ...]
+) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
+    """Log-probabilities (float32) and ids that hold the `size` best tokens of each row that are not banned.
+
+    A few more are returned: as many best tokens as could be banned, each banned one (and NaN) with −∞ in its place.
+    So the N·V log-probabilities need no copy that masks them.
+    """
+    candidates = _candidates(log_probs, size + len(banned))
+    values = log_probs if candidates is None else log_probs.gather(1, candidates)
+    columns = best_columns(values, size + len(banned))
+    values = values.gather(1, columns).float()
+    ids = columns if candidates is None else candidates.gather(1, columns)
+    allowed = values > -math.inf
+    for token in banned:
+        allowed &= ids != token
+    return values.masked_fill(~allowed, -math.inf), ids
+
+
+def _candidates(log_probs: Float[Tensor, "N V"], size: int) -> Int[Tensor, "N C"] | None:
+    """Ascending columns that hold the `size` largest values of each row; None stands for all columns.
+
+    A value among the `size` largest stands in one of the `size` blocks with the largest maxima: each other block is
+    behind `size` blocks that have a value before its own. One pass over V, and then only `size` blocks to sort.
+    """
+    vocabulary = log_probs.size(1)
+    blocks = vocabulary // BLOCK
+    if 2 * size > blocks:
+        return None
+    covered = blocks * BLOCK
+    maxima = log_probs[:, :covered].view(-1, blocks, BLOCK).amax(2)
+    chosen = best_columns(maxima, size).sort(dim=1).values
+    offsets = torch.arange(BLOCK, device=log_probs.device)
+    inside = (chosen[:, :, None] * BLOCK + offsets).flatten(1)
+    rest = torch.arange(covered, vocabulary, device=log_probs.device).expand(log_probs.size(0), -1)
+    return torch.cat((inside, rest), dim=1)

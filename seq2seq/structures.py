@@ -1,0 +1,112 @@
+"""What flows between the parts: tuples of tensors with named fields, and the one function that maps over them.
+
+Dimension letters, here and everywhere: B batch, S source time, T target time, E embedding, H hidden, C context,
+D memory, V vocabulary, L layers, K beam, N = B·K, F features, G gates (all of a cell's gates side by side).
+Masks are True where a token (or frame) stands. Every state tensor leads with the batch dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Structure = TypeVar("Structure")
+
+
+class Tokens(NamedTuple):
+    """A batch of token sequences, padded at the end."""
+
+    ids: Int[Tensor, "B T"]
+    lengths: Int[Tensor, "B"]
+
+    @property
+    def mask(self) -> Bool[Tensor, "B T"]:
+        """True where a token stands."""
+        return mask_from_lengths(self.lengths, self.ids.size(1))
+
+
+class Features(NamedTuple):
+    """A batch of float sequences (frames, image regions), padded at the end."""
+
+    values: Float[Tensor, "B T F"]
+    lengths: Int[Tensor, "B"]
+
+    @property
+    def mask(self) -> Bool[Tensor, "B T"]:
+        """True where a frame stands."""
+        return mask_from_lengths(self.lengths, self.values.size(1))
+
+
+class Pairs(NamedTuple):
+    """A batch of sentence pairs. `target` holds no bos and ends with eos; `source` ends with eos; `rows` are the pairs'
+    positions in their corpus, so that raw references are found again."""
+
+    source: Tokens
+    target: Tokens
+    rows: Int[Tensor, "B"]
+
+
+class HiddenState(NamedTuple):
+    """The state of a cell that remembers its output only."""
+
+    h: Float[Tensor, "B H"]
+
+
+class LSTMState(NamedTuple):
+    """The state of an LSTM: output and cell content."""
+
+    h: Float[Tensor, "B H"]
+    c: Float[Tensor, "B H"]
+
+
+CellState = HiddenState | LSTMState
+
+
+class StateShape(NamedTuple):
+    """What a bridge must know of one layer's state: its type and size."""
+
+    kind: type[HiddenState] | type[LSTMState]
+    size: int
+
+    def zeros(self, batch_size: int, like: Tensor) -> CellState:
+        """The zero state, of the type and on the device of `like`."""
+        return self.kind(*(like.new_zeros(batch_size, self.size) for _ in self.kind._fields))
+
+
+class Memory(NamedTuple):
+    """What an encoder leaves behind: one vector a position, a summary, and each layer's final state."""
+
+    outputs: Float[Tensor, "B S D"]
+    mask: Bool[Tensor, "B S"]
+    summary: Float[Tensor, "B D"]
+    final: tuple[CellState, ...]
+
+
+class Inputs(NamedTuple):
+    """What feeds a cell, in parts that add up in its gates: one vector a step, and one vector a sentence (c)."""
+
+    steps: Float[Tensor, "B T E"]
+    once: Float[Tensor, "B C"] | None = None
+
+
+def mask_from_lengths(lengths: Int[Tensor, "B"], size: int) -> Bool[Tensor, "B T"]:
+    """True at the first `lengths[b]` of `size` positions; makes no host synchronisation."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], structure: Structure) -> Structure:
+    """Apply `function` to every tensor of nested (named) tuples: the one way to reorder, move or detach a state."""
+    return _map(function, structure)  # type: ignore[no-any-return]
+
+
+def _map(function: Callable[[Tensor], Tensor], item: Any) -> Any:
+    if isinstance(item, Tensor):
+        return function(item)
+    if isinstance(item, tuple):
+        parts = [_map(function, part) for part in item]
+        return type(item)(*parts) if hasattr(item, "_fields") else tuple(parts)
+    return item

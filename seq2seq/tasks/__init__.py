@@ -1,0 +1,1 @@
+"""Training tasks: thin Lightning modules around the models."""

@@ -1,0 +1,120 @@
+"""What watches a training run: the progress bar, throughput, sample translations, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+
+from seq2seq.build import check_key
+from seq2seq.errors import UserError
+from seq2seq.structures import Pairs
+
+METRICS = ("val_loss", "val_perplexity", "val_bleu", "val_chrf")
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's own, without the run's version number."""
+
+    def get_metrics(self, *arguments: Any) -> dict[str, int | str | float | dict[str, float]]:
+        """The logged metrics, short."""
+        metrics = super().get_metrics(*arguments)
+        metrics.pop("v_num", None)
+        return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in metrics.items()}
+
+
+class Throughput(Callback):
+    """Logs `tokens_per_second`: target tokens of training batches over the time spent on them, validation left out."""
+
+    def __init__(self) -> None:
+        self.tokens, self.seconds = 0, 0.0
+        self._window = (0, 0.0)
+        self._since: float | None = None
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        """Start the clock; making batches counts."""
+        self._since = time.perf_counter()
+
+    def on_validation_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        """Validation's time does not count."""
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, task: lightning.LightningModule, outputs: Any, batch: Pairs, index: int
+    ) -> None:
+        """Add the batch; log now and then."""
+        now = time.perf_counter()
+        self.seconds += now - (self._since or now)
+        self.tokens += int(batch.target.lengths.sum())
+        self._since = now
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            tokens, seconds = self.tokens - self._window[0], self.seconds - self._window[1]
+            self._window = (self.tokens, self.seconds)
+            task.log("tokens_per_second", tokens / max(seconds, 1e-9), prog_bar=True)
+
+    @property
+    def average(self) -> float:
+        """Target tokens a second over the whole training."""
+        return self.tokens / max(self.seconds, 1e-9)
+
+
+class Samples(Callback):
+    """Writes the same few validation sentences' translations after each validation: into samples.tsv, and as a table
+    into TensorBoard's or wandb's log."""
+
+    def __init__(self, folder: Path, sources: Sequence[str], references: Sequence[str], count: int) -> None:
+        stride = max(1, len(sources) // count)
+        self.rows = list(range(0, len(sources), stride))[:count]
+        self.path, self.sources, self.references = folder / "samples.tsv", sources, references
+
+    def on_validation_end(self, trainer: lightning.Trainer, task: Any) -> None:
+        """Read the task's last translations."""
+        table = [
+            [trainer.global_step, self.sources[i], self.references[i], task.validation_texts[i]]
+            for i in self.rows
+            if i in task.validation_texts
+        ]
+        new = not self.path.exists()
+        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+            if new:
+                file.write("step\tsource\treference\ttranslation\n")
+            file.writelines("\t".join(_cell(cell) for cell in row) + "\n" for row in table)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_table("samples", ["step", "source", "reference", "translation"], table)
+            elif isinstance(logger, TensorBoardLogger):
+                rows = ["| source | reference | translation |", "|---|---|---|"]
+                rows += ["| " + " | ".join(_cell(cell).replace("|", "\\|") for cell in row[1:]) + " |" for row in table]
+                logger.experiment.add_text("samples", "\n".join(rows), trainer.global_step)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("\t", " ").replace("\n", " ").replace("\r", " ")
+
+
+def make_callbacks(config: Mapping[str, Any], folder: Path, *, progress: bool) -> list[Callback]:
+    """Checkpoints, early stopping, throughput, learning rate and progress bar of a configuration.
+
+    Raises `UserError` for an unknown key or metric.
+    """
+    for key in config:
+        check_key(str(key), ("checkpoint", "early_stopping", "samples"), "callbacks", "callbacks")
+    checkpoint, stopping = dict(config["checkpoint"]), dict(config["early_stopping"])
+    for place, options in (("checkpoint", checkpoint), ("early_stopping", stopping)):
+        if options["monitor"] not in METRICS:
+            raise UserError(f"callbacks.{place}.monitor={options['monitor']!r}: use one of {', '.join(METRICS)}")
+        if options["mode"] not in ("min", "max"):
+            raise UserError(f"callbacks.{place}.mode={options['mode']!r}: use min or max")
+    name = "{epoch}-{step}-{" + checkpoint["monitor"] + ":.2f}"
+    callbacks: list[Callback] = [
+        ModelCheckpoint(folder / "checkpoints", filename=name, save_last=True, **checkpoint),
+        Throughput(),
+    ]
+    if stopping.get("patience") is not None:
+        callbacks.append(EarlyStopping(**stopping, strict=False))  # training may end before a validation
+    return callbacks + ([ProgressBar()] if progress else [])

@@ -1,0 +1,220 @@
+"""sentencepiece tokenizers (Kudo and Richardson 2018): unigram, bpe, char and word, exact and reproducible."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from seq2seq.errors import UserError
+from seq2seq.text.tokenizer import PlainFiles, Sampling, TokenizerTrainer
+from seq2seq.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
+
+MODEL_TYPES = ("bpe", "unigram", "char", "word")
+NORMALIZATIONS = ("identity", "nfkc", "nfkc_cf", "nmt_nfkc", "nmt_nfkc_cf")
+ALL = 10_000_000  # pieces: more than any text has; the trainer takes memory for as many
+SAMPLED_SIDES = {"source": (True, False), "target": (False, True), "both": (True, True)}
+
+# sentencepiece writes a space as U+2581, so that a U+2581 of the text would come back as a space. It is therefore
+# written as U+E581 and "1", and U+E581 (private use) itself as U+E581 and "0": any text comes back as it was.
+SPACE, ESCAPE = "\u2581", "\ue581"
+
+
+class SentencePieceTokenizer(PlainFiles):
+    """A trained sentencepiece model whose ids 0 to 3 are pad, unk, bos, eos.
+
+    With `byte_fallback` and identity normalisation `decode(encode(text)) == text` for every text of one line: leading,
+    trailing and repeated spaces, NO-BREAK SPACE, tabs, unseen characters, and U+2581 included.
+    Raises UserError if the model is not one.
+    """
+
+    kind: ClassVar[str] = "sentencepiece"
+
+    def __init__(self, model: bytes) -> None:
+        import sentencepiece
+
+        self._model = model
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError:
+            raise UserError("not a sentencepiece model (it does not parse)") from None
+        ids = tuple(getattr(self._processor, f"{name}_id")() for name in ("pad", "unk", "bos", "eos"))
+        if ids != (PAD, UNK, BOS, EOS):
+            raise UserError(f"sentencepiece model: ids of pad, unk, bos, eos are {ids}, not {(PAD, UNK, BOS, EOS)}")
+
+    def __len__(self) -> int:
+        return int(self._processor.get_piece_size())
+
+    @property
+    def model(self) -> bytes:
+        """The model as sentencepiece's trainer wrote it."""
+        return self._model
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one sentence, without bos and eos."""
+        return list(self._processor.encode(_escape(text)))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each sentence; sentencepiece's own threads do not change the result."""
+        return list(self._processor.encode([_escape(text) for text in texts]))
+
+    def sample_batch(self, texts: Sequence[str], sampling: Sampling, seed: int) -> list[list[int]]:
+        """A random segmentation of each sentence: a pure function of texts, sampling and seed (below 2³²)."""
+        import sentencepiece
+
+        # The generator belongs to the thread, so the texts stay in this one.
+        sentencepiece.set_random_generator_seed(seed)
+        return list(
+            self._processor.encode(
+                [_escape(text) for text in texts],
+                enable_sampling=True,
+                alpha=sampling.alpha,
+                nbest_size=sampling.nbest_size,
+                num_threads=1,
+            )
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text on one line: a line feed that a model spells in bytes becomes a space."""
+        return self.decode_batch([ids])[0]
+
+    def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each sentence."""
+        kept = [[int(i) for i in sentence if i > EOS or i == UNK] for sentence in ids]
+        texts = self._processor.decode(kept, num_threads=1) if kept else []
+        return [self._clean(text, sentence) for text, sentence in zip(texts, kept, strict=True)]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The piece of each id; a space at its beginning is shown as U+2581."""
+        return [SPECIALS[i] if i <= EOS else str(self._processor.id_to_piece(int(i))) for i in ids]
+
+    def _clean(self, text: str, ids: list[int]) -> str:
+        if SPACE in text:  # spelt in bytes, spaces (word models) stay escaped, the one before the sentence too
+            text = (text.removeprefix(SPACE) if self._processor.is_byte(ids[0]) else text).replace(SPACE, " ")
+        if ESCAPE in text:
+            text = text.replace(ESCAPE + "1", SPACE).replace(ESCAPE + "0", ESCAPE)
+        return text.replace("\n", " ")
+
+
+@dataclass(frozen=True)
+class SentencePieceTrainer(TokenizerTrainer):
+    """Settings of a sentencepiece model; conf/tokenizer/sentencepiece.yaml explains each."""
+
+    model_type: str = "bpe"
+    vocabulary_size: int | None = 8000
+    joint: bool = True
+    byte_fallback: bool = True
+    character_coverage: float = 1.0
+    normalization: str = "identity"
+    training_lines: int = 1_000_000
+    sampling_alpha: float = 0.0
+    sampling_nbest_size: int = -1
+    sampling_sides: str = "source"
+
+    def __post_init__(self) -> None:
+        _one_of("model_type", self.model_type, MODEL_TYPES)
+        _one_of("normalization", self.normalization, NORMALIZATIONS)
+        _one_of("sampling_sides", self.sampling_sides, tuple(SAMPLED_SIDES))
+        if self.vocabulary_size is None and self.model_type not in ("char", "word"):
+            raise UserError("tokenizer.vocabulary_size=null means all of them: for model_type char or word only")
+        if self.vocabulary_size is not None and self.vocabulary_size <= self._reserved:
+            raise UserError(
+                f"tokenizer.vocabulary_size={self.vocabulary_size}: {self._reserved} are taken by the special pieces"
+                f"{' and the 256 bytes of tokenizer.byte_fallback' * self.byte_fallback}; set it higher"
+            )
+        if self.training_lines < 1:
+            raise UserError(f"tokenizer.training_lines={self.training_lines}: must be at least 1")
+        self._check_sampling()
+
+    def _check_sampling(self) -> None:
+        if self.sampling_alpha < 0 or (self.model_type == "bpe" and self.sampling_alpha >= 1):
+            raise UserError(f"tokenizer.sampling_alpha={self.sampling_alpha}: 0 is off; for bpe it is below 1")
+        if self.sampling and self.model_type not in ("bpe", "unigram"):
+            raise UserError(
+                f"tokenizer.sampling_alpha: model_type={self.model_type} knows one segmentation; set it to 0"
+            )
+        if self.sampling and not (self.byte_fallback and self.normalization == "identity"):
+            raise UserError("tokenizer.sampling_alpha needs byte_fallback=true and normalization=identity")
+
+    @property
+    def _reserved(self) -> int:
+        return len(SPECIALS) + 256 * self.byte_fallback
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How training text is re-segmented each epoch; None when `sampling_alpha` is 0."""
+        if not self.sampling_alpha:
+            return None
+        return Sampling(self.sampling_alpha, self.sampling_nbest_size, *SAMPLED_SIDES[self.sampling_sides])
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the model: all but the sampling; with sentencepiece's version, whose trainer may change."""
+        import sentencepiece
+
+        kept = {key: value for key, value in asdict(self).items() if not key.startswith("sampling")}
+        return {"kind": SentencePieceTokenizer.kind, "version": sentencepiece.__version__} | kept
+
+    def train(self, lines: Iterable[str]) -> SentencePieceTokenizer:
+        """Train on sentences, one thread and no file names, so that the model's bytes depend on the text alone.
+
+        Raises UserError if the text is empty or supports fewer (or needs more) pieces than `vocabulary_size`.
+        """
+        import sentencepiece
+
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                # NUL and U+2585 are reserved by the trainer, which would leave out the line.
+                sentence_iterator=(_escape(line).replace("\0", " ").replace("\u2585", " ") for line in lines if line),
+                model_writer=model,
+                model_type=self.model_type,
+                vocab_size=self.vocabulary_size or ALL,
+                hard_vocab_limit=self.vocabulary_size is not None,
+                byte_fallback=self.byte_fallback,
+                character_coverage=self.character_coverage,
+                normalization_rule_name=self.normalization,
+                remove_extra_whitespaces=False,
+                add_dummy_prefix=True,  # a word is the same piece at the beginning of a sentence
+                max_sentence_length=2**30,  # bytes; the default leaves out lines over 4,192 silently
+                pad_id=PAD,
+                unk_id=UNK,
+                bos_id=BOS,
+                eos_id=EOS,
+                num_threads=1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise UserError(self._explain(str(error))) from None
+        tokenizer = SentencePieceTokenizer(model.getvalue())
+        if self.vocabulary_size and len(tokenizer) < self.vocabulary_size:  # char models ignore the hard limit
+            raise UserError(self._too_large(len(tokenizer)))
+        return tokenizer
+
+    def _explain(self, message: str) -> str:
+        if found := re.search(r"set it to a value <= (\d+)", message):
+            return self._too_large(int(found[1]))
+        if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+            return (
+                f"tokenizer.vocabulary_size={self.vocabulary_size}: the text's characters alone need {found[1]}; "
+                f"set at least that, or tokenizer.character_coverage=0.9995"
+            )
+        if "sentences_.empty()" in message:
+            return "tokenizer: the training text has no sentence to learn from"
+        return f"tokenizer: sentencepiece cannot train with {self}: {message}"
+
+    def _too_large(self, largest: int) -> str:
+        return (
+            f"tokenizer.vocabulary_size={self.vocabulary_size}: this text supports at most {largest} pieces "
+            f"(model_type={self.model_type}); set tokenizer.vocabulary_size={largest} or less"
+        )
+
+
+def _escape(text: str) -> str:
+    return text.replace(ESCAPE, ESCAPE + "0").replace(SPACE, ESCAPE + "1")
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"tokenizer.{key}={value}: must be one of {', '.join(allowed)}")

@@ -1,0 +1,198 @@
+"""What a tokenizer offers, the pair of them that a translator needs, and how both are kept as plain files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from seq2seq.errors import UserError
+
+FORMAT = 1
+TextPairs = Callable[[], Iterable[tuple[str, str]]]
+"""A corpus that can be read from its beginning as often as needed: (source, target) texts."""
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Text to piece ids and back. Ids 0 to 3 are pad, unk, bos and eos; `encode` adds none of them but unk."""
+
+    def __len__(self) -> int:
+        """Vocabulary size, special pieces included."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one sentence, without bos and eos."""
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each sentence; the fast way for many."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text on one line; pad, bos and eos are dropped, unk is shown as ⁇."""
+
+    def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each sentence."""
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The piece of each id as it is shown to people."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the JSON description holds beside kind and format."""
+
+    @property
+    def model(self) -> bytes:
+        """The trained model; empty where the description says all."""
+
+    @property
+    def kind(self) -> str:
+        """The name under which `load_tokenizer` finds the class."""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of all that decides the ids."""
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write NAME.json, and NAME.model where there is a model, into `folder`."""
+
+
+class PlainFiles:
+    """Saving and fingerprint of a tokenizer, from its `kind`, `describe()` and `model`."""
+
+    kind: ClassVar[str]
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing beside the model."""
+        return {}
+
+    @property
+    def model(self) -> bytes:
+        """No model beside the description."""
+        return b""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of description and model."""
+        return hashlib.sha256(self._description().encode() + self.model).hexdigest()
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write the plain files NAME.json and, where there is a model, NAME.model; each appears whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.model:
+            _write(folder / f"{name}.model", self.model)
+        else:
+            (folder / f"{name}.model").unlink(missing_ok=True)
+        _write(folder / f"{name}.json", self._description().encode())
+
+    def _description(self) -> str:
+        head = {"format": FORMAT, "kind": self.kind, "model_sha256": hashlib.sha256(self.model).hexdigest()}
+        return json.dumps(head | self.describe(), ensure_ascii=False, indent=1) + "\n"
+
+
+class Sampling(NamedTuple):
+    """Subword regularisation (Kudo 2018) or BPE dropout (Provilkov et al. 2020): a new segmentation each epoch.
+
+    `alpha` is the dropout probability of a merge (bpe) or the smoothing of the segmentations' probabilities (unigram);
+    `nbest_size` limits unigram's candidates (−1: all); `source`, `target` say which sides are sampled.
+    """
+
+    alpha: float
+    nbest_size: int
+    source: bool
+    target: bool
+
+
+class TokenizerTrainer(ABC):
+    """Settings from which a tokenizer is trained; the same text and settings give the same tokenizer."""
+
+    joint: bool
+    training_lines: int
+
+    @abstractmethod
+    def train(self, lines: Iterable[str]) -> Tokenizer:
+        """Train on sentences. Raises UserError where the text does not support the settings."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """All that decides the trained tokenizer, as JSON: with the text's hash, the name it is kept under."""
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How the training text is sampled, if at all."""
+        return None
+
+
+class Tokenizers(NamedTuple):
+    """The tokenizers of both sides: one and the same object where `joint`."""
+
+    source: Tokenizer
+    target: Tokenizer
+    joint: bool
+
+    def save(self, folder: Path) -> None:
+        """Write joint.json, or source.json and target.json, with their models."""
+        if self.joint:
+            return self.source.save(folder, "joint")
+        self.source.save(folder, "source")
+        self.target.save(folder, "target")
+
+
+def train_tokenizers(trainer: TokenizerTrainer, pairs: TextPairs, count: int) -> Tokenizers:
+    """Train on `count` pairs, or on every n-th of them so that about `trainer.training_lines` are used."""
+    stride = max(1, -(-count // trainer.training_lines))
+
+    def side(column: int) -> Iterator[str]:
+        return (pair[column] for pair in islice(pairs(), 0, None, stride))
+
+    if trainer.joint:
+        both = trainer.train(text for pair in islice(pairs(), 0, None, stride) for text in pair)
+        return Tokenizers(both, both, joint=True)
+    return Tokenizers(trainer.train(side(0)), trainer.train(side(1)), joint=False)
+
+
+def load_tokenizers(folder: Path) -> Tokenizers:
+    """Read what `Tokenizers.save` wrote."""
+    if (folder / "joint.json").exists():
+        both = load_tokenizer(folder, "joint")
+        return Tokenizers(both, both, joint=True)
+    return Tokenizers(load_tokenizer(folder, "source"), load_tokenizer(folder, "target"), joint=False)
+
+
+def load_tokenizer(folder: Path, name: str) -> Tokenizer:
+    """Read NAME.json and NAME.model from `folder`; nothing is unpickled. Raises UserError if they do not parse."""
+    from seq2seq.text.subwords import SentencePieceTokenizer
+    from seq2seq.text.words import WhitespaceTokenizer
+
+    path, model_path = folder / f"{name}.json", folder / f"{name}.model"
+    try:
+        description = json.loads(path.read_bytes())
+        model = model_path.read_bytes() if model_path.exists() else b""
+        if description["format"] != FORMAT:
+            raise UserError(f"{path}: format {description['format']!r}, this version reads {FORMAT}")
+        if hashlib.sha256(model).hexdigest() != description["model_sha256"]:
+            raise UserError(f"{model_path}: damaged or missing (its checksum is not the one in {path.name})")
+        if description["kind"] == SentencePieceTokenizer.kind:
+            return SentencePieceTokenizer(model)
+        if description["kind"] == WhitespaceTokenizer.kind:
+            return WhitespaceTokenizer(description["words"])
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); a tokenizer is NAME.json and NAME.model") from None
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: is not a tokenizer's description ({type(error).__name__}: {error})") from None
+    raise UserError(f"{path}: kind {description['kind']!r} is neither 'sentencepiece' nor 'whitespace'")
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,88 @@
+"""Whitespace tokens, for data that is tokenised already: phonemes, characters set apart, the output of a tokenizer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from seq2seq.errors import UserError
+from seq2seq.text.tokenizer import PlainFiles, TokenizerTrainer
+from seq2seq.text.vocabulary import EOS, SPECIALS, UNK, UNKNOWN
+
+
+class WhitespaceTokenizer(PlainFiles):
+    """Words between spaces (U+0020 and nothing else); `words` are those of ids 4, 5, …
+
+    `decode(encode(text)) == text` where each word is known and single spaces stand between them.
+    """
+
+    kind: ClassVar[str] = "whitespace"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = [str(word) for word in words]
+        self._ids = {word: i for i, word in enumerate(self._words, len(SPECIALS))}
+        if len(self._ids) != len(self._words):
+            raise UserError("whitespace tokenizer: a word stands twice in its list")
+
+    def __len__(self) -> int:
+        return len(SPECIALS) + len(self._words)
+
+    def describe(self) -> dict[str, Any]:
+        """The words, in the order of their ids."""
+        return {"words": self._words}
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one sentence, without bos and eos; unk for a word that is not in the list."""
+        return [self._ids.get(word, UNK) for word in text.split(" ") if word]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each sentence."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The words with single spaces between them; pad, bos and eos are dropped, unk is ⁇."""
+        return " ".join(UNKNOWN if i == UNK else self._words[i - len(SPECIALS)] for i in ids if i > EOS or i == UNK)
+
+    def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each sentence."""
+        return [self.decode(sentence) for sentence in ids]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The word of each id."""
+        return [SPECIALS[i] if i <= EOS else self._words[i - len(SPECIALS)] for i in ids]
+
+
+@dataclass(frozen=True)
+class WhitespaceTrainer(TokenizerTrainer):
+    """Settings of a list of words; conf/tokenizer/whitespace.yaml explains each."""
+
+    vocabulary_size: int | None = None
+    min_frequency: int = 1
+    joint: bool = False
+    training_lines: int = 1_000_000
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the list."""
+        return {"kind": WhitespaceTokenizer.kind} | asdict(self)
+
+    def train(self, lines: Iterable[str]) -> WhitespaceTokenizer:
+        """Count the words; the most frequent first, in code point order where equal.
+
+        Raises UserError where the text has fewer words than `vocabulary_size` asks for.
+        """
+        counts = Counter(word for line in lines for word in line.split(" ") if word)
+        words = [word for word, count in counts.items() if count >= self.min_frequency]
+        words.sort(key=lambda word: (-counts[word], word))
+        if not words:
+            raise UserError("tokenizer: the training text has no word to learn from")
+        if self.vocabulary_size is None:
+            return WhitespaceTokenizer(words)
+        largest = len(words) + len(SPECIALS)
+        if not len(SPECIALS) < self.vocabulary_size <= largest:
+            raise UserError(
+                f"tokenizer.vocabulary_size={self.vocabulary_size}: this text supports {len(SPECIALS) + 1} to "
+                f"{largest} (words seen {self.min_frequency} times or more); set it within, or to null for all"
+            )
+        return WhitespaceTokenizer(words[: self.vocabulary_size - len(SPECIALS)])

@@ -1,0 +1,199 @@
+"""Text in, text out, with a trained bundle.
+
+from seq2seq import Translator
+translator = Translator.load("runs/demo/bundle")
+translator("A man sleeps.")
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from seq2seq.bundle import Bundle, load_bundle
+from seq2seq.decoding import translate_ids
+from seq2seq.errors import UserError
+from seq2seq.search import Hypothesis, SearchOptions
+from seq2seq.structures import Tokens
+from seq2seq.text import EOS, PAD
+
+BATCH_SIZE = 64
+CHUNK = 4096
+"""Lines that are held at once, and sorted by length."""
+
+LONG = 64
+"""Pieces. A batch with a longer source holds fewer sentences, so that its padded size stays below batch_size · LONG."""
+
+MAX_SOURCE = 1024
+"""Pieces. What a source has beyond them is cut off, with a warning."""
+
+log = logging.getLogger(__name__)
+
+
+class Translation(NamedTuple):
+    """One translation of a line, and the hypothesis behind it: its pieces, score and attention."""
+
+    text: str
+    hypothesis: Hypothesis
+
+
+EMPTY = Translation("", Hypothesis([], 0.0, 0.0, [], finished=True))
+"""The only translation of a line without text."""
+
+
+class Translator:
+    """Translates lines of text. What a line becomes depends neither on its neighbours nor on `batch_size`.
+
+    `max_source` is the limit of a source in pieces: the rest is cut off, with a warning that says the line's number.
+    """
+
+    def __init__(self, bundle: Bundle, *, max_source: int = MAX_SOURCE) -> None:
+        if max_source < 1:
+            raise UserError(f"max_source={max_source}: must be at least 1")
+        self.bundle, self.max_source = bundle, max_source
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        device: str = "cpu",
+        threads: int | None = None,
+        trusted: Sequence[str] = (),
+        *,
+        max_source: int = MAX_SOURCE,
+    ) -> Translator:
+        """Read a bundle; see `load_bundle` for `trusted` and for the errors. `threads` is torch's number of threads,
+        for the whole process; None leaves it as it is."""
+        if threads is not None:
+            if threads < 1:
+                raise UserError(f"threads={threads}: must be at least 1")
+            torch.set_num_threads(threads)
+        return cls(load_bundle(folder, trusted=trusted, device=device), max_source=max_source)
+
+    def __call__(self, text: str) -> str:
+        """The translation of one sentence."""
+        return self.translate([text])[0]
+
+    def options(
+        self,
+        *,
+        beam_size: int | None = None,
+        length_penalty: float | None = None,
+        n_best: int | None = None,
+        max_length: int | None = None,
+        return_attention: bool | None = None,
+    ) -> SearchOptions:
+        """The bundle's search options, changed where a value is given.
+
+        `max_length` is the most pieces of a translation, the end counted; without it the limit follows the source's
+        length. Raises `UserError` for a value out of its range.
+        """
+        given = {
+            "beam_size": beam_size,
+            "length_penalty": length_penalty,
+            "n_best": n_best,
+            "return_attention": return_attention,
+        }
+        limits = {} if max_length is None else {"max_length_ratio": 0.0, "max_length_extra": max_length}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return replace(self.bundle.search, **changes, **limits)  # type: ignore[arg-type]
+
+    def translate(
+        self,
+        lines: Iterable[str],
+        *,
+        beam_size: int | None = None,
+        length_penalty: float | None = None,
+        max_length: int | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> list[str]:
+        """The best translation of each line, in order; a line without text becomes an empty one."""
+        options = self.options(beam_size=beam_size, length_penalty=length_penalty, n_best=1, max_length=max_length)
+        return [found[0].text for found in self.translate_stream(lines, options, batch_size=batch_size)]
+
+    def translate_full(
+        self, lines: Iterable[str], options: SearchOptions | None = None, *, batch_size: int = BATCH_SIZE
+    ) -> list[list[Translation]]:
+        """The `options.n_best` translations of each line, best first, with scores (and attention, if asked for)."""
+        return list(self.translate_stream(lines, options, batch_size=batch_size))
+
+    def translate_stream(
+        self,
+        lines: Iterable[str],
+        options: SearchOptions | None = None,
+        *,
+        batch_size: int = BATCH_SIZE,
+        chunk: int = CHUNK,
+        progress: Callable[[int], object] | None = None,
+    ) -> Iterator[list[Translation]]:
+        """`translate_full` as a stream that holds `chunk` lines at once.
+
+        `progress` is called with the number of lines that were translated, a batch at a time.
+        """
+        if isinstance(lines, str):
+            raise TypeError("lines is one string, not an iterable of them; call the translator itself, or give a list")
+        if batch_size < 1 or chunk < 1:
+            raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
+        return self._chunks(
+            iter(lines), options or self.bundle.search, batch_size, chunk, progress or (lambda count: None)
+        )
+
+    def _chunks(
+        self,
+        lines: Iterator[str],
+        options: SearchOptions,
+        batch_size: int,
+        chunk: int,
+        progress: Callable[[int], object],
+    ) -> Iterator[list[Translation]]:
+        before = 0
+        while texts := list(islice(lines, chunk)):
+            sources = self._encode(texts, before)
+            translations = [[EMPTY] for _ in texts]
+            progress(sources.count([]))
+            for batch in batches([len(source) for source in sources], batch_size):
+                found = translate_ids(self.bundle.model, self._tokens([sources[i] for i in batch]), options)
+                for i, hypotheses in zip(batch, found, strict=True):
+                    translations[i] = self._decode(hypotheses)
+                progress(len(batch))
+            yield from translations
+            before += len(texts)
+
+    def _encode(self, texts: list[str], before: int) -> list[list[int]]:
+        """Ids with eos; none for a line without text."""
+        sources = self.bundle.tokenizers.source.encode_batch(texts)
+        for i, text in enumerate(texts):
+            if not text.strip():
+                sources[i] = []
+            elif len(sources[i]) > self.max_source:
+                log.warning(
+                    "line %d: its %d pieces are cut to the first %d", before + i + 1, len(sources[i]), self.max_source
+                )
+                sources[i] = sources[i][: self.max_source]
+        return [[*source, EOS] if source else [] for source in sources]
+
+    def _tokens(self, sources: list[list[int]]) -> Tokens:
+        device = next(self.bundle.model.parameters()).device
+        rows = [torch.tensor(source) for source in sources]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
+        return Tokens(ids.to(device), torch.tensor([len(source) for source in sources], device=device))
+
+    def _decode(self, hypotheses: list[Hypothesis]) -> list[Translation]:
+        texts = self.bundle.tokenizers.target.decode_batch([hypothesis.tokens for hypothesis in hypotheses])
+        return [Translation(*pair) for pair in zip(texts, hypotheses, strict=True)]
+
+
+def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Positions of the non-zero lengths in batches of near lengths, longest first; see `LONG`."""
+    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        size = max(1, batch_size * LONG // max(LONG, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size

@@ -1,0 +1,50 @@
+"""What many tests share: configurations read from the YAML files themselves, and small random batches."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def options(group: str) -> list[str]:
+    """The names of a group's YAML files."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def node(group: str, name: str, **changes: Any) -> dict[str, Any]:
+    """One YAML file as a plain mapping, changed."""
+    return {**yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8")), **changes}
+
+
+def model_config(
+    cell: str = "gru",
+    context: str = "fixed",
+    head: str = "linear",
+    bridge: str = "linear",
+    *,
+    encoder: dict[str, Any] | None = None,
+    decoder: dict[str, Any] | None = None,
+    embedding: dict[str, Any] | None = None,
+    decoder_cell: str | None = None,
+) -> dict[str, Any]:
+    """A small model's configuration, from the YAML files."""
+    size = {"maxout": {"size": 6}}.get(head, {})
+    return {
+        "embedding": {"size": 6, "dropout": 0.1, "share": False, **(embedding or {})},
+        "encoder": node("encoder", "recurrent", **{"hidden_size": 4, "cell": node("cell", cell), **(encoder or {})}),
+        "bridge": node("bridge", bridge),
+        "context": node("context", context),
+        "decoder": node(
+            "decoder", "recurrent", **{"hidden_size": 8, "cell": node("cell", decoder_cell or cell), **(decoder or {})}
+        ),
+        "head": node("head", head, **size),
+    }
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

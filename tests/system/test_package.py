@@ -1,0 +1,107 @@
+"""The wheel, as somebody meets it who has no checkout; and what `seq2seq --help` costs."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from seq2seq import __version__
+from seq2seq.paths import PACKAGE
+
+ROOT = PACKAGE.parent
+
+pytestmark = pytest.mark.slow
+
+
+def call(*command: str | Path, cwd: Path = ROOT, path: Path | None = None) -> str:
+    """Run a command and return what it printed; on `path` Python looks for packages before it looks elsewhere."""
+    environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel installed into a folder of its own, which Python finds before the checkout."""
+    folder = tmp_path_factory.mktemp("installed")
+    call(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, wheel)
+    return folder
+
+
+def test_wheel_carries_code_configuration_corpus_and_nothing_else(wheel: Path) -> None:
+    inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    code = {file.relative_to(ROOT).as_posix() for file in PACKAGE.rglob("*.py")} | {"seq2seq/py.typed"}
+    carried = {
+        f"seq2seq/{file.relative_to(ROOT).as_posix()}"
+        for folder in ("conf", "data")
+        for file in (ROOT / folder).rglob("*")
+        if file.is_file()
+    }
+    assert any(name.endswith(".yaml") for name in carried)
+    assert inside == code | carried
+
+
+def test_wheel_installs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    ask = "from seq2seq.paths import PACKAGE, packaged as p; print(PACKAGE, p('conf').parent, p('data').parent)"
+    found = call(sys.executable, "-c", ask, cwd=tmp_path, path=installed).split()
+    assert [Path(name) for name in found] == [installed / "seq2seq"] * 3
+    command = installed / "bin" / "seq2seq"
+    assert call(command, "--version", cwd=tmp_path, path=installed) == f"seq2seq {__version__}\n"
+    assert "translate-file" in call(command, "--help", cwd=tmp_path, path=installed)
+
+
+# HERE, with the command `train`: `seq2seq train` of the installed wheel (cwd=tmp_path, path=installed) from a user's
+# own --config-dir with a user's own cell.
+
+
+def test_version_and_licence_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = dict(re.findall(r"^(version|license): (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), flags=re.M))
+    assert project["version"] == citation["version"] == __version__
+    assert project["license"] == citation["license"] == "Apache-2.0"
+
+
+def test_every_direct_dependency_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["dependencies"] + [name for extra in project["optional-dependencies"].values() for name in extra]
+    locked = {
+        normal(line.split("==")[0])
+        for line in (ROOT / "constraints.txt").read_text("utf-8").split("\n")
+        if "==" in line
+    }
+    assert {normal(re.split(r"[<>=!~\[; ]", name)[0]) for name in wanted} <= locked
+
+
+def normal(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_help_costs_less_than_a_quarter_of_importing_torch() -> None:
+    def seconds(*command: str) -> float:
+        started = time.perf_counter()
+        call(sys.executable, *command)
+        return time.perf_counter() - started
+
+    # In alternation, so that another process on the machine slows both; the median forgets the first, cold start.
+    pairs = [(seconds("-m", "seq2seq", "--help"), seconds("-c", "import torch")) for _ in range(3)]
+    ours, torchs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    assert ours < torchs / 4, f"--help: {ours:.3f} s, import torch: {torchs:.3f} s"

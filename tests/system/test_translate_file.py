@@ -1,0 +1,185 @@
+"""`seq2seq translate-file`: files and streams, whole or not at all, one line for a line."""
+
+import gzip
+import io
+import json
+import lzma
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from seq2seq import Translator
+from seq2seq.cli.main import main
+from seq2seq.paths import PACKAGE
+from tests.bundles import save
+
+LINES = ["a man sleeps", "", "the red\u2028dog runs", "  ", "and\ra small\x85house", "dog", "a woman sees the old man"]
+TEXT = "\n".join(LINES)  # the last line lacks its end
+OPEN = {
+    "": (bytes, bytes),
+    ".gz": (gzip.compress, gzip.decompress),
+    ".xz": (lzma.compress, lzma.decompress),
+    ".zst": (zstandard.compress, lambda data: zstandard.ZstdDecompressor().stream_reader(data).read()),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with a bundle and an input; the tests look at everything that is in it."""
+    save(tmp_path / "bundle")
+    (tmp_path / "in.txt").write_bytes(TEXT.encode())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def piped(monkeypatch, content: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("suffix", OPEN)
+def test_files_of_every_kind(folder, suffix, capsys):
+    compress, decompress = OPEN[suffix]
+    Path(f"source{suffix}").write_bytes(compress(TEXT.encode()))
+    assert main(["translate-file", "bundle", f"source{suffix}", f"out{suffix}", "--batch-size", "2"]) == 0
+    lines = decompress(Path(f"out{suffix}").read_bytes()).decode().split("\n")
+    assert lines == [*Translator.load("bundle").translate(LINES), ""]
+    assert (lines[1], lines[3]) == ("", "")
+    assert capsys.readouterr() == ("", "")  # no bar where there is no terminal
+    assert names(folder) == {"bundle", "in.txt", f"source{suffix}", f"out{suffix}"}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_a_bar_of_all_lines(folder, monkeypatch):
+    monkeypatch.setattr("sys.stderr", Terminal())
+    assert main(["translate-file", "bundle", "in.txt", "out"]) == 0
+    assert f"{len(LINES)}/{len(LINES)}" in sys.stderr.getvalue()
+
+
+def test_compressed_bytes_depend_on_neither_name_nor_time(folder):
+    for name in ("one.gz", "other.gz"):
+        assert main(["translate-file", "bundle", "in.txt", name]) == 0
+    assert Path("one.gz").read_bytes() == Path("other.gz").read_bytes()
+
+
+@pytest.mark.parametrize(("content", "count"), [(b"", 0), (b"\n", 1), (b"dog\n\n", 2), (b"\n\ndog", 3)])
+def test_a_line_for_a_line(folder, content, count):
+    Path("in.txt").write_bytes(content)
+    assert main(["translate-file", "bundle", "in.txt", "out"]) == 0
+    assert Path("out").read_bytes().count(b"\n") == count
+
+
+def test_options_reach_the_search(folder):
+    arguments = ["--beam-size", "4", "--n-best", "2", "--length-penalty", "0", "--max-length", "5", "--threads", "1"]
+    assert main(["translate-file", "bundle", "in.txt", "out", *arguments]) == 0
+    translator = Translator.load("bundle")
+    options = translator.options(beam_size=4, n_best=2, length_penalty=0.0, max_length=5)
+    expected = [
+        f"{index} ||| {text} ||| {hypothesis.score:.6f}"
+        for index, line in enumerate(translator.translate_full(LINES, options))
+        for text, hypothesis in line
+    ]
+    assert Path("out").read_text().split("\n") == [*expected, ""]
+    assert [line for line in expected if line.startswith("1 |||")] == ["1 |||  ||| 0.000000"]
+    assert sum(line.startswith("5 |||") for line in expected) == 2
+
+
+def test_streams_in_a_process_of_their_own(folder):
+    code = (
+        "import sys; from seq2seq.cli.main import main; code = main(); print(*sys.modules, file=sys.stderr); exit(code)"
+    )
+    command = [sys.executable, "-c", code, "translate-file", folder / "bundle", "-", "-"]
+    done = subprocess.run(command, input=TEXT.encode(), capture_output=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.decode().split("\n") == [*Translator.load("bundle").translate(LINES), ""]
+    libraries = {"pytorch_lightning", "lightning", "hydra", "omegaconf", "matplotlib", "sacrebleu", "wandb", "sympy"}
+    assert libraries.isdisjoint(done.stderr.decode().split())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_invalid_utf8_names_its_line_and_writes_nothing(folder, stream, monkeypatch, capsys):
+    Path("out").write_text("of yesterday\n")
+    content = b"a dog\n" * 3 + b"the \xff dog\n"
+    Path("in.txt").write_bytes(content)
+    piped(monkeypatch, content)
+    assert main(["translate-file", "bundle", "-" if stream else "in.txt", "out"]) == 2
+    where = "standard input:4" if stream else "in.txt:4"
+    assert capsys.readouterr().err.startswith(f"seq2seq: error: {where}: ")
+    assert Path("out").read_text() == "of yesterday\n"
+    assert names(folder) == {"bundle", "in.txt", "out"}
+
+
+@pytest.mark.parametrize("suffix", OPEN)
+def test_interrupted_leaves_nothing(folder, suffix, monkeypatch):
+    real = Translator._decode
+    done = []
+
+    def decode(self, hypotheses):
+        done.append(1)
+        if len(done) == 3:
+            assert names(folder) > {"bundle", "in.txt"}  # it had begun
+            raise KeyboardInterrupt
+        return real(self, hypotheses)
+
+    monkeypatch.setattr(Translator, "_decode", decode)
+    assert main(["translate-file", "bundle", "in.txt", f"out{suffix}"]) == 130
+    assert names(folder) == {"bundle", "in.txt"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bundle", "in.txt", "in.txt"], "in.txt: is the input as well"),
+        (["bundle", "in.txt", "link.txt"], "link.txt: is the input as well"),
+        (["bundle", "nowhere.txt", "out"], "nowhere.txt: no such file"),
+        (["bundle", "in.txt", "nowhere/out"], "nowhere/out: is a folder, or in none"),
+        (["bundle", "in.txt", "bundle"], "bundle: is a folder, or in none"),
+        (["bundle", "bundle", "out"], "bundle: "),
+        (["nowhere", "in.txt", "out"], "nowhere: is not a bundle"),
+        (["bundle", "in.txt", "out", "--beam-size", "0"], "beam_size=0"),
+        (["bundle", "in.txt", "out", "--device", "gpu"], "device 'gpu'"),
+        (["bundle", "in.txt", "out", "--batch-size", "0"], "batch_size=0"),
+    ],
+)
+def test_a_mistake_is_one_line_and_no_file(folder, arguments, message, capsys):
+    os.symlink("in.txt", "link.txt")
+    assert main(["translate-file", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert names(folder) == {"bundle", "in.txt", "link.txt"}
+    assert Path("in.txt").read_bytes() == TEXT.encode()
+
+
+def test_a_pipe_stays_a_pipe_and_a_link_a_link(folder):
+    os.mkfifo("pipe")
+    read = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
+    reader.start()
+    assert main(["translate-file", "bundle", "in.txt", "pipe"]) == 0
+    reader.join(10)
+    Path("real").touch()
+    os.symlink("real", "out")
+    assert main(["translate-file", "bundle", "in.txt", "out"]) == 0
+    assert Path("pipe").is_fifo()
+    assert Path("out").is_symlink()
+    assert read == [Path("real").read_bytes()]
+    assert read[0].count(b"\n") == len(LINES)
+
+
+def test_a_bundle_of_another_format_is_refused(folder, capsys):
+    config = json.loads(Path("bundle/config.json").read_text())
+    Path("bundle/config.json").write_text(json.dumps(config | {"format_version": 99}))
+    assert main(["translate-file", "bundle", "in.txt", "out"]) == 2
+    assert "config.json: format_version=99" in capsys.readouterr().err

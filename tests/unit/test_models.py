@@ -1,0 +1,244 @@
+"""Every option of every group and every allowed pair: built through its YAML, and right in what it computes."""
+
+import itertools
+
+import pytest
+import torch
+
+from seq2seq import build
+from seq2seq.errors import UserError
+from seq2seq.losses import token_cross_entropy
+from seq2seq.structures import Tokens, map_tensors
+from tests.conftest import model_config, options
+
+SOURCE, TARGET = 11, 13
+PLACES = [
+    {"context_to": where, "query": query, "input_feeding": feeding}
+    for where, query, feeding in itertools.product(
+        ("cell", "readout", "both", "start"), ("previous", "current"), (False, True)
+    )
+]
+
+
+def make(*arguments, **changes):
+    return build.encoder_decoder(model_config(*arguments, **changes), SOURCE, TARGET).eval()
+
+
+def batch(lengths=((4, 3), (1, 5), (6, 1))):
+    def tokens(sizes, vocabulary):
+        ids = torch.randint(4, vocabulary, (len(sizes), max(sizes)))
+        lengths = torch.tensor(sizes)
+        result = Tokens(ids, lengths)
+        return result._replace(ids=ids * result.mask)
+
+    sources, targets = zip(*lengths)
+    return tokens(sources, SOURCE), tokens(targets, TARGET)
+
+
+def stepwise(model, source, target):
+    """The features of a target, a token at a time, as a search asks for them: log-probabilities."""
+    state, encoded = model.start(model.encode(source))
+    ids, rows, all_weights = torch.full((len(source.ids),), model.bos), [], []
+    for t in range(target.ids.size(1)):
+        log_probs, state, weights = model.step(ids, state, encoded)
+        rows.append(log_probs)
+        all_weights.append(weights)
+        ids = target.ids[:, t]
+    return torch.stack(rows, 1)[target.mask], all_weights
+
+
+def refused(context, places):
+    attends = context != "fixed"
+    return attends and (
+        places["context_to"] == "start" or (places["query"] == "current" and places["context_to"] != "readout")
+    )
+
+
+@pytest.mark.parametrize("places", PLACES, ids=lambda p: f"{p['context_to']}-{p['query']}-{p['input_feeding']}")
+@pytest.mark.parametrize("context", options("context"))
+def test_teacher_forcing_equals_stepping(context, places):
+    """Every context at every place: the whole target at once gives what one token at a time gives; pads count not."""
+    for head in options("head"):
+        if refused(context, places):
+            with pytest.raises(UserError, match="context_to"):
+                make(context=context, head=head, decoder=places)
+            continue
+        model = make(context=context, head=head, decoder=places)
+        source, target = batch()
+        expected, weights = stepwise(model, source, target)
+        head_module = model.decoder.head
+        torch.testing.assert_close(head_module.logits(model(source, target)).log_softmax(-1), expected)
+        if weights[0] is not None:
+            torch.testing.assert_close(weights[0].sum(-1), torch.ones(3))
+            assert (weights[0][~source.mask] == 0).all()
+
+
+@pytest.mark.parametrize("cell", options("cell"))
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_encoders_by_padding(cell, direction, depth):
+    """A sentence's memory is the same alone and among longer ones."""
+    model = make(cell, encoder={"direction": direction, "num_layers": depth, "residual": depth > 1})
+    source, _ = batch()
+    memory = model.encode(source)
+    for row, size in enumerate(source.lengths.tolist()):
+        alone = model.encode(Tokens(source.ids[row : row + 1, :size], source.lengths[row : row + 1]))
+        torch.testing.assert_close(memory.outputs[row : row + 1, :size], alone.outputs)
+        map_tensors(lambda t: t, memory.final)
+        torch.testing.assert_close(memory.summary[row : row + 1], alone.summary)
+    assert memory.summary.size(1) == model.encoder.output_size
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), list(itertools.product(options("cell"), repeat=2)))
+@pytest.mark.parametrize("bridge", options("bridge"))
+def test_cells_and_bridges(encoder, decoder, bridge):
+    """Different cells, widths and depths meet; `copy` is refused where the states do not fit."""
+    changes = {"decoder_cell": decoder, "bridge": bridge}
+    if bridge != "copy":
+        changes |= {"encoder": {"num_layers": 2}, "decoder": {"num_layers": 3, "hidden_size": 5, "residual": True}}
+    if bridge == "copy" and (encoder == "lstm") != (decoder == "lstm"):
+        with pytest.raises(UserError, match="use bridge=linear"):
+            make(encoder, **changes)
+        return
+    model = make(encoder, **changes)
+    source, target = batch()
+    expected, _ = stepwise(model, source, target)
+    torch.testing.assert_close(model.decoder.head.logits(model(source, target)).log_softmax(-1), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"decoder": {"hidden_size": 5}}, "size 8, decoder needs 5"),
+        ({"decoder": {"num_layers": 2}}, "1 layers, the decoder 2"),
+    ],
+)
+def test_copy_bridge_refuses(changes, message):
+    with pytest.raises(UserError, match=message):
+        make(bridge="copy", **changes)
+
+
+@pytest.mark.parametrize("summary", ["last", "mean", "max"])
+def test_summaries(summary):
+    config = model_config()
+    config["context"]["summary"] = summary
+    model = build.encoder_decoder(config, SOURCE, TARGET).eval()
+    source, _ = batch()
+    memory = model.encode(source)
+    c = model.start(memory)[1].keys.values[:, 0]
+    for row, size in enumerate(source.lengths.tolist()):
+        outputs = memory.outputs[row, :size]
+        expected = {"last": memory.summary[row], "mean": outputs.mean(0), "max": outputs.amax(0)}[summary]
+        torch.testing.assert_close(c[row], expected)
+
+
+@pytest.mark.parametrize("score", ["dot", "general", "scaled"])
+def test_multiplicative_scores(score):
+    config = model_config(context="multiplicative")
+    config["context"]["score"] = score
+    build.encoder_decoder(config, SOURCE, TARGET)
+    config["decoder"]["hidden_size"] = 5
+    if score == "general":
+        build.encoder_decoder(config, SOURCE, TARGET)
+    else:
+        with pytest.raises(UserError, match=f"score={score}.*size 5.*size 8"):
+            build.encoder_decoder(config, SOURCE, TARGET)
+
+
+@pytest.mark.parametrize("context", options("context"))
+@pytest.mark.parametrize("head", options("head"))
+def test_gradients_reach_every_parameter(context, head):
+    model = make(context=context, head=head, decoder={"context_to": "both", "num_layers": 2}).train()
+    source, target = batch()
+    features = model(source, target)
+    token_cross_entropy(
+        features, model.decoder.head.weight, model.decoder.head.bias, target.ids[target.mask]
+    ).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_shared_and_tied_weights_are_one():
+    config = model_config(head="tied", embedding={"share": True})
+    model = build.encoder_decoder(config, SOURCE, SOURCE)
+    assert model.source_embedding.weight is model.target_embedding.weight is model.decoder.head.weight
+    with pytest.raises(UserError, match=r"source has 11 tokens and the target 13.*tokenizer.joint"):
+        build.encoder_decoder(config, SOURCE, TARGET)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_fused_loss_equals_plain(smoothing):
+    features, weight, bias = torch.randn(700, 8), torch.randn(13, 8), torch.randn(13)
+    targets = torch.randint(13, (700,))
+    results = []
+    for fused in (True, False):
+        leaves = [t.detach().requires_grad_() for t in (features, weight, bias)]
+        loss = token_cross_entropy(*leaves, targets, label_smoothing=smoothing, fused=fused)
+        results.append((loss, *torch.autograd.grad(loss, leaves)))
+    for a, b in zip(*results):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variational", [False, True])
+@pytest.mark.parametrize("context", options("context"))
+def test_dropout_only_in_training(context, variational):
+    dropped = {"num_layers": 2, "dropout": 0.5, "variational": variational}
+    model = make(
+        context=context,
+        encoder=dropped,
+        decoder=dropped,
+        embedding={"dropout": 0.5, "word_dropout": 0.3, "variational": variational},
+    )
+    source, target = batch()
+    torch.testing.assert_close(model(source, target), model(source, target))
+    model.train()
+    assert not torch.allclose(model(source, target), model(source, target))
+
+
+def test_variational_mask_is_held_over_time():
+    from seq2seq.embedding import Dropout
+
+    dropped = Dropout(0.5, variational=True)(torch.ones(2, 7, 50)) == 0
+    assert (dropped == dropped[:, :1]).all()
+    assert 0 < dropped.float().mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("encoder", "hiden_size"), 4, r"encoder.hiden_size.*did you mean encoder.hidden_size"),
+        (("encoder", "hidden_size"), "4", r"encoder.hidden_size: '4' is not of type int"),
+        (("encoder", "num_layers"), 0, "num_layers=0"),
+        (("encoder", "direction"), "up", "direction='up'"),
+        (("encoder", "dropout"), 1.0, "rate=1.0"),
+        (("decoder", "query"), "next", "query='next'"),
+        (("head", "_target_"), "os.system", "not a component of seq2seq"),
+        (("head", "_target_"), "seq2seq.cells.GRU", "is not a Head"),
+        (("head", "_target_"), "seq2seq.heads.Head", "is not a Head"),
+        (("head", "_target_"), "seq2seq.build.importlib", "is not a Head"),
+        (("embedding", "width"), 3, "embedding.width"),
+    ],
+)
+def test_configuration_errors(place, value, message):
+    config = model_config()
+    config[place[0]][place[1]] = value
+    with pytest.raises(UserError, match=message):
+        build.encoder_decoder(config, SOURCE, TARGET)
+
+
+@pytest.mark.parametrize("context", options("context"))
+def test_overfits_one_batch(context):
+    model = make(
+        context=context, encoder={"hidden_size": 16}, decoder={"hidden_size": 32, "context_to": "both"}
+    )  # eval mode: no dropout
+    source, target = batch()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        loss = token_cross_entropy(
+            model(source, target), model.decoder.head.weight, model.decoder.head.bias, target.ids[target.mask]
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() / 9 < 0.1
