@@ -12,6 +12,8 @@ import difflib
 import functools
 import importlib
 import inspect
+import os
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +47,7 @@ def resolve(target: object, place: str, trusted: Sequence[str] = (), base: type 
     """The component class that `target` names.
 
     Raises `UserError` unless it is a class of the base that its place asks for, defined in this project's component
-    modules or in one of the `trusted` packages.
+    modules or in one of the `trusted` packages, which may also be modules in the current folder.
     """
     base = base or ROLES[place.rpartition(".")[2]]
     module_name, _, name = str(target).rpartition(".")
@@ -57,6 +59,8 @@ def resolve(target: object, place: str, trusted: Sequence[str] = (), base: type 
         )
     if module_name.startswith("seq2seq.cli"):
         raise UserError(f"{place}._target_: {target!r} is not a component")
+    if package in trusted and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that nothing installed is hidden by a file that lies here
     try:
         found = getattr(importlib.import_module(module_name), name, None)
     except ImportError as error:

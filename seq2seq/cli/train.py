@@ -5,7 +5,6 @@ Hydra is known here and nowhere else. The configuration that goes on from here i
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,8 +55,6 @@ def job(config: DictConfig) -> float | None:
         plain = _plain(config, overrides)
         if sweep:
             _name_after_sweep(plain, Path(settings.sweep.dir), settings.job.num)
-        if plain["trust"]:
-            sys.path.insert(0, os.getcwd())
         from seq2seq.tasks.training import train
 
         record = train(plain, folder, overrides)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from seq2seq.corpora.files import Parallel
-from seq2seq.corpora.folders import whole_folder
 from seq2seq.errors import UserError
 from seq2seq.paths import PACKAGE, cache_root, packaged
 
@@ -31,14 +29,12 @@ class Embedded(Parallel):
         if not self._folder.is_dir():
             from seq2seq.corpora.grammar import write_embedded
 
-            with whole_folder(self._folder) as folder:
-                write_embedded(folder)
+            write_embedded(self._folder)
 
 
 def _version() -> str:
     """A hash of generator and grammar, so that a changed grammar never meets yesterday's text."""
     digest = hashlib.sha256()
-    files: list[Path] = sorted(path for path in packaged("data").rglob("*") if path.is_file())
-    for path in [*sorted((PACKAGE / "corpora").glob("grammar*.py")), *files]:
+    for path in [*sorted((PACKAGE / "corpora").glob("grammar*.py")), *sorted(packaged("data").glob("*.yaml"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

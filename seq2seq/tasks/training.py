@@ -65,12 +65,16 @@ def train(config: Mapping[str, Any], folder: Path, overrides: Sequence[str]) -> 
     try:
         run = prepare(config, folder)
         record.update(parameters=sum(p.numel() for p in run.model.parameters()))
+        announce(run, record.values["parameters"], folder)
         status = fit(run)
         values = {"status": status, "seconds": time.time() - began, "tokens_per_second": run.throughput.average}
         outcome = Outcome(run.data, run.task, best_checkpoint(run.trainer), config, provenance(config, run, overrides))
         record.update(**(values | finish(outcome, folder, record.values | values)))
         log_bundle(run.trainer.loggers, folder / "bundle", config["name"])
         exit_code = 0
+    except KeyboardInterrupt:
+        record.update(status="interrupted", error="interrupted before there was a bundle")
+        raise
     finally:
         finish_wandb(exit_code)
     return record.values
@@ -174,6 +178,18 @@ def make_model(config: Mapping[str, Any], data: TranslationData) -> EncoderDecod
                 f"with ({str(error).splitlines()[1].strip()})"
             ) from None
     return model
+
+
+def announce(run: Run, parameters: int, folder: Path) -> None:
+    """Say what is about to be trained on what, and where its results will be."""
+    found = run.data.statistics
+    print(
+        f"data: {run.data.corpus.name}, {found['pairs']:,} pairs to train on "
+        f"({found['dropped_empty']:,} empty and {found['dropped_long']:,} over-long ones dropped), "
+        f"{found['vocabulary']['source']:,} source and {found['vocabulary']['target']:,} target pieces\n"
+        f"model: {parameters:,} parameters\nfolder: {folder}",
+        flush=True,
+    )
 
 
 def fit(run: Run) -> str:

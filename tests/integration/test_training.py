@@ -2,6 +2,10 @@
 
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -226,3 +230,22 @@ def test_every_yaml_parses_and_every_option_composes():
 
 def test_run_is_the_entry_point_of_main():
     assert train.run.__module__ == "seq2seq.cli.train"
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_the_best_bundle(corpus, tmp_path):
+    """A real process, interrupted in training after its first validations: code 130, and the bundle translates."""
+    folder = tmp_path / "a"
+    endless = ["trainer.max_epochs=100000", "callbacks.early_stopping.patience=null", "scheduler=constant"]
+    command = [sys.executable, "-m", "seq2seq", "train", *TINY, *corpus, *endless, f"hydra.run.dir={folder}"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert record(folder)["status"] == "interrupted"
+    assert record(folder)["val_bleu"] is not None
+    assert main(["translate-file", str(folder / "bundle"), str(folder / "test.translations.txt"), "-"]) == 0

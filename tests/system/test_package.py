@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import statistics
@@ -68,8 +69,51 @@ def test_wheel_installs_outside_the_checkout(installed: Path, tmp_path: Path) ->
     assert "translate-file" in call(command, "--help", cwd=tmp_path, path=installed)
 
 
-# HERE, with the command `train`: `seq2seq train` of the installed wheel (cwd=tmp_path, path=installed) from a user's
-# own --config-dir with a user's own cell.
+CELL = """
+import torch
+from torch.nn import functional as F
+
+from seq2seq.cells import Cell
+from seq2seq.structures import HiddenState
+
+
+class Leaky(Cell[HiddenState]):
+    blocks = 1
+
+    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, leak: float = 0.5) -> None:
+        super().__init__(input_size, hidden_size, bias=bias)
+        self.leak = leak
+
+    def step(self, gates, state):
+        new = torch.tanh(gates + F.linear(state.h, self.weight_hh, self.bias_hh))
+        return HiddenState(self.leak * state.h + (1 - self.leak) * new)
+"""
+
+
+def test_a_users_own_cell_trains_and_translates_with_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
+    """One file and one YAML outside the checkout; without --trust the bundle is refused."""
+    (tmp_path / "my_cells.py").write_text(CELL)
+    (tmp_path / "my_conf" / "cell").mkdir(parents=True)
+    (tmp_path / "my_conf" / "cell" / "leaky.yaml").write_text("_target_: my_cells.Leaky\nleak: 0.25\n")
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.tsv").write_text("ein\tone\nzwei drei\ttwo three\n" * 20)
+    command = installed / "bin" / "seq2seq"
+    data = ["data=tsv", "data.corpus.source_language=de", "data.corpus.target_language=en", "tokenizer=whitespace"]
+    data += ["data.corpus.train=train.tsv", "data.corpus.val=val.tsv", "hydra.run.dir=run"]
+    small = ["encoder.hidden_size=8", "decoder.hidden_size=8", "trainer.max_epochs=1", "trainer.threads=1"]
+    train = [command, "train", "--config-dir", "my_conf", "cell=leaky", *data, *small]
+    call(*train, "trust=[my_cells]", cwd=tmp_path, path=installed)
+    config = json.loads((tmp_path / "run" / "bundle" / "config.json").read_text())
+    assert config["model"]["encoder"]["cell"] == {"_target_": "my_cells.Leaky", "leak": 0.25}
+    (tmp_path / "in").write_text("zwei\n")
+    translate = [command, "translate-file", "run/bundle", "in", "out"]
+    call(*translate, "--trust", "my_cells", cwd=tmp_path, path=installed)
+    assert (tmp_path / "out").read_text().count("\n") == 1
+    refused = subprocess.run(
+        translate, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(installed)}, capture_output=True
+    )
+    assert refused.returncode == 2
+    assert b"trust" in refused.stderr
 
 
 def test_version_and_licence_are_the_same_everywhere() -> None:
