@@ -1,11 +1,12 @@
-"""Run a cell over a sequence, one way of four that agree; time-major inside, batch-first outside.
+"""Run a cell over a sequence, one way of five that agree; time-major inside, batch-first outside.
 
-| path  | what runs                                   | gradients by                              |
-|-------|---------------------------------------------|-------------------------------------------|
-| step  | `cell.step`, a step at a time               | autograd: any new cell works at once      |
-| hand  | the cell's own function over all steps      | backpropagation through time by hand      |
-| fused | torch's kernel (oneDNN on CPU, cuDNN)       | the kernel                                |
-| auto  | the fastest of them that the cell offers on this device                                 |
+| path  | what runs                                           | gradients by                          |
+|-------|-----------------------------------------------------|---------------------------------------|
+| step  | `cell.step`, a step at a time                       | autograd: any new cell works at once  |
+| scan  | all steps at once, where no gate waits for a state  | a scan the other way                  |
+| hand  | the cell's own function over all steps              | backpropagation through time by hand  |
+| fused | torch's kernel (oneDNN on CPU, cuDNN)               | the kernel                            |
+| auto  | the fastest of them that the cell offers on this device                                     |
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def unroll(
         raise UserError(f"unroll: path={path!r} is not one of {type(cell).__name__}'s in this form: {offered}")
     if chosen == "fused":
         outputs, final = _fused(cell, inputs, marks, state, reverse)
-    elif chosen == "hand":
-        outputs, final = cell.by_hand(_gates(cell, inputs), marks, state, reverse)
+    elif chosen in ("hand", "scan"):
+        run = cell.by_hand if chosen == "hand" else cell.scan
+        outputs, final = run(_gates(cell, inputs), marks, state, reverse)
     else:
         outputs, final = _stepwise(cell, _gates(cell, inputs), marks, state, reverse)
     outputs = outputs.transpose(0, 1)
@@ -52,8 +54,9 @@ def unroll(
 
 
 def choose(cell: Cell[Any], like: Tensor) -> str:
-    """The fastest path on this device: kernels on a GPU; on a CPU oneDNN for the LSTM, by hand for the others."""
-    order = ("fused", "hand") if like.is_cuda or isinstance(cell, LSTM) else ("hand", "fused")
+    """The fastest path on this device: a scan where there is one; kernels on a GPU; on a CPU oneDNN for the LSTM, by
+    hand for the others."""
+    order = ("scan", "fused", "hand") if like.is_cuda or isinstance(cell, LSTM) else ("scan", "hand", "fused")
     return next((path for path in order if path in cell.paths), "step")
 
 

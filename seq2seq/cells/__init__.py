@@ -2,7 +2,12 @@
 
 from seq2seq.cells.base import Cell
 from seq2seq.cells.gru import GRU
+from seq2seq.cells.layer_norm_gru import LayerNormGRU
+from seq2seq.cells.layer_norm_lstm import LayerNormLSTM
 from seq2seq.cells.lstm import LSTM
+from seq2seq.cells.mgu import MGU
+from seq2seq.cells.min_gru import MinGRU
+from seq2seq.cells.min_lstm import MinLSTM
 from seq2seq.cells.vanilla import Vanilla
 
-__all__ = ["GRU", "LSTM", "Cell", "Vanilla"]
+__all__ = ["GRU", "LSTM", "MGU", "Cell", "LayerNormGRU", "LayerNormLSTM", "MinGRU", "MinLSTM", "Vanilla"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar, cast
 
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seq2seq.cells.initialization import check_init, initialize
 from seq2seq.errors import UserError
 from seq2seq.structures import HiddenState, LSTMState, StateShape
 
@@ -21,30 +21,37 @@ class Cell(nn.Module, ABC, Generic[S]):
     """One recurrent cell. A new cell names its gate `blocks` and `state_type` and writes `step`; all else is inherited.
 
     weight_ih [G, input], weight_hh [G, H] with G = blocks·H, and two biases [G]: torch's layout, so that the fused
-    kernels run on the same parameters. All weights start uniform in ±1/√H, as torch's do.
+    kernels run on the same parameters. A cell that is not `recurrent` in its gates has no weight_hh and no bias_hh.
+    How the weights start is `init`, one of initialization.py's: by default uniform in ±1/√H, as torch's do.
 
-    Raises `UserError` for sizes below 1.
+    Raises `UserError` for sizes below 1 and an initialisation that does not exist or fit.
     """
 
-    blocks: ClassVar[int]
+    blocks: int
+    recurrent: ClassVar[bool] = True
+    weight_hh: nn.Parameter
     state_type: ClassVar[type[HiddenState] | type[LSTMState]] = HiddenState
 
-    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, *, bias: bool = True, init: str = "uniform", init_scale: float = 1.0
+    ) -> None:
         super().__init__()
+        check_init(type(self).__name__, init, init_scale, self.recurrent)
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if size < 1:
                 raise UserError(f"{type(self).__name__}: {name}={size} must be at least 1")
         self.input_size, self.hidden_size = input_size, hidden_size
+        self.init, self.init_scale = init, init_scale
         self.weight_ih = nn.Parameter(torch.empty(self.blocks * hidden_size, input_size))
-        self.weight_hh = nn.Parameter(torch.empty(self.blocks * hidden_size, hidden_size))
+        if self.recurrent:
+            self.weight_hh = nn.Parameter(torch.empty(self.blocks * hidden_size, hidden_size))
         self.bias_ih = nn.Parameter(torch.empty(self.blocks * hidden_size)) if bias else None
-        self.bias_hh = nn.Parameter(torch.empty(self.blocks * hidden_size)) if bias else None
+        self.bias_hh = nn.Parameter(torch.empty(self.blocks * hidden_size)) if bias and self.recurrent else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw every weight uniformly from ±1/√H."""
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -1 / math.sqrt(self.hidden_size), 1 / math.sqrt(self.hidden_size))
+        """Draw the cell's own weights as `init` says; its submodules keep theirs."""
+        initialize(self.named_parameters(recurse=False), self.hidden_size, self.init, self.init_scale)
 
     @property
     def state_shape(self) -> StateShape:
@@ -53,7 +60,7 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     def init_state(self, batch_size: int) -> S:
         """The zero state of `batch_size` sentences."""
-        return cast(S, self.state_shape.zeros(batch_size, self.weight_hh))
+        return cast(S, self.state_shape.zeros(batch_size, self.weight_ih))
 
     def project(self, part: Float[Tensor, "*N P"], offset: int = 0, *, bias: bool = True) -> Float[Tensor, "*N G"]:
         """The share of one part of the input in the gates: one matmul for all the steps that `part` holds.
@@ -70,7 +77,7 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The ways to run this cell over a sequence, besides `step`, that this form of it offers: hand, fused."""
+        """The ways to run this cell over a sequence, besides `step`, that this form of it offers: scan, hand, fused."""
         return ()
 
     def by_hand(
@@ -78,6 +85,12 @@ class Cell(nn.Module, ABC, Generic[S]):
     ) -> tuple[Float[Tensor, "T B H"], S]:
         """All steps through the hand-derived backpropagation through time; the state is carried where not `mask`."""
         raise UserError(f"{type(self).__name__}: no backpropagation through time by hand in this form; use path=auto")
+
+    def scan(
+        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: S, reverse: bool
+    ) -> tuple[Float[Tensor, "T B H"], S]:
+        """All steps at once, for gates that see no state; the state is carried where not `mask`."""
+        raise UserError(f"{type(self).__name__}: its gates wait for the state, so no scan; use path=auto")
 
     def fused(
         self, inputs: Float[Tensor, "T B I"], state: S, mask: Bool[Tensor, "T B"] | None

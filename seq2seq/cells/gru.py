@@ -32,13 +32,21 @@ class GRU(Cell[HiddenState]):
     blocks = 3
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, bias: bool = True, reset: str = "after", update: str = "keep"
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        reset: str = "after",
+        update: str = "keep",
+        init: str = "uniform",
+        init_scale: float = 1.0,
     ) -> None:
         if reset not in ("before", "after"):
             raise UserError(f"GRU: reset={reset!r} is not known; use before (Cho 2014) or after (cuDNN)")
         if update not in ("keep", "write"):
             raise UserError(f"GRU: update={update!r} is not known; use keep (Cho 2014, torch) or write")
-        super().__init__(input_size, hidden_size, bias=bias)
+        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
         self.reset, self.update = reset, update
 
     def step(self, gates: Float[Tensor, "N G"], state: HiddenState) -> HiddenState:

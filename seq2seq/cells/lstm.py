@@ -5,6 +5,10 @@
     c_t = f_t ⊙ c_{t−1} + i_t ⊙ g_t          h_t = o_t ⊙ tanh(c_t)
 
 Blocks in torch's order i, f, g, o. `forget_bias` (Jozefowicz et al. 2015 recommend 1) is added to b_f at the start.
+
+With `peepholes` (Gers & Schmidhuber, "Recurrent Nets that Time and Count", IJCNN 2000) the gates also see the content:
+    p_i ⊙ c_{t−1} and p_f ⊙ c_{t−1} are added inside i_t and f_t, and p_o ⊙ c_t inside o_t.
+`coupled` (Greff et al., "LSTM: A Search Space Odyssey", 2017: CIFG) has no input gate: i_t = 1 − f_t; blocks f, g, o.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import Function, once_differentiable
 from torch.nn import functional as F
 
@@ -26,39 +30,63 @@ from seq2seq.structures import LSTMState
 class LSTM(Cell[LSTMState]):
     """The equations above; raises `UserError` when a forget bias is asked for without biases."""
 
-    blocks = 4
     state_type = LSTMState
 
-    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, forget_bias: float = 0.0) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        forget_bias: float = 0.0,
+        peepholes: bool = False,
+        coupled: bool = False,
+        init: str = "uniform",
+        init_scale: float = 1.0,
+    ) -> None:
         if forget_bias and not bias:
             raise UserError(f"LSTM: forget_bias={forget_bias} needs bias=true")
-        self.forget_bias = forget_bias
-        super().__init__(input_size, hidden_size, bias=bias)
+        self.forget_bias, self.coupled, self.blocks = forget_bias, coupled, 3 if coupled else 4
+        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
+        self.peephole_i = nn.Parameter(torch.empty(hidden_size)) if peepholes and not coupled else None
+        self.peephole_f = nn.Parameter(torch.empty(hidden_size)) if peepholes else None
+        self.peephole_o = nn.Parameter(torch.empty(hidden_size)) if peepholes else None
+        if peepholes:
+            self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform in ±1/√H, then the forget gate's bias raised by `forget_bias`."""
+        """As every cell's, then the forget gate's bias raised by `forget_bias`."""
         super().reset_parameters()
         if self.forget_bias and self.bias_ih is not None:
             with torch.no_grad():
-                self.bias_ih[self.hidden_size : 2 * self.hidden_size] += self.forget_bias
+                self.bias_ih[: -2 * self.hidden_size][-self.hidden_size :] += self.forget_bias
 
     def step(self, gates: Float[Tensor, "N G"], state: LSTMState) -> LSTMState:
         """The equations above."""
-        i, f, g, o = (gates + F.linear(state.h, self.weight_hh, self.bias_hh)).chunk(4, -1)
-        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
-        return LSTMState(torch.sigmoid(o) * torch.tanh(c), c)
+        *i, f, g, o = (gates + F.linear(state.h, self.weight_hh, self.bias_hh)).chunk(self.blocks, -1)
+        forget = torch.sigmoid(_peep(f, self.peephole_f, state.c))
+        write = 1 - forget if self.coupled else torch.sigmoid(_peep(i[0], self.peephole_i, state.c))
+        c = forget * state.c + write * torch.tanh(g)
+        return LSTMState(torch.sigmoid(_peep(o, self.peephole_o, c)) * torch.tanh(c), c)
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Derived by hand and torch's kernel."""
-        return ("hand", "fused")
+        """Derived by hand and torch's kernel, unless the gates peep at the content."""
+        return () if self.peephole_f is not None else ("hand", "fused")
+
+    def _four(self, blocks: Tensor, dim: int = 0) -> Tensor:
+        """The coupled form as the plain one: its input gate has the forget gate's rows negated, as 1 − σ(x) = σ(−x)."""
+        return torch.cat([-blocks.narrow(dim, 0, self.hidden_size), blocks], dim) if self.coupled else blocks
 
     def by_hand(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: LSTMState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], LSTMState]:
         """See `LSTMThroughTime`."""
-        bias = self.weight_hh.new_zeros(4 * self.hidden_size) if self.bias_hh is None else self.bias_hh
-        outputs, h, c = LSTMThroughTime.apply(gates, state.h, state.c, self.weight_hh, bias, mask, reverse)  # type: ignore[no-untyped-call]
+        if "hand" not in self.paths:
+            return super().by_hand(gates, mask, state, reverse)
+        weight = self._four(self.weight_hh)
+        bias = weight.new_zeros(4 * self.hidden_size) if self.bias_hh is None else self._four(self.bias_hh)
+        outputs, h, c = LSTMThroughTime.apply(self._four(gates, -1), state.h, state.c, weight, bias, mask, reverse)  # type: ignore[no-untyped-call]
         return outputs, LSTMState(h, c)
 
     def fused(
@@ -66,17 +94,23 @@ class LSTM(Cell[LSTMState]):
     ) -> tuple[Float[Tensor, "T B H"], LSTMState]:
         """nn.LSTM's kernel. It hands out c after the last step only, so c must be carried past each sentence's end:
         one more input column, 1 on padding, closes the input gate and opens the forget gate (σ(±10⁴) is 0 and 1)."""
-        weights = self._weights()
+        if "fused" not in self.paths:
+            return super().fused(inputs, state, mask)
+        weights = [self._four(weight) for weight in self._weights()]
         if mask is not None:
             inputs = torch.cat([inputs, (~mask[:, :, None]).to(inputs.dtype)], -1)
             column = self.weight_hh.new_zeros(4, self.hidden_size)
             column[0], column[1] = -1e4, 1e4
-            weights[0] = torch.cat([self.weight_ih, column.view(-1, 1)], 1)
+            weights[0] = torch.cat([weights[0], column.view(-1, 1)], 1)
         start = (state.h[None], state.c[None])
         outputs, h, c = torch.lstm(
             inputs, start, weights, self.bias_ih is not None, 1, 0.0, self.training, False, False
         )
         return outputs, LSTMState(h[0], c[0])
+
+
+def _peep(gate: Tensor, weight: Tensor | None, content: Tensor) -> Tensor:
+    return gate if weight is None else gate + weight * content
 
 
 class LSTMThroughTime(Function):

@@ -2,7 +2,8 @@
 
     h_t = φ(W_x x_t + b_x + W_h h_{t−1} + b_h),   φ = tanh or relu
 
-Elman, "Finding Structure in Time", Cognitive Science 14 (1990); weights and biases as in torch's nn.RNN.
+Elman, "Finding Structure in Time", Cognitive Science 14 (1990); weights and biases as in torch's nn.RNN. With
+activation=relu and init=identity it is the IRNN of Le, Jaitly & Hinton (arXiv 1504.00941, 2015).
 """
 
 from __future__ import annotations
@@ -25,10 +26,19 @@ class Vanilla(Cell[HiddenState]):
 
     blocks = 1
 
-    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, activation: str = "tanh") -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        activation: str = "tanh",
+        init: str = "uniform",
+        init_scale: float = 1.0,
+    ) -> None:
         if activation not in ("tanh", "relu"):
             raise UserError(f"Vanilla: activation={activation!r} is not known; use tanh or relu")
-        super().__init__(input_size, hidden_size, bias=bias)
+        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
         self.activation = activation
 
     def step(self, gates: Float[Tensor, "N G"], state: HiddenState) -> HiddenState:

@@ -40,7 +40,7 @@ def run(arguments: Namespace) -> int:
     folder = arguments.folder or next(folder for folder in _numbered() if not folder.exists())
     if (folder / "run.json").exists():
         raise UserError(f"demo: --folder {folder} already holds a run; name another folder")
-    code = train.run([f"hydra.run.dir={_quoted(folder)}", *arguments.overrides])
+    code = train.run(["experiment=demo", f"hydra.run.dir={_quoted(folder)}", *arguments.overrides])
     return code or _show(folder)
 
 

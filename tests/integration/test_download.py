@@ -93,9 +93,7 @@ def test_a_file_damaged_later_is_refused(server: str, tmp_path: Path, name: str)
 
 
 def test_a_server_that_cannot_be_reached(server: str) -> None:
-    with pytest.raises(
-        UserError, match=r"cannot be downloaded .ConnectionError.; put train.en.gz into .*data.root"
-    ):
+    with pytest.raises(UserError, match=r"cannot be downloaded .ConnectionError.; put train.en.gz into .*data.root"):
         corpus("http://127.0.0.1:1/").prepare()
     with pytest.raises(UserError, match=r"cannot be downloaded .the server answers 404.; put train.en.gz"):
         corpus(f"{server}/elsewhere").prepare()

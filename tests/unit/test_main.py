@@ -142,7 +142,7 @@ class Trained:
 
     def train(self, argv: list[str]) -> int:
         self.argv = argv
-        folder = Path(argv[0].removeprefix("hydra.run.dir=").strip("'"))
+        folder = Path(argv[1].removeprefix("hydra.run.dir=").strip("'"))
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(json.dumps({"test": self.test}), encoding="utf-8")
         (folder / "learning.png").touch()
@@ -185,7 +185,7 @@ def test_demo_shows_scores_translations_pictures_and_the_bundle(
 ) -> None:
     trained, folder = Trained(SCORES), tmp_path / "a run"
     assert demonstrate(trained, "cell=lstm") == 0
-    assert trained.argv == [f"hydra.run.dir='{folder}'", "cell=lstm"]
+    assert trained.argv == ["experiment=demo", f"hydra.run.dir='{folder}'", "cell=lstm"]
     lines = capsys.readouterr().out.removesuffix("\n").split("\n")
     assert lines[-2:] == ["test BLEU = 93.10", f"bundle: {folder / 'bundle'}"]
     assert {"  BLEU = 93.10  BLEU|v:1", "  chrF = 97.00  chrF|v:1", f"  {folder / 'learning.png'}"} <= set(lines)

@@ -1,0 +1,17 @@
+"""The networks of the textbook in NumPy, forward and backward by hand, to be read beside the book.
+
+| file              | what it shows                                                                        |
+|-------------------|--------------------------------------------------------------------------------------|
+| network.py        | the vanilla network in the textbook's letters U, V, W, b, c, and its whole backward pass |
+| truncation.py     | the gradient at W as a sum over paths of time, and the two ways to cut it short      |
+| losses.py         | softmax and sigmoid cross-entropy, summed over time, and their gradient ŷ − y        |
+| graph.py          | the same gradients from a computational graph, with no derivation at all             |
+| vanilla.py gru.py lstm.py | one time step of each cell and its derivatives, in torch's layout of weights |
+| sequence.py       | the loop through time of any of these cells: padding, reversal, initial states       |
+| squashing.py      | σ and softmax without overflow                                                       |
+| differences.py    | central differences, the judge of every derivation                                   |
+| language_model.py | stochastic gradient descent: `python -m seq2seq.reference.language_model --text FILE` |
+| ERRATA.md         | where widely copied derivations go wrong, the right line, and the test that shows it |
+
+All numbers are float64, and there is no torch here. Only tests and experiments import this package.
+"""

@@ -1,0 +1,114 @@
+"""What the documents tell a reader to type works, in their order, at a tiny size."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from seq2seq.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    "embedding.size=8",
+    "encoder.hidden_size=8",
+    "decoder.hidden_size=16",
+    "trainer.max_steps=2",
+    "trainer.enable_progress_bar=false",
+    "trainer.threads=1",
+    "trainer.accelerator=cpu",
+    "search.beam_size=1",
+    "search.max_length_ratio=0",
+    "search.max_length_extra=3",
+]
+PRESET = ["embedding.size=8", *TINY[3:], "head.size=4"]  # a preset's own sizes fit each other
+
+pytestmark = pytest.mark.slow
+
+
+def blocks(name: str, kind: str) -> list[str]:
+    """The fenced blocks of a kind."""
+    return re.findall(rf"^```{kind}\n(.*?)^```$", (ROOT / name).read_text(encoding="utf-8"), re.M | re.S)
+
+
+def commands(name: str) -> list[list[str]]:
+    lines = "".join(blocks(name, "sh")).replace("\\\n", " ").split("\n")
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reader")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQ2SEQ_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("WANDB_MODE", "offline")
+        patch.chdir(folder)
+        yield
+
+
+def multi30k() -> bool:
+    from seq2seq.paths import data_root
+
+    return (data_root() / "multi30k").is_dir() or (ROOT.parent / "shared" / "data" / "multi30k").is_dir()
+
+
+def tiny(arguments: list[str]) -> list[str]:
+    """A command of the documents at a tiny size."""
+    if arguments[0] != "train":
+        return arguments
+    return [*arguments, *(PRESET if any(word.startswith("model=") for word in arguments) else TINY)]
+
+
+@pytest.mark.parametrize("command", [c for c in commands("README.md") if c[0] == "seq2seq"], ids=" ".join)
+def test_readme(command, monkeypatch):
+    if "data=multi30k" in command:
+        if not multi30k():
+            pytest.skip("Multi30k is not there")
+        if (shared := ROOT.parent / "shared" / "data").is_dir():
+            monkeypatch.setenv("SEQ2SEQ_DATA", str(shared))
+    assert main(tiny(command[1:])) == 0
+
+
+def test_what_the_commands_left_is_what_the_readme_says():
+    folder = Path("runs/first")
+    named = re.findall(r"^      ([a-z_.]+/?)  ", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert len(named) >= 5
+    for name in named:
+        assert (folder / name).exists(), name
+    assert Path("runs/first/again.txt").read_text().count("\n") == 500
+    assert Path("sweeps/cells/leaderboard.md").exists()
+
+
+def test_readme_python():
+    (code,) = blocks("README.md", "python")
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_chinese_readme_has_the_same_commands():
+    for kind in ("sh", "python"):
+        assert blocks("README.zh.md", kind) == blocks("README.md", kind)
+
+
+def test_make_targets_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    named = re.findall(r"^make ([a-z-]+)", "".join(blocks("README.md", "sh")), re.M)
+    assert named
+    assert set(named) <= set(targets)
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "conf/README.md", "data/README.md"):
+        page = ROOT / name
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{name}: {target}"
+
+
+def test_contributing_a_cell_of_your_own():
+    """Both files of the guide, written where a reader would, trained and translated with."""
+    (code,), (yaml,) = blocks("CONTRIBUTING.md", "python"), blocks("CONTRIBUTING.md", "yaml")
+    Path("my_cells.py").write_text(code, encoding="utf-8")
+    Path("my_conf/cell").mkdir(parents=True)
+    Path("my_conf/cell/leaky.yaml").write_text(yaml, encoding="utf-8")
+    for command in commands("CONTRIBUTING.md"):
+        assert main(tiny(command[1:])) == 0
+    assert Path("runs/leaky/again.txt").read_text().count("\n") == 500
