@@ -154,6 +154,7 @@ def test_embedded_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def write_embedded(folder: Path) -> None:
         written.append(folder)
+        folder.mkdir(parents=True)
         for split in ("train", "val", "test"):
             (folder / f"{split}.en").write_text("a\n")
             (folder / f"{split}.de").write_text("b\n")
