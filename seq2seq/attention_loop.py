@@ -24,6 +24,7 @@ from torch.autograd.function import Function
 from seq2seq.cells import Cell
 from seq2seq.cells.once import once_differentiable
 from seq2seq.contexts import Context, Keys
+from seq2seq.products import addmm, mm, tmm
 from seq2seq.structures import CellState
 
 
@@ -71,9 +72,9 @@ class AttentionThroughTime(Function):
         weight_t, into_t = weight.t().contiguous(), into_gates.t().contiguous()
         size = weight.size(0) - bias.size(0)  # of the projected query; 0 where the state itself is the query
         for t in range(len(gates)):
-            joined = hs[t] @ weight_t
+            joined = mm(hs[t], weight_t)
             c = context.forward(t, joined[:, :size] if size else hs[t])
-            cell.forward(t, torch.addmm(gates[t], c, into_t), joined[:, size:] + bias)
+            cell.forward(t, addmm(gates[t], c, into_t), joined[:, size:] + bias)
         ctx.save_for_backward(hs, weight, into_gates)
         ctx.cell, ctx.context, ctx.size = cell, context, size
         return hs[1:].clone(), context.contexts.clone()
@@ -91,13 +92,13 @@ class AttentionThroughTime(Function):
         d = torch.zeros_like(hs[0])
         for t in range(len(joined) - 1, -1, -1):
             carried = cell.backward(t, d.add_(gradients[0][t]))
-            query = context.backward(t, torch.addmm(gradients[1][t], into_inputs[t], into_gates))
+            query = context.backward(t, addmm(gradients[1][t], into_inputs[t], into_gates))
             if size:
                 joined[t, :, :size] = query
             else:
                 carried += query
-            d = torch.addmm(carried, joined[t], weight)
+            d = addmm(carried, joined[t], weight)
         flat, flat_inputs = joined.flatten(0, 1), into_inputs.flatten(0, 1)
-        weights = flat.t() @ hs[:-1].flatten(0, 1), flat[:, size:].sum(0)
-        into_weight = flat_inputs.t() @ context.contexts.flatten(0, 1)
+        weights = tmm(flat, hs[:-1].flatten(0, 1)), flat[:, size:].sum(0)
+        into_weight = tmm(flat_inputs, context.contexts.flatten(0, 1))
         return into_inputs, *weights, into_weight, *context.gradients(), None, None, None, d, *cell.state_gradients()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
+from seq2seq.products import Linear
 from seq2seq.structures import CellState, HiddenState, LSTMState, Memory, StateShape
 
 
@@ -76,7 +77,7 @@ class LinearBridge(Bridge):
     ) -> None:
         super().__init__(memory_size, encoder_states, decoder_states)
         self.sizes = [shape.size * len(shape.kind._fields) for shape in decoder_states]
-        self.linear = nn.Linear(memory_size, sum(self.sizes))
+        self.linear = Linear(memory_size, sum(self.sizes))
 
     def forward(self, memory: Memory) -> tuple[CellState, ...]:
         """One matmul for all layers."""

@@ -109,17 +109,26 @@ class Decoder(nn.Module):
         first: Cell[Any] = self.layers[0]  # type: ignore[assignment]
         return first.project(embedded)
 
+    def share(self, keys: Keys) -> Float[Tensor, "B P"]:
+        """The share of c in the first layer's gates where c is the same at every step; else without columns."""
+        first: Cell[Any] = self.layers[0]  # type: ignore[assignment]
+        c = keys.values[:, 0]
+        if not self.to_cell or self.first_only or not self.context.constant:
+            return c[:, :0]
+        return first.project(c, self.embedding_size + self.feed_size, bias=False)
+
     def step(
         self,
         embedded: Float[Tensor, "N E"],
         state: DecoderState,
         keys: Keys,
+        share: Float[Tensor, "B P"],
         gates: Float[Tensor, "N G"] | None = None,
     ) -> tuple[Float[Tensor, "N F"], DecoderState, Float[Tensor, "N S"] | None]:
         """One token: features, the next state, and attention weights. N = B·K: a beam's K stand side by side.
-        `gates` is `project(embedded)` where the caller has it already."""
+        `share` is `share(keys)`, and `gates` is `project(embedded)` where the caller has it already."""
         gates = self.project(embedded) if gates is None else gates
-        state, top, c, weights = self._advance(gates, state, keys, None)
+        state, top, c, weights = self._advance(gates, state, keys, None, share)
         features = self.head.readout(top, c if self.to_readout else c[:, :0], embedded)
         return features, state._replace(feed=features) if self.feed_size else state, weights
 
@@ -172,11 +181,11 @@ class Decoder(nn.Module):
         if self._by_hand():
             found = attend_by_hand(self.layers[0], self.context, gates, keys, state.layers[0], self.embedding_size)  # type: ignore[arg-type]
             return found[0].transpose(0, 1), found[1].transpose(0, 1)
-        masks = self._layer_masks(embedded)
+        masks, share = self._layer_masks(embedded), self.share(keys)
         tops: list[Tensor] = []
         cs: list[Tensor] = []
         for t in range(embedded.size(1)):
-            state, top, c, _ = self._advance(gates[t], state, keys, masks)
+            state, top, c, _ = self._advance(gates[t], state, keys, masks, share)
             tops.append(top)
             cs.append(c)
         return torch.stack(tops, 1), torch.stack(cs, 1)
@@ -189,10 +198,10 @@ class Decoder(nn.Module):
 
     def _fed(self, embedded: Tensor, state: DecoderState, keys: Keys) -> Tensor:
         """Input feeding: the readout recurs as well."""
-        gates, masks = self.project(embedded.transpose(0, 1)), self._layer_masks(embedded)
+        gates, masks, share = self.project(embedded.transpose(0, 1)), self._layer_masks(embedded), self.share(keys)
         features: list[Tensor] = []
         for t in range(embedded.size(1)):
-            state, top, c, _ = self._advance(gates[t], state, keys, masks)
+            state, top, c, _ = self._advance(gates[t], state, keys, masks, share)
             state = state._replace(feed=self.head.readout(top, c if self.to_readout else c[:, :0], embedded[:, t]))
             features.append(state.feed)
         return torch.stack(features, 1)
@@ -205,7 +214,7 @@ class Decoder(nn.Module):
         return [self.dropout(embedded.new_ones(embedded.size(0), 1, size))[:, 0] for _ in self.layers]
 
     def _advance(
-        self, gates: Tensor, state: DecoderState, keys: Keys, masks: list[Tensor] | None
+        self, gates: Tensor, state: DecoderState, keys: Keys, masks: list[Tensor] | None, share: Tensor
     ) -> tuple[DecoderState, Tensor, Tensor, Tensor | None]:
         """One step of all layers from the token's share of the gates: next state, top output, c_t, attention weights.
         `feed` stays as it was."""
@@ -216,7 +225,9 @@ class Decoder(nn.Module):
         c, weights = state.feed, None
         if self.query_previous or self.to_cell:
             c, weights = self._look(state.layers[-1].h, keys, state.step)
-        if self.to_cell:
+        if share.size(1):
+            gates = (gates.view(len(share), -1, gates.size(-1)) + share[:, None]).view_as(gates)
+        elif self.to_cell:
             gates = gates + first.project(self._shown(c, state.step), width, bias=False)
         states = [first.step(gates, state.layers[0])]
         top = states[0].h

@@ -9,6 +9,7 @@ from torch import Tensor
 from seq2seq.decoder import DecoderState
 from seq2seq.int8 import Int8Linear
 from seq2seq.models import Encoded, EncoderDecoder
+from seq2seq.products import Packed
 from seq2seq.search import Hypothesis, SearchOptions, StepFn, search
 from seq2seq.structures import Features, Tokens
 
@@ -17,7 +18,8 @@ class Stepper:
     """`EncoderDecoder.step` for a model whose weights stay as they are, with what can be made once made once.
 
     Every token's share of the first layer's gates is a row of a table P = E W_e^T + b [V, G]: a step looks it up
-    instead of multiplying. `int8` is the output layer of `seq2seq.int8`. The model must be in eval mode.
+    instead of multiplying; other weights are packed (`seq2seq.products`). `int8` is the output layer of `seq2seq.int8`.
+    The model must be in eval mode.
     """
 
     @torch.inference_mode()
@@ -25,14 +27,16 @@ class Stepper:
         self.model, head = model, model.decoder.head
         self.table = model.decoder.project(model.target_embedding.weight)
         self.logits = Int8Linear(head.weight, head.bias) if int8 else head.logits
+        self.packed = Packed()
 
     def __call__(
         self, ids: Int[Tensor, "N"], state: DecoderState, encoded: Encoded
     ) -> tuple[Float[Tensor, "N V"], DecoderState, Float[Tensor, "N S"] | None]:
         """See `seq2seq.search.StepFn`."""
         embedded = self.model.target_embedding(ids)
-        features, state, weights = self.model.decoder.step(embedded, state, encoded.keys, self.table[ids])
-        return self.logits(features).log_softmax(-1), state, weights
+        with self.packed.active():
+            features, state, weights = self.model.decoder.step(embedded, state, *encoded, self.table[ids])
+            return self.logits(features).log_softmax(-1), state, weights
 
 
 @torch.inference_mode()

@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seq2seq.embedding import Dropout
 from seq2seq.errors import UserError
+from seq2seq.products import Linear, linear
 
 
 class Head(nn.Module, ABC):
@@ -39,10 +39,10 @@ class Head(nn.Module, ABC):
 
     def logits(self, features: Float[Tensor, "*N F"]) -> Float[Tensor, "*N V"]:
         """Unnormalised log-probabilities of the next token."""
-        return F.linear(features, self.weight, self.bias)
+        return linear(features, self.weight, self.bias)
 
     def _own_weight(self, vocabulary_size: int) -> None:
-        output = nn.Linear(self.feature_size, vocabulary_size)
+        output = Linear(self.feature_size, vocabulary_size)
         self.weight, self.bias = nn.Parameter(output.weight.detach()), nn.Parameter(output.bias.detach())
 
 
@@ -59,7 +59,7 @@ class LinearHead(Head):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(dropout)
-        self.hidden = nn.Linear(state_size + context_size, size) if size else None
+        self.hidden = Linear(state_size + context_size, size) if size else None
         self.feature_size = size or state_size + context_size
         self._own_weight(embedding.size(0))
 
@@ -81,7 +81,7 @@ class TiedHead(Head):
         vocabulary_size, self.feature_size = embedding.shape
         if not self.feature_size:
             raise UserError("head: TiedHead needs vectors to tie, and labels have none; use head=linear or maxout")
-        self.hidden = nn.Linear(state_size + context_size, self.feature_size)
+        self.hidden = Linear(state_size + context_size, self.feature_size)
         self.weight = embedding
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
@@ -112,7 +112,7 @@ class MaxoutHead(Head):
         super().__init__(dropout)
         if size < 1:
             raise UserError(f"head: size={size} must be at least 1")
-        self.hidden = nn.Linear(state_size + context_size + embedding.size(1), 2 * size)
+        self.hidden = Linear(state_size + context_size + embedding.size(1), 2 * size)
         self.feature_size = size
         self._own_weight(embedding.size(0))
 

@@ -23,7 +23,7 @@ from seq2seq.search import Hypothesis, SearchOptions
 from seq2seq.structures import Tokens
 from seq2seq.text import EOS, PAD
 
-BATCH_SIZE = 64
+BATCH_SIZE = 128
 CHUNK = 4096
 """Lines that are held at once, and sorted by length."""
 

@@ -1,5 +1,5 @@
 """Timing that survives a machine whose speed drifts: runs take turns in one process, round by round, and beside each
-run stands what the machine could do just then (a product of two 2048² matrices) and what others took of it.
+run stands what the machine could do just then (the faster product of two 2048² matrices) and what others took of it.
 
 Only ratios within a round are compared; a figure is the median of the rounds with the smallest and the largest.
 """
@@ -133,14 +133,19 @@ def lasting(run: Run, seconds: float) -> Run:
 
 
 def sgemm_peak(size: int, repeats: int = 3) -> float:
-    """FLOP a second of a float32 product of two size × size matrices, the best of a few."""
+    """FLOP a second of a float32 product of two size × size matrices: the best of a few, through the faster of the two
+    libraries that torch brings. It is what an MFU is a share of."""
+    return max(mm_peak(size, repeats), onednn_peak(size, repeats) or 0.0)
+
+
+def mm_peak(size: int, repeats: int = 3) -> float:
+    """The same through torch.mm."""
     left, right, out = (torch.ones(size, size) for _ in range(3))
     return 2 * size**3 / _best(lambda: torch.mm(left, right, out=out), repeats + 1)
 
 
 def onednn_peak(size: int, repeats: int = 3) -> float | None:
-    """The same through oneDNN, which torch's LSTM uses, but not its matrix product. On some processors it is twice as
-    fast as the BLAS that torch.mm calls; None where this torch has none."""
+    """The same through oneDNN, see `seq2seq.products`; None where this torch has none."""
     left, right = torch.ones(size, size), torch.ones(size, size)
     try:
         linear = torch.ops.mkldnn._linear_pointwise

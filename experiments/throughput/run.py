@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from experiments.throughput import report
-from experiments.throughput.measure import onednn_peak, quiet, sgemm_peak
+from experiments.throughput.measure import mm_peak, onednn_peak, quiet
 from experiments.throughput.pairs import Material, load
 from experiments.throughput.sizes import PLANS, Plan
 
@@ -79,7 +79,7 @@ def setting(plan: Plan, material: Material, threads: int) -> dict[str, Any]:
         "torch": torch.__version__,
         "cores_that_others_took_before": others,
         "load_average_before": round(os.getloadavg()[0], 2),
-        "GFLOP/s_of_sgemm_(torch.mm)": round(sgemm_peak(plan.peak_size) / 1e9, 1),
+        "GFLOP/s_of_sgemm_(torch.mm)": round(mm_peak(plan.peak_size) / 1e9, 1),
         "GFLOP/s_of_sgemm_(oneDNN)": None if onednn is None else round(onednn / 1e9, 1),
     }
 

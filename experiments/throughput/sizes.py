@@ -74,7 +74,7 @@ class Plan:
     sizes: Sizes = field(default_factory=Sizes)
     batch_tokens: int = 2048
     batch_size: int = 128
-    search_batches: tuple[int, ...] = (1, 64, 256)
+    search_batches: tuple[int, ...] = (1, 64, 128, 256)
     peak_size: int = 2048
 
 
@@ -133,7 +133,7 @@ PLANS = {
         sizes=Sizes(4, 8, 60),
         batch_tokens=200,
         batch_size=8,
-        search_batches=(1, 4, 64),
+        search_batches=(1, 4, 128),
         peak_size=32,
     ),
 }

@@ -100,7 +100,7 @@ def step(
     goes_on = torch.rand(ROWS, 1) >= RESET
     found, state = features(model, batch.inputs, map_tensors(lambda x: x * goes_on, state), meaning, k)
     targets = batch.targets.flatten()
-    loss = token_cross_entropy(found.flatten(0, 1), model.head.weight, model.head.bias, targets, fused=False)
+    loss = token_cross_entropy(found.flatten(0, 1), model.head.weight, model.head.bias, targets, path="plain")
     optimizer.zero_grad()
     (loss / len(targets)).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -113,7 +113,7 @@ def bits(model: LanguageModel, data: StreamData) -> float:
     """Bits per character of the test's beginning, with the state carried all along."""
     ids = torch.from_numpy(np.asarray(data.stream("test")[: HELD_OUT + 1]).astype(np.int64))[None]
     found, _ = model.eval()(ids[:, :-1], model.init_state(1))
-    total = token_cross_entropy(found[0], model.head.weight, model.head.bias, ids[0, 1:], fused=False)
+    total = token_cross_entropy(found[0], model.head.weight, model.head.bias, ids[0, 1:], path="plain")
     return float(total) / HELD_OUT / math.log(2)
 
 

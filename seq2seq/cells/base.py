@@ -8,11 +8,11 @@ from typing import ClassVar, Generic, TypeVar, cast
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seq2seq.cells.initialization import check_init, initialize
 from seq2seq.cells.steps import CellSteps
 from seq2seq.errors import UserError
+from seq2seq.products import linear
 from seq2seq.structures import HiddenState, LSTMState, StateShape
 
 S = TypeVar("S", HiddenState, LSTMState)
@@ -70,7 +70,7 @@ class Cell(nn.Module, ABC, Generic[S]):
         to what the concatenated input would give.
         """
         columns = self.weight_ih[:, offset : offset + part.size(-1)]
-        return F.linear(part, columns, self.bias_ih if bias else None)
+        return linear(part, columns, self.bias_ih if bias else None)
 
     @abstractmethod
     def step(self, gates: Float[Tensor, "N G"], state: S) -> S:

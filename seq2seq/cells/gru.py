@@ -19,13 +19,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import Function
-from torch.nn import functional as F
 
 from seq2seq.cells.base import Cell
 from seq2seq.cells.once import once_differentiable
 from seq2seq.cells.steps import CellSteps
 from seq2seq.cells.vanilla import times
 from seq2seq.errors import UserError
+from seq2seq.products import addmm, linear, mm, tmm
 from seq2seq.structures import HiddenState
 
 
@@ -57,14 +57,14 @@ class GRU(Cell[HiddenState]):
         h, size = state.h, self.hidden_size
         gates_r, gates_z, gates_n = gates.chunk(3, -1)
         if self.reset == "after":
-            hidden_r, hidden_z, hidden_n = F.linear(h, self.weight_hh, self.bias_hh).chunk(3, -1)
+            hidden_r, hidden_z, hidden_n = linear(h, self.weight_hh, self.bias_hh).chunk(3, -1)
             r = torch.sigmoid(gates_r + hidden_r)
             n = torch.tanh(gates_n + r * hidden_n)
         else:
             bias = (None, None) if self.bias_hh is None else (self.bias_hh[: 2 * size], self.bias_hh[2 * size :])
-            hidden_r, hidden_z = F.linear(h, self.weight_hh[: 2 * size], bias[0]).chunk(2, -1)
+            hidden_r, hidden_z = linear(h, self.weight_hh[: 2 * size], bias[0]).chunk(2, -1)
             r = torch.sigmoid(gates_r + hidden_r)
-            n = torch.tanh(gates_n + F.linear(r * h, self.weight_hh[2 * size :], bias[1]))
+            n = torch.tanh(gates_n + linear(r * h, self.weight_hh[2 * size :], bias[1]))
         z = torch.sigmoid(gates_z + hidden_z)
         return HiddenState(n + z * (h - n) if self.update == "keep" else h + z * (n - h))
 
@@ -156,7 +156,7 @@ class GRUThroughTime(Function):
         rzs = gates.new_empty(len(gates), h.size(0), 2 * size)
         for t in times(len(gates), reverse):
             previous[t] = h
-            hidden = torch.addmm(bias, h, weight_t)
+            hidden = addmm(bias, h, weight_t)
             rz = torch.add(gates[t, :, : 2 * size], hidden[:, : 2 * size], out=rzs[t]).sigmoid_()
             r, z = rz[:, :size], rz[:, size:]
             us[t] = hidden[:, 2 * size :]
@@ -181,10 +181,10 @@ class GRUThroughTime(Function):
         for t in times(len(g), not ctx.reverse):
             d = torch.add(d, gradients[0][t], out=ds[t])
             g4[t].mul_(d[:, None])
-            d = torch.addmm(d * carry[t], g[t], weight)
+            d = addmm(d * carry[t], g[t], weight)
         flat = g.flatten(0, 1)
         gates = torch.cat([g[..., : 2 * size], ds.mul_(n_slope)], -1)
-        return gates, d, flat.t() @ previous.flatten(0, 1), flat.sum(0), None, None, None
+        return gates, d, tmm(flat, previous.flatten(0, 1)), flat.sum(0), None, None, None
 
 
 class GRUResetBeforeThroughTime(Function):
@@ -205,9 +205,10 @@ class GRUResetBeforeThroughTime(Function):
         rzs = gates.new_empty(len(gates), h.size(0), 2 * size)
         for t in times(len(gates), reverse):
             previous[t] = h
-            rz = torch.addmm(bias[: 2 * size], h, weight_rz, out=rzs[t]).add_(gates[t, :, : 2 * size]).sigmoid_()
+            hidden = addmm(bias[: 2 * size], h, weight_rz)
+            rz = torch.add(gates[t, :, : 2 * size], hidden, out=rzs[t]).sigmoid_()
             r, z = rz[:, :size], rz[:, size:]
-            n = torch.addmm(bias[2 * size :], r * h, weight_n, out=ns[t]).add_(gates[t, :, 2 * size :]).tanh_()
+            n = torch.add(gates[t, :, 2 * size :], addmm(bias[2 * size :], r * h, weight_n), out=ns[t]).tanh_()
             new = torch.lerp(n, h, z) if keep else torch.lerp(h, n, z)
             h = new if mask is None else torch.where(mask[t, :, None], new, h)
             outputs[t] = h
@@ -228,13 +229,13 @@ class GRUResetBeforeThroughTime(Function):
         d = gradients[1].clone()
         for t in times(len(g), not ctx.reverse):
             d = d + gradients[0][t]
-            q = g[t, :, 2 * size :].mul_(d) @ weight_n
+            q = mm(g[t, :, 2 * size :].mul_(d), weight_n)
             g[t, :, :size].mul_(q)
             g[t, :, size : 2 * size].mul_(d)
-            d = torch.addmm(d * carry[t], g[t, :, : 2 * size], weight_rz).addcmul_(q, r[t])
+            d = addmm(d * carry[t], g[t, :, : 2 * size], weight_rz).addcmul_(q, r[t])
         flat, flat_rz = g.flatten(0, 1), g[..., : 2 * size].flatten(0, 1)
         weight_gradient = torch.cat(
-            [flat_rz.t() @ previous.flatten(0, 1), flat[:, 2 * size :].t() @ (r * previous).flatten(0, 1)]
+            [tmm(flat_rz, previous.flatten(0, 1)), tmm(flat[:, 2 * size :], (r * previous).flatten(0, 1))]
         )
         return g, d, weight_gradient, flat.sum(0), None, None, None
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seq2seq.cells.base import Cell
 from seq2seq.errors import UserError
+from seq2seq.products import linear
 from seq2seq.structures import HiddenState
 
 
@@ -51,7 +51,7 @@ class LayerNormGRU(Cell[HiddenState]):
         """The equations above."""
         h, size = state.h, self.hidden_size
         input_rz, input_n = gates.split([2 * size, size], -1)
-        hidden_rz, hidden_n = F.linear(h, self.weight_hh).split([2 * size, size], -1)
+        hidden_rz, hidden_n = linear(h, self.weight_hh).split([2 * size, size], -1)
         r, z = torch.sigmoid(self.norm_input_rz(input_rz) + self.norm_hidden_rz(hidden_rz)).chunk(2, -1)
         n = torch.tanh(self.norm_input_n(input_n) + r * self.norm_hidden_n(hidden_n))
         return HiddenState(n + z * (h - n) if self.update == "keep" else h + z * (n - h))

@@ -15,10 +15,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seq2seq.cells.base import Cell
 from seq2seq.errors import UserError
+from seq2seq.products import linear
 from seq2seq.structures import LSTMState
 
 
@@ -52,7 +52,7 @@ class LayerNormLSTM(Cell[LSTMState]):
 
     def step(self, gates: Float[Tensor, "N G"], state: LSTMState) -> LSTMState:
         """The equations above."""
-        total = self.norm_input(gates) + self.norm_hidden(F.linear(state.h, self.weight_hh))
+        total = self.norm_input(gates) + self.norm_hidden(linear(state.h, self.weight_hh))
         i, f, g, o = total.chunk(4, -1)
         c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
         return LSTMState(torch.sigmoid(o) * torch.tanh(self.norm_content(c)), c)

@@ -20,13 +20,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import Function
-from torch.nn import functional as F
 
 from seq2seq.cells.base import Cell
 from seq2seq.cells.once import once_differentiable
 from seq2seq.cells.steps import CellSteps
 from seq2seq.cells.vanilla import times
 from seq2seq.errors import UserError
+from seq2seq.products import addmm, linear, mm, tmm
 from seq2seq.structures import LSTMState
 
 
@@ -66,7 +66,7 @@ class LSTM(Cell[LSTMState]):
 
     def step(self, gates: Float[Tensor, "N G"], state: LSTMState) -> LSTMState:
         """The equations above."""
-        *i, f, g, o = (gates + F.linear(state.h, self.weight_hh, self.bias_hh)).chunk(self.blocks, -1)
+        *i, f, g, o = (gates + linear(state.h, self.weight_hh, self.bias_hh)).chunk(self.blocks, -1)
         forget = torch.sigmoid(_peep(f, self.peephole_f, state.c))
         write = 1 - forget if self.coupled else torch.sigmoid(_peep(i[0], self.peephole_i, state.c))
         c = forget * state.c + write * torch.tanh(g)
@@ -182,7 +182,7 @@ class LSTMThroughTime(Function):
         activations = torch.empty_like(gates)
         for t in times(len(gates), reverse):
             previous_h[t], previous_c[t] = h, c
-            a = torch.addmm(bias, h, weight_t, out=activations[t]).add_(gates[t])
+            a = torch.add(gates[t], addmm(bias, h, weight_t), out=activations[t])
             i_f, g, o = a[:, : 2 * size].sigmoid_(), a[:, 2 * size : 3 * size].tanh_(), a[:, 3 * size :].sigmoid_()
             new_c = torch.addcmul(i_f[:, size:] * c, i_f[:, :size], g)
             new_h = o * torch.tanh(new_c, out=squashed[t])
@@ -218,6 +218,6 @@ class LSTMThroughTime(Function):
             factors_c[t].mul_(dc[:, None])
             factors[t, :, 3 * size :].mul_(d)
             e = dc * f[t]
-            d = factors[t] @ weight if hold is None else torch.addmm(d * hold[t], factors[t], weight)
+            d = mm(factors[t], weight) if hold is None else addmm(d * hold[t], factors[t], weight)
         flat = factors.flatten(0, 1)
-        return factors, d, e, flat.t() @ previous_h.flatten(0, 1), flat.sum(0), None, None
+        return factors, d, e, tmm(flat, previous_h.flatten(0, 1)), flat.sum(0), None, None

@@ -13,10 +13,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from seq2seq.cells.base import Cell
 from seq2seq.cells.gru import GRUResetBeforeThroughTime
+from seq2seq.products import linear
 from seq2seq.structures import HiddenState
 
 
@@ -29,8 +29,8 @@ class MGU(Cell[HiddenState]):
         """The equations above."""
         h, size = state.h, self.hidden_size
         bias_f, bias_n = (None, None) if self.bias_hh is None else self.bias_hh.chunk(2)
-        f = torch.sigmoid(gates[:, :size] + F.linear(h, self.weight_hh[:size], bias_f))
-        n = torch.tanh(gates[:, size:] + F.linear(f * h, self.weight_hh[size:], bias_n))
+        f = torch.sigmoid(gates[:, :size] + linear(h, self.weight_hh[:size], bias_f))
+        n = torch.tanh(gates[:, size:] + linear(f * h, self.weight_hh[size:], bias_n))
         return HiddenState(h + f * (n - h))
 
     @property

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import Function
-from torch.nn import functional as F
 
 from seq2seq.cells.base import Cell
 from seq2seq.cells.once import once_differentiable
 from seq2seq.cells.steps import CellSteps
 from seq2seq.errors import UserError
+from seq2seq.products import addmm, linear, mm, tmm
 from seq2seq.structures import HiddenState
 
 
@@ -46,7 +46,7 @@ class Vanilla(Cell[HiddenState]):
 
     def step(self, gates: Float[Tensor, "N G"], state: HiddenState) -> HiddenState:
         """φ of the sum of both projections."""
-        total = gates + F.linear(state.h, self.weight_hh, self.bias_hh)
+        total = gates + linear(state.h, self.weight_hh, self.bias_hh)
         return HiddenState(torch.tanh(total) if self.activation == "tanh" else torch.relu(total))
 
     @property
@@ -123,7 +123,7 @@ class VanillaThroughTime(Function):
         outputs, previous = torch.empty_like(gates), torch.empty_like(gates)
         for t in times(len(gates), reverse):
             previous[t] = h
-            total = torch.addmm(bias, h, weight_t).add_(gates[t])
+            total = addmm(bias, h, weight_t).add_(gates[t])
             new = total.tanh_() if tanh else total.relu_()
             h = new if mask is None else torch.where(mask[t, :, None], new, h)
             outputs[t] = h
@@ -145,9 +145,9 @@ class VanillaThroughTime(Function):
         for t in times(len(outputs), not ctx.reverse):
             d = d + gradients[0][t]
             a = slope[t].mul_(d)  # from here on `slope` holds a_t
-            d = a @ weight if hold is None else torch.addmm(d * hold[t], a, weight)
+            d = mm(a, weight) if hold is None else addmm(d * hold[t], a, weight)
         a = slope.flatten(0, 1)
-        return slope, d, a.t() @ previous.flatten(0, 1), a.sum(0), None, None, None
+        return slope, d, tmm(a, previous.flatten(0, 1)), a.sum(0), None, None, None
 
 
 def times(length: int, reverse: bool) -> range:

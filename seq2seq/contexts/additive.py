@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from seq2seq.contexts.base import Context, Keys, average
 from seq2seq.contexts.steps import AdditiveSteps
+from seq2seq.products import Linear
 from seq2seq.structures import Memory
 
 
@@ -22,8 +23,8 @@ class AdditiveContext(Context):
         super().__init__()
         hidden = attention_size or query_size
         self.size = memory_size
-        self.key = nn.Linear(memory_size, hidden)
-        self.query = nn.Linear(query_size, hidden, bias=False)
+        self.key = Linear(memory_size, hidden)
+        self.query = Linear(query_size, hidden, bias=False)
         self.energy = nn.Parameter(torch.randn(hidden) * hidden**-0.5)
 
     def prepare(self, memory: Memory) -> Keys:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from seq2seq.contexts.base import Context, Keys, average
 from seq2seq.contexts.steps import MultiplicativeSteps
 from seq2seq.errors import UserError
+from seq2seq.products import Linear
 from seq2seq.structures import Memory
 
 
@@ -29,7 +30,7 @@ class MultiplicativeContext(Context):
                 "make decoder.hidden_size equal to the memory's size, or use context.score=general"
             )
         self.size = memory_size
-        self.key = nn.Linear(memory_size, query_size, bias=False) if score == "general" else nn.Identity()
+        self.key = Linear(memory_size, query_size, bias=False) if score == "general" else nn.Identity()
         self.scale = query_size**-0.5 if score == "scaled" else 1.0
 
     def prepare(self, memory: Memory) -> Keys:

@@ -20,9 +20,11 @@ from seq2seq.structures import Features, Memory, Tokens
 
 
 class Encoded(NamedTuple):
-    """What decoding needs of a source: the keys of the context, one row a sentence."""
+    """What decoding needs of a source, one row a sentence: the context's keys, and the share of a c that is the same at
+    every step in the gates (see `Decoder.share`)."""
 
     keys: Keys
+    share: Float[Tensor, "B P"]
 
 
 class EncoderDecoder(nn.Module):
@@ -65,7 +67,11 @@ class EncoderDecoder(nn.Module):
 
     def start(self, memory: Memory) -> tuple[DecoderState, Encoded]:
         """The decoder's first state (one row a sentence) and what it looks at."""
-        return self.decoder.init_state(self.bridge(memory)), Encoded(self.decoder.context.prepare(memory))
+        state, keys = self._begin(memory)
+        return state, Encoded(keys, self.decoder.share(keys))
+
+    def _begin(self, memory: Memory) -> tuple[DecoderState, Keys]:
+        return self.decoder.init_state(self.bridge(memory)), self.decoder.context.prepare(memory)
 
     def forward(self, source: Tokens | Features, target: Tokens, moment: Moment | None = None) -> Float[Tensor, "M F"]:
         """The features before the head's softmax at each real target token.
@@ -73,20 +79,21 @@ class EncoderDecoder(nn.Module):
         The decoder reads bos and the target without its last token (teacher forcing); at a `moment` of a training run
         it reads what `decoder.feedback` makes of them. Rows are ordered as `target.ids[target.mask]`.
         """
-        state, encoded = self.start(self.encode(source))
+        state, keys = self._begin(self.encode(source))
         previous = target.ids.roll(1, dims=1)
         previous[:, 0] = self.bos
         if moment is not None and self.decoder.feedback.truth(moment.step) < 1:
             with _evaluating(self):
+                encoded = Encoded(keys, self.decoder.share(keys))
                 previous = mixed(self.decoder.feedback, moment, previous, self.step, state, encoded)
-        features: Tensor = self.decoder(self.target_embedding(previous), state, encoded.keys, target.mask)
+        features: Tensor = self.decoder(self.target_embedding(previous), state, keys, target.mask)
         return features
 
     def step(
         self, ids: Int[Tensor, "N"], state: DecoderState, encoded: Encoded
     ) -> tuple[Float[Tensor, "N V"], DecoderState, Float[Tensor, "N S"] | None]:
         """The step function of a search: log-probabilities of the next token, next state, attention weights."""
-        features, state, weights = self.decoder.step(self.target_embedding(ids), state, encoded.keys)
+        features, state, weights = self.decoder.step(self.target_embedding(ids), state, *encoded)
         return self.decoder.head.logits(features).log_softmax(-1), state, weights
 
 

@@ -18,7 +18,7 @@ from seq2seq.bundle import load_bundle
 from seq2seq.corpora import Corpus, StreamData
 from seq2seq.encoders import StackState
 from seq2seq.errors import UserError
-from seq2seq.losses import FUSED, token_cross_entropy
+from seq2seq.losses import token_cross_entropy
 from seq2seq.models import LanguageModel
 from seq2seq.reporting.whole import whole
 from seq2seq.structures import Window, map_tensors
@@ -69,8 +69,8 @@ class LanguageModelingTask(TrainingTask):
         else:
             self.validation_state = after
         head, targets = self.model.head, batch.targets.flatten()
-        fused = FUSED and len(head.weight) > FEW
-        total = token_cross_entropy(features.flatten(0, 1), head.weight, head.bias, targets, fused=fused)
+        path = "plain" if len(head.weight) <= FEW else "auto"
+        total = token_cross_entropy(features.flatten(0, 1), head.weight, head.bias, targets, path=path)
         return total, torch.tensor(targets.numel(), device=targets.device)
 
     def _before(self, batch: Window, *, training: bool) -> StackState:

@@ -16,7 +16,7 @@ from seq2seq.paths import PACKAGE
 ROOT = PACKAGE.parent
 FOLDERS = {"conf", "seq2seq", "data", "experiments", "tests"}
 
-FREE = {"errors", "paths"}
+FREE = {"errors", "paths", "products"}
 PARTS = "encoders contexts bridges heads"
 NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words attention_loop decoder models"
 TEXT = "text corpora"
@@ -29,11 +29,12 @@ ARROWS = {
     for unit, allowed in {
         "errors": "",
         "paths": "errors",
+        "products": "",
         "structures": "",
         "cells": "structures",
         "recurrence": "structures cells",
         "embedding": "structures",
-        "losses": "structures",
+        "losses": "structures cells",
         "feedback": "",
         "words": "structures cells recurrence embedding encoders",
         **dict.fromkeys(PARTS.split(), "structures cells recurrence embedding"),

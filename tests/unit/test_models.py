@@ -7,7 +7,7 @@ import torch
 
 from seq2seq import build
 from seq2seq.errors import UserError
-from seq2seq.losses import token_cross_entropy
+from seq2seq.losses import FUSED, token_cross_entropy
 from seq2seq.structures import Tokens, map_tensors
 from tests.conftest import model_config, options
 
@@ -168,17 +168,28 @@ def test_shared_and_tied_weights_are_one():
         build.encoder_decoder(config, {"source": SOURCE, "target": TARGET})
 
 
+@pytest.mark.parametrize(
+    "path", ["chunks", pytest.param("torch", marks=pytest.mark.skipif(not FUSED, reason="before 2.13"))]
+)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_fused_loss_equals_plain(smoothing):
-    features, weight, bias = torch.randn(700, 8), torch.randn(13, 8), torch.randn(13)
+def test_loss_is_the_same_on_every_path(smoothing, path):
+    features, weight, bias = (torch.randn(*size, dtype=torch.float64) for size in ((700, 8), (13, 8), (13,)))
     targets = torch.randint(13, (700,))
     results = []
-    for fused in (True, False):
+    for chosen in (path, "plain"):
         leaves = [t.detach().requires_grad_() for t in (features, weight, bias)]
-        loss = token_cross_entropy(*leaves, targets, label_smoothing=smoothing, fused=fused)
-        results.append((loss, *torch.autograd.grad(loss, leaves)))
+        loss = token_cross_entropy(*leaves, targets, label_smoothing=smoothing, path=chosen)
+        results.append((loss, *torch.autograd.grad(loss / 7, leaves)))
     for a, b in zip(*results):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_a_loss_in_chunks_refuses_second_derivatives_and_stays_finite():
+    features = (100 * torch.randn(5, 8)).requires_grad_()
+    loss = token_cross_entropy(features, torch.randn(13, 8), torch.zeros(13), torch.arange(5), path="chunks")
+    assert loss.isfinite()
+    with pytest.raises(UserError, match="second derivatives"):
+        torch.autograd.grad(loss, features, create_graph=True)
 
 
 @pytest.mark.parametrize("variational", [False, True])

@@ -1,0 +1,178 @@
+"""Matrix products through the faster of the two libraries that torch brings for them.
+
+torch.mm asks its BLAS (MKL in the x86 builds). On AMD processors with AVX-512 MKL keeps to narrower instructions, and
+oneDNN, which torch uses for convolutions and its LSTM, does the same float32 product in half the time. There `mm`,
+`addmm` and `linear` ask oneDNN, through the operator that torch's own compiler emits for a linear layer; elsewhere, and
+for other types and small matrices, they are torch's. The choice is fixed for a machine, so that the same command gives
+the same bytes there; SEQ2SEQ_PRODUCTS=torch or =onednn forces one. The two add in different orders: results differ in
+the last bits, as between any two BLAS.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import Function
+from torch.nn import functional as F
+
+ROWS = 64
+"""The number of rows that packed weights are ordered for; any other number works as well."""
+
+SMALLEST = 1 << 14
+"""Elements of the right matrix. Below, the operator's ten microseconds a call are more than it saves."""
+
+
+def onednn() -> bool:
+    """Whether this process sends its products to oneDNN."""
+    return _ONEDNN
+
+
+def mm(a: Float[Tensor, "M K"], b: Float[Tensor, "K N"]) -> Float[Tensor, "M N"]:
+    """a b; without gradients, for functions that are derived by hand."""
+    return _product(a, b, None) if _fits(a, b) else a @ b
+
+
+def tmm(a: Float[Tensor, "N M"], b: Float[Tensor, "N K"]) -> Float[Tensor, "M K"]:
+    """aᵀ b, a weight's gradient from all steps at once; without gradients. oneDNN's left matrix must stand row by row,
+    so the narrower of the two is copied."""
+    if a.size(1) <= b.size(1):
+        return mm(a.t(), b)
+    return mm(b.t(), a).t() if _fits(b.t(), a) else a.t() @ b
+
+
+def addmm(plus: Tensor, a: Float[Tensor, "M K"], b: Float[Tensor, "K N"]) -> Float[Tensor, "M N"]:
+    """plus + a b, with `plus` [N] or [M, N]; without gradients."""
+    if not _fits(a, b):
+        return torch.addmm(plus, a, b)
+    if plus.dim() == 1:
+        return _product(a, b, plus)
+    if len(a) == 1:
+        return _product(a, b, None) + plus
+    found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(a, plus.contiguous(), _dense(b).t(), None, "add")
+    return found
+
+
+def linear(x: Float[Tensor, "*N K"], weight: Float[Tensor, "M K"], bias: Tensor | None = None) -> Float[Tensor, "*N M"]:
+    """x Wᵀ + b, with gradients: `torch.nn.functional.linear`."""
+    if not _fits(x, weight) or torch.is_autocast_enabled(x.device.type):
+        return F.linear(x, weight, bias)
+    flat = x.reshape(-1, x.size(-1))
+    packed = _packed.get()
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        found: Tensor = _Linear.apply(flat, weight, bias)  # type: ignore[no-untyped-call]
+    elif packed is not None:
+        found = torch.ops.mkldnn._linear_pointwise(flat, packed.of(weight), bias, "none", [], "")
+    else:
+        found = _product(flat, weight.t(), bias)
+    return found.view(*x.shape[:-1], len(weight))
+
+
+class Packed:
+    """Weights in oneDNN's own order, which is otherwise made anew at every call: five times faster for a few rows.
+
+    Within `with packed.active():` the function `linear` keeps each weight that it meets, where it needs no gradients:
+    for weights that stay as they are.
+    """
+
+    def __init__(self) -> None:
+        # What is packed is kept beside the packed form: while it lives, its place in memory names it.
+        self._kept: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
+
+    def of(self, weight: Float[Tensor, "M K"]) -> Tensor:
+        """The packed form of this weight, or of these rows or columns of one."""
+        place = (weight.data_ptr(), weight.shape, weight.stride())
+        if place not in self._kept:
+            dense = weight.detach().contiguous()
+            self._kept[place] = weight, torch.ops.mkldnn._reorder_linear_weight(dense, ROWS)
+        return self._kept[place][1]
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """For the calls within, in this thread."""
+        token = _packed.set(self)
+        try:
+            yield
+        finally:
+            _packed.reset(token)
+
+
+_packed: ContextVar[Packed | None] = ContextVar("packed", default=None)
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` through `linear`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """x Wᵀ + b."""
+        return linear(input, self.weight, self.bias)
+
+
+class _Linear(Function):
+    """y = x Wᵀ + b:  ∂L/∂x = g W,  ∂L/∂W = gᵀ x,  ∂L/∂b = Σ g."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight.t(), bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # second derivatives are asked for
+            into_x, into_weight = gradient @ weight, gradient.t() @ x
+        else:
+            into_x = mm(gradient, weight) if needs[0] else None
+            into_weight = tmm(gradient, x) if needs[1] else None
+        return into_x, into_weight, gradient.sum(0) if needs[2] else None
+
+
+def _fits(a: Tensor, b: Tensor) -> bool:
+    return (
+        _ONEDNN
+        and a.dtype == b.dtype == torch.float32
+        and b.numel() >= SMALLEST
+        and a.numel() > 0
+        and a.device.type == "cpu"
+    )
+
+
+def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    """The operator takes the transposed right matrix. One row alone would go another way, whose sums are rounded
+    differently: it is given twice, so that a sentence's numbers do not depend on its neighbours."""
+    alone = len(a) == 1
+    rows = a.expand(2, -1) if alone else a
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, _dense(b).t(), bias, "none", [], "")
+    return found[:1] if alone else found
+
+
+def _dense(b: Tensor) -> Tensor:
+    """Either memory order is fast, but for columns out of a wider matrix oneDNN has only its slow reference code."""
+    return b if b.is_contiguous() or b.t().is_contiguous() else b.contiguous()
+
+
+def _choose() -> bool:
+    asked = os.environ.get("SEQ2SEQ_PRODUCTS", "auto")
+    available = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if asked not in ("torch", "onednn"):
+        return available and _amd() and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return available and asked == "onednn"
+
+
+def _amd() -> bool:
+    try:
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()[:4096]
+    except OSError:
+        return "AuthenticAMD" in platform.processor()
+
+
+_ONEDNN = _choose()
