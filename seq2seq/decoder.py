@@ -29,7 +29,7 @@ from seq2seq.errors import UserError
 from seq2seq.feedback import Feedback, TeacherForcing
 from seq2seq.heads import Head
 from seq2seq.recurrence import unroll
-from seq2seq.structures import CellState, Inputs, StateShape, map_tensors
+from seq2seq.structures import CellState, Inputs, StateShape, map_tensors, real_rows
 
 
 class DecoderState(NamedTuple):
@@ -135,11 +135,13 @@ class Decoder(nn.Module):
     def forward(
         self, embedded: Float[Tensor, "B T E"], state: DecoderState, keys: Keys, mask: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "M F"]:
-        """The features of a whole teacher-forced target, only where `mask` is True (M rows, sentence by sentence)."""
+        """The features of a whole teacher-forced target, where `mask` is True: the M rows of `real_rows`."""
         if self.feed_size:
-            return self._fed(embedded, state, keys)[mask]
+            return real_rows(self._fed(embedded, state, keys), mask)
         tops, cs = self._looped(embedded, state, keys) if self.loops else self._unrolled(embedded, state, keys)
-        return self.head.readout(tops[mask], cs[mask] if self.to_readout else tops[mask][:, :0], embedded[mask])
+        top = real_rows(tops, mask)
+        c = real_rows(cs, mask) if self.to_readout else top[:, :0]
+        return self.head.readout(top, c, real_rows(embedded, mask))
 
     def _unrolled(self, embedded: Tensor, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor]:
         """No loop of ours: what does not depend on the query enters before, and current queries come all at once."""

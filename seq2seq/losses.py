@@ -35,7 +35,10 @@ def token_cross_entropy(
     label_smoothing: float = 0.0,
     path: str = "auto",
 ) -> Float[Tensor, ""]:
-    """Σ −log softmax(W f + b)[target] in nats; `label_smoothing` ε as in Szegedy et al. (2016), §7."""
+    """Σ −log softmax(W f + b)[target] in nats; `label_smoothing` ε as in Szegedy et al. (2016), §7.
+
+    The plain path leaves out the rows whose target is `structures.IGNORED`; the others have none (see `real_ids`).
+    """
     chosen = _choose(features) if path == "auto" else path
     if chosen == "chunks":
         loss: Tensor = CrossEntropyInChunks.apply(features, weight, bias, targets, label_smoothing)  # type: ignore[no-untyped-call]
@@ -47,7 +50,7 @@ def token_cross_entropy(
 
 
 def _choose(features: Tensor) -> str:
-    if features.is_cuda:
+    if features.device.type != "cpu":
         return "plain"
     if onednn() and features.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
         return "chunks"

@@ -115,6 +115,23 @@ def mask_from_lengths(lengths: Int[Tensor, "B"], size: int) -> Bool[Tensor, "B T
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
+IGNORED = -100
+"""The target that `torch.nn.functional.cross_entropy` leaves out unless it is told otherwise."""
+
+
+def real_rows(values: Float[Tensor, "B T *F"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "M *F"]:
+    """The rows where a token stands, sentence by sentence. Elsewhere than on a CPU all rows, for the host would have to
+    wait for the device to know their number, and batches of like lengths hold few pads."""
+    return values[mask] if mask.device.type == "cpu" else values.flatten(0, 1)
+
+
+def real_ids(tokens: Tokens) -> Int[Tensor, "M"]:
+    """The ids that belong to the rows of `real_rows`; `IGNORED` where such a row is a pad."""
+    if tokens.ids.device.type == "cpu":
+        return tokens.ids[tokens.mask]
+    return tokens.ids.masked_fill(~tokens.mask, IGNORED).flatten()
+
+
 def map_tensors(function: Callable[[Tensor], Tensor], structure: Structure) -> Structure:
     """Apply `function` to every tensor of nested (named) tuples: the one way to reorder, move or detach a state."""
     return _map(function, structure)  # type: ignore[no-any-return]

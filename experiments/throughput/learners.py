@@ -12,7 +12,7 @@ from experiments.throughput.sizes import Sizes
 from seq2seq import build
 from seq2seq.losses import token_cross_entropy
 from seq2seq.models import EncoderDecoder
-from seq2seq.structures import Pairs
+from seq2seq.structures import Pairs, real_ids
 from seq2seq.tasks.optimization import make_optimizer
 
 LARGEST_NORM = 1.0
@@ -77,7 +77,7 @@ class Ours:
         self.optimizer = make_optimizer(self.parameters, {"name": "adam", "lr": RATE})
 
     def loss(self, batch: Pairs) -> Tensor:
-        head, targets = self.model.decoder.head, batch.target.ids[batch.target.mask]
+        head, targets = self.model.decoder.head, real_ids(batch.target)
         features = self.model(batch.source, batch.target)
         return token_cross_entropy(features, head.weight, head.bias, targets) / batch.target.lengths.sum()
 

@@ -77,7 +77,7 @@ class EncoderDecoder(nn.Module):
         """The features before the head's softmax at each real target token.
 
         The decoder reads bos and the target without its last token (teacher forcing); at a `moment` of a training run
-        it reads what `decoder.feedback` makes of them. Rows are ordered as `target.ids[target.mask]`.
+        it reads what `decoder.feedback` makes of them. Rows are those of `real_ids(target)`.
         """
         state, keys = self._begin(self.encode(source))
         previous = target.ids.roll(1, dims=1)

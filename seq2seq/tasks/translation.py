@@ -24,7 +24,7 @@ from seq2seq.reporting.lengths import bleu_by_length
 from seq2seq.reporting.whole import whole
 from seq2seq.scoring import DEFAULT, NAMES, Scorer, Scores
 from seq2seq.search import SearchOptions
-from seq2seq.structures import Captions, Pairs
+from seq2seq.structures import Captions, Pairs, real_ids
 from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
 from seq2seq.tasks.callbacks import Samples
 from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
@@ -72,7 +72,7 @@ class TranslationTask(TrainingTask):
 
     def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
         """Σ −log p(token) over the batch's target tokens; in training smoothed, and with the decoder's feedback."""
-        head, targets = self.model.decoder.head, batch.target.ids[batch.target.mask]  # type: ignore[union-attr]
+        head, targets = self.model.decoder.head, real_ids(batch.target)  # type: ignore[union-attr]
         moment = Moment(self.seed, self.trainer.global_step) if training else None
         features = self.model(batch.source, batch.target, moment)
         smoothing = self.label_smoothing if training else 0.0

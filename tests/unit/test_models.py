@@ -8,7 +8,7 @@ import torch
 from seq2seq import build
 from seq2seq.errors import UserError
 from seq2seq.losses import FUSED, token_cross_entropy
-from seq2seq.structures import Tokens, map_tensors
+from seq2seq.structures import IGNORED, Tokens, map_tensors, real_ids
 from tests.conftest import model_config, options
 
 SOURCE, TARGET = 11, 13
@@ -190,6 +190,46 @@ def test_a_loss_in_chunks_refuses_second_derivatives_and_stays_finite():
     assert loss.isfinite()
     with pytest.raises(UserError, match="second derivatives"):
         torch.autograd.grad(loss, features, create_graph=True)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_loss_over_all_rows_ignores_pads(smoothing):
+    """What a GPU computes, where selecting the real rows would wait for the device."""
+    source, target = batch()
+    model = make(context="additive", decoder={"context_to": "both"})
+    every_row = target._replace(lengths=torch.full((3,), target.ids.size(1)))
+    weight, bias = model.decoder.head.weight, model.decoder.head.bias
+    ids = target.ids.masked_fill(~target.mask, IGNORED).flatten()
+    over_all = token_cross_entropy(model(source, every_row), weight, bias, ids, label_smoothing=smoothing, path="plain")
+    selected = token_cross_entropy(
+        model(source, target), weight, bias, real_ids(target), label_smoothing=smoothing, path="plain"
+    )
+    torch.testing.assert_close(over_all, selected)
+
+
+@pytest.mark.parametrize("path", ["auto", "fused"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"embedding": {"dropout": 0.3}},
+        {"context": "additive", "decoder": {"context_to": "both"}, "cell": "lstm"},
+        {
+            "context": "multiplicative",
+            "decoder": {"context_to": "readout", "query": "current", "input_feeding": True, "num_layers": 2},
+        },
+    ],
+)
+def test_a_training_step_never_waits_for_the_device(changes, path):
+    """Meta tensors have no values: an operation whose result the host needs (a size, a condition) raises on them."""
+    decoder = {"path": path, **changes.get("decoder", {})}
+    model = make(**{**changes, "encoder": {"path": path}, "decoder": decoder}).to("meta").train()
+    source, target = (map_tensors(lambda tensor: tensor.to("meta"), tokens) for tokens in batch())
+    head = model.decoder.head
+    loss = token_cross_entropy(model(source, target), head.weight, head.bias, real_ids(target))
+    (loss / target.lengths.sum()).backward()
+    assert all(parameter.grad.shape == parameter.shape for parameter in model.parameters())
+    with pytest.raises(NotImplementedError):
+        target.ids[target.mask]
 
 
 @pytest.mark.parametrize("variational", [False, True])
