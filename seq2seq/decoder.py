@@ -28,8 +28,8 @@ from seq2seq.embedding import Dropout
 from seq2seq.errors import UserError
 from seq2seq.feedback import Feedback, TeacherForcing
 from seq2seq.heads import Head
-from seq2seq.recurrence import unroll
-from seq2seq.structures import CellState, Inputs, StateShape, map_tensors, real_rows
+from seq2seq.recurrence import gates_of, project, unroll
+from seq2seq.structures import CellState, Inputs, Lookup, StateShape, dense, map_tensors, real_rows
 
 
 class DecoderState(NamedTuple):
@@ -133,35 +133,39 @@ class Decoder(nn.Module):
         return features, state._replace(feed=features) if self.feed_size else state, weights
 
     def forward(
-        self, embedded: Float[Tensor, "B T E"], state: DecoderState, keys: Keys, mask: Bool[Tensor, "B T"]
+        self, vectors: Float[Tensor, "B T E"] | Lookup, state: DecoderState, keys: Keys, mask: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "M F"]:
         """The features of a whole teacher-forced target, where `mask` is True: the M rows of `real_rows`."""
+        embedded = dense(vectors)
         if self.feed_size:
-            return real_rows(self._fed(embedded, state, keys), mask)
-        tops, cs = self._looped(embedded, state, keys) if self.loops else self._unrolled(embedded, state, keys)
+            return real_rows(self._fed(vectors, embedded, state, keys), mask)
+        tops, cs = self._looped(vectors, state, keys) if self.loops else self._unrolled(vectors, embedded, state, keys)
         top = real_rows(tops, mask)
         c = real_rows(cs, mask) if self.to_readout else top[:, :0]
         return self.head.readout(top, c, real_rows(embedded, mask))
 
-    def _unrolled(self, embedded: Tensor, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor]:
+    def _unrolled(
+        self, vectors: Tensor | Lookup, embedded: Tensor, state: DecoderState, keys: Keys
+    ) -> tuple[Tensor, Tensor]:
         """No loop of ours: what does not depend on the query enters before, and current queries come all at once."""
         steps = torch.arange(embedded.size(1), device=embedded.device).expand(embedded.size(0), -1)
-        inputs = self._entering(embedded, keys, steps)
+        inputs = self._entering(vectors, keys, steps)
         outputs = embedded
         for depth, (layer, start) in enumerate(zip(self.layers, state.layers, strict=True)):
             if depth:
                 inputs = Inputs(self.dropout(outputs))
             outputs = self._run(layer, inputs, start)  # type: ignore[arg-type]
             if self.residual and depth:
-                outputs = outputs + inputs.steps
+                outputs = outputs + dense(inputs.steps)
         return outputs, self.context(outputs, keys, steps)[0] if self.to_readout else outputs
 
-    def _entering(self, embedded: Tensor, keys: Keys, steps: Tensor) -> Inputs:
+    def _entering(self, vectors: Tensor | Lookup, keys: Keys, steps: Tensor) -> Inputs:
         """The first layer's input; a c that is the same at every step adds its share of the gates once a sentence."""
         if not self.to_cell:
-            return Inputs(embedded)
+            return Inputs(vectors)
         if self.context.constant and not self.first_only:
-            return Inputs(embedded, keys.values[:, 0])
+            return Inputs(vectors, keys.values[:, 0])
+        embedded = dense(vectors)
         c = self.context(embedded, keys, steps)[0]  # it depends on no query
         return Inputs(torch.cat([embedded, self._shown(c, steps)], -1))
 
@@ -169,24 +173,22 @@ class Decoder(nn.Module):
         """One layer over all steps; each from the same state where only the output recurs."""
         if self.recurrent:
             return unroll(layer, inputs, None, start, path=self.path)[0]
-        gates = layer.project(inputs.steps)
-        if inputs.once is not None:
-            gates = gates + layer.project(inputs.once, inputs.steps.size(-1), bias=False)[:, None]
+        gates = gates_of(layer, inputs).transpose(0, 1)
         sizes = gates.shape[:2]
         states = map_tensors(lambda tensor: tensor.repeat_interleave(sizes[1], 0), start)
         outputs: Tensor = layer.step(gates.flatten(0, 1), states).h.unflatten(0, sizes)
         return outputs
 
-    def _looped(self, embedded: Tensor, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor]:
+    def _looped(self, vectors: Tensor | Lookup, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor]:
         """Only what recurs stands in the loop; the inputs' projection before it, readout and softmax after it."""
-        gates = self.project(embedded.transpose(0, 1))
+        gates = project(self.layers[0], vectors)  # type: ignore[arg-type]
         if self._by_hand():
             found = attend_by_hand(self.layers[0], self.context, gates, keys, state.layers[0], self.embedding_size)  # type: ignore[arg-type]
             return found[0].transpose(0, 1), found[1].transpose(0, 1)
-        masks, share = self._layer_masks(embedded), self.share(keys)
+        masks, share = self._layer_masks(gates), self.share(keys)
         tops: list[Tensor] = []
         cs: list[Tensor] = []
-        for t in range(embedded.size(1)):
+        for t in range(len(gates)):
             state, top, c, _ = self._advance(gates[t], state, keys, masks, share)
             tops.append(top)
             cs.append(c)
@@ -198,22 +200,23 @@ class Decoder(nn.Module):
         free = self.path in ("auto", "hand") and len(self.layers) == 1 and self.recurrent
         return free and self.query_previous and self.to_cell and offers(first, self.context)
 
-    def _fed(self, embedded: Tensor, state: DecoderState, keys: Keys) -> Tensor:
+    def _fed(self, vectors: Tensor | Lookup, embedded: Tensor, state: DecoderState, keys: Keys) -> Tensor:
         """Input feeding: the readout recurs as well."""
-        gates, masks, share = self.project(embedded.transpose(0, 1)), self._layer_masks(embedded), self.share(keys)
+        gates = project(self.layers[0], vectors)  # type: ignore[arg-type]
+        masks, share = self._layer_masks(gates), self.share(keys)
         features: list[Tensor] = []
-        for t in range(embedded.size(1)):
+        for t in range(len(gates)):
             state, top, c, _ = self._advance(gates[t], state, keys, masks, share)
             state = state._replace(feed=self.head.readout(top, c if self.to_readout else c[:, :0], embedded[:, t]))
             features.append(state.feed)
         return torch.stack(features, 1)
 
-    def _layer_masks(self, embedded: Tensor) -> list[Tensor] | None:
+    def _layer_masks(self, gates: Float[Tensor, "T B G"]) -> list[Tensor] | None:
         """One mask a layer for the whole sentence, where dropout between layers is held over time."""
         if not self.dropout.variational:
             return None
         size = self.state_shapes[0].size
-        return [self.dropout(embedded.new_ones(embedded.size(0), 1, size))[:, 0] for _ in self.layers]
+        return [self.dropout(gates.new_ones(gates.size(1), 1, size))[:, 0] for _ in self.layers]
 
     def _advance(
         self, gates: Tensor, state: DecoderState, keys: Keys, masks: list[Tensor] | None, share: Tensor

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
+from seq2seq.structures import Lookup
 
 
 class Dropout(nn.Module):
@@ -60,6 +61,16 @@ class Embedding(nn.Module):
     def size(self) -> int:
         """E, the width of a vector."""
         return self.weight.size(1)
+
+    def lookup(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"] | Lookup:
+        """The vectors, as rows of the distinct ones where no dropout makes two of a token differ (and on a CPU only:
+        elsewhere the host would wait for their number). Their projection is then two to three times faster."""
+        dropped = self.training and (self.word_dropout or self.dropout.rate)
+        if dropped or ids.device.type != "cpu":
+            found: Tensor = self(ids)
+            return found
+        distinct, rows = torch.unique(ids, return_inverse=True)
+        return Lookup(nn.functional.embedding(distinct, self.weight), rows)
 
     def forward(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B E"]:
         """The vectors of the tokens; in training with dropout."""

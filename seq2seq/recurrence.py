@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from seq2seq.cells import LSTM, Cell
 from seq2seq.errors import UserError
-from seq2seq.structures import CellState, Inputs
+from seq2seq.structures import CellState, Inputs, Lookup, dense
 
 
 def unroll(
@@ -36,9 +37,10 @@ def unroll(
     Returns the outputs and the state after the last real token (in reading order: `reverse` reads right to left).
     Raises `UserError` when the forced path is unknown or the cell has none such.
     """
-    state = cell.init_state(inputs.steps.size(0)) if state is None else state
+    size = len(inputs.steps.rows if isinstance(inputs.steps, Lookup) else inputs.steps)
+    state = cell.init_state(size) if state is None else state
     marks = None if mask is None else mask.t()
-    chosen = choose(cell, inputs.steps) if path == "auto" else path
+    chosen = choose(cell, cell.weight_ih) if path == "auto" else path
     if chosen not in ("step", *cell.paths):
         offered = ", ".join(("auto", "step", *cell.paths))
         raise UserError(f"unroll: path={path!r} is not one of {type(cell).__name__}'s in this form: {offered}")
@@ -46,9 +48,9 @@ def unroll(
         outputs, final = _fused(cell, inputs, marks, state, reverse)
     elif chosen in ("hand", "scan"):
         run = cell.by_hand if chosen == "hand" else cell.scan
-        outputs, final = run(_gates(cell, inputs), marks, state, reverse)
+        outputs, final = run(gates_of(cell, inputs), marks, state, reverse)
     else:
-        outputs, final = _stepwise(cell, _gates(cell, inputs), marks, state, reverse)
+        outputs, final = _stepwise(cell, gates_of(cell, inputs), marks, state, reverse)
     outputs = outputs.transpose(0, 1)
     return (outputs if mask is None else outputs * mask[:, :, None]), final
 
@@ -60,10 +62,21 @@ def choose(cell: Cell[Any], like: Tensor) -> str:
     return next((path for path in order if path in cell.paths), "step")
 
 
-def _gates(cell: Cell[Any], inputs: Inputs) -> Float[Tensor, "T B G"]:
+def gates_of(cell: Cell[Any], inputs: Inputs) -> Float[Tensor, "T B G"]:
     """All steps' input projection in one matmul; what enters once a sentence is projected once and added to each."""
-    steps = cell.project(inputs.steps.transpose(0, 1))
-    return steps if inputs.once is None else steps + cell.project(inputs.once, inputs.steps.size(-1), bias=False)
+    steps = project(cell, inputs.steps)
+    return steps if inputs.once is None else steps + cell.project(inputs.once, _width(inputs.steps), bias=False)
+
+
+def project(cell: Cell[Any], steps: Float[Tensor, "B T E"] | Lookup) -> Float[Tensor, "T B G"]:
+    """The share of all steps' vectors in the gates: of each distinct one once where these are known."""
+    if isinstance(steps, Lookup):
+        return F.embedding(steps.rows.t(), cell.project(steps.table))
+    return cell.project(steps.transpose(0, 1))
+
+
+def _width(steps: Tensor | Lookup) -> int:
+    return (steps.table if isinstance(steps, Lookup) else steps).size(-1)
 
 
 def _stepwise(
@@ -86,7 +99,7 @@ def _fused(
 ) -> tuple[Float[Tensor, "T B H"], CellState]:
     """The kernel knows no mask, so real tokens are read first (a gathered reversal serves the other direction, without
     packing and its host synchronisation), and each sentence's last h is picked from the outputs."""
-    steps = inputs.steps.transpose(0, 1)
+    steps = dense(inputs.steps).transpose(0, 1)
     if inputs.once is not None:
         steps = torch.cat([steps, inputs.once.expand(len(steps), -1, -1)], -1)
     if mask is None:

@@ -103,10 +103,22 @@ class Memory(NamedTuple):
     final: tuple[CellState, ...]
 
 
+class Lookup(NamedTuple):
+    """Vectors [B, T, E] as rows of a table of the distinct ones among them: what is linear in a vector, such as its
+    share of the gates, is then computed once for each of those."""
+
+    table: Float[Tensor, "U E"]
+    rows: Int[Tensor, "B T"]
+
+    def dense(self) -> Float[Tensor, "B T E"]:
+        """The vectors themselves."""
+        return torch.nn.functional.embedding(self.rows, self.table)
+
+
 class Inputs(NamedTuple):
     """What feeds a cell, in parts that add up in its gates: one vector a step, and one vector a sentence (c)."""
 
-    steps: Float[Tensor, "B T E"]
+    steps: Float[Tensor, "B T E"] | Lookup
     once: Float[Tensor, "B C"] | None = None
 
 
@@ -130,6 +142,11 @@ def real_ids(tokens: Tokens) -> Int[Tensor, "M"]:
     if tokens.ids.device.type == "cpu":
         return tokens.ids[tokens.mask]
     return tokens.ids.masked_fill(~tokens.mask, IGNORED).flatten()
+
+
+def dense(vectors: Float[Tensor, "B T E"] | Lookup) -> Float[Tensor, "B T E"]:
+    """The vectors themselves."""
+    return vectors.dense() if isinstance(vectors, Lookup) else vectors
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], structure: Structure) -> Structure:

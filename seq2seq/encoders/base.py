@@ -16,6 +16,8 @@ class Encoder(nn.Module, ABC):
 
     output_size: int
     stride: int = 1
+    reads_lookups: bool = False
+    """Whether `forward` takes a `Lookup`, too."""
 
     @property
     @abstractmethod

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seq2seq.cells import Cell
 from seq2seq.recurrence import unroll
-from seq2seq.structures import CellState, Inputs, StateShape
+from seq2seq.structures import CellState, Inputs, Lookup, StateShape
 
 DIRECTIONS = {"forward": (False,), "backward": (True,), "both": (False, True)}
 """For each direction, whether its cells read from right to left."""
@@ -34,7 +34,7 @@ class Layer(nn.ModuleList):
         return cell.state_shape._replace(size=self.output_size)
 
     def forward(
-        self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]
+        self, vectors: Float[Tensor, "B S E"] | Lookup, mask: Bool[Tensor, "B S"]
     ) -> tuple[Float[Tensor, "B S D"], CellState]:
         """The outputs, 0 where the mask is False, and the state of each direction after its own last token."""
         runs = [

@@ -18,7 +18,7 @@ from seq2seq.embedding import Dropout
 from seq2seq.encoders.base import Encoder
 from seq2seq.encoders.layer import DIRECTIONS, Layer
 from seq2seq.errors import UserError
-from seq2seq.structures import Memory, StateShape
+from seq2seq.structures import Lookup, Memory, StateShape
 
 
 class RecurrentEncoder(Encoder):
@@ -53,18 +53,21 @@ class RecurrentEncoder(Encoder):
         self.dropout = Dropout(dropout, variational=variational)
         self.residual = residual
 
+    reads_lookups = True
+
     @property
     def state_shapes(self) -> tuple[StateShape, ...]:
         """One a layer; both directions' states stand side by side."""
         return tuple(layer.state_shape for layer in self.layers)  # type: ignore[misc]
 
-    def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
+    def forward(self, vectors: Float[Tensor, "B S E"] | Lookup, mask: Bool[Tensor, "B S"]) -> Memory:
         """Read the whole source."""
-        outputs, final = vectors, []
-        for depth, layer in enumerate(self.layers):
-            inputs = outputs if depth == 0 else self.dropout(outputs)
+        outputs, state = self.layers[0](vectors, mask)
+        final = [state]
+        for layer in self.layers[1:]:
+            inputs = self.dropout(outputs)
             outputs, state = layer(inputs, mask)
             final.append(state)
-            if self.residual and depth:
+            if self.residual:
                 outputs = outputs + inputs
         return Memory(self.dropout(outputs), mask, final[-1].h, tuple(final))

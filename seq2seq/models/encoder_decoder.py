@@ -16,7 +16,7 @@ from seq2seq.embedding import Embedding
 from seq2seq.encoders import Encoder
 from seq2seq.errors import UserError
 from seq2seq.feedback import Moment, mixed
-from seq2seq.structures import Features, Memory, Tokens
+from seq2seq.structures import Features, Lookup, Memory, Tokens
 
 
 class Encoded(NamedTuple):
@@ -57,11 +57,13 @@ class EncoderDecoder(nn.Module):
 
     def encode(self, source: Tokens | Features) -> Memory:
         """Read the source: tokens by their vectors, float sequences as they are."""
+        vectors: Tensor | Lookup
         if isinstance(source, Features):
             vectors = source.values
         else:
             assert self.source_embedding is not None, "this model reads Features"
-            vectors = self.source_embedding(source.ids)
+            embedding = self.source_embedding
+            vectors = embedding.lookup(source.ids) if self.encoder.reads_lookups else embedding(source.ids)
         memory: Memory = self.encoder(vectors, source.mask)
         return memory
 
@@ -86,7 +88,7 @@ class EncoderDecoder(nn.Module):
             with _evaluating(self):
                 encoded = Encoded(keys, self.decoder.share(keys))
                 previous = mixed(self.decoder.feedback, moment, previous, self.step, state, encoded)
-        features: Tensor = self.decoder(self.target_embedding(previous), state, keys, target.mask)
+        features: Tensor = self.decoder(self.target_embedding.lookup(previous), state, keys, target.mask)
         return features
 
     def step(

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from seq2seq import build
+from seq2seq.embedding import Embedding
 from seq2seq.errors import UserError
 from seq2seq.losses import FUSED, token_cross_entropy
-from seq2seq.structures import IGNORED, Tokens, map_tensors, real_ids
+from seq2seq.structures import IGNORED, Lookup, Tokens, map_tensors, real_ids
 from tests.conftest import model_config, options
 
 SOURCE, TARGET = 11, 13
@@ -190,6 +191,36 @@ def test_a_loss_in_chunks_refuses_second_derivatives_and_stays_finite():
     assert loss.isfinite()
     with pytest.raises(UserError, match="second derivatives"):
         torch.autograd.grad(loss, features, create_graph=True)
+
+
+@pytest.mark.parametrize("path", ["step", "hand", "fused"])
+@pytest.mark.parametrize("places", PLACES[:4], ids=str)
+def test_distinct_tokens_projected_once_change_nothing(places, path, monkeypatch):
+    """Features and all gradients, in float64, with the table of distinct tokens and without it."""
+    context = "additive" if places["query"] == "previous" else "fixed"
+    model = make(context=context, head="maxout", encoder={"path": path}, decoder={**places, "path": path}).double()
+    source, target = batch()
+    results = []
+    for lookups in (True, False):
+        if not lookups:
+            monkeypatch.setattr(Embedding, "lookup", Embedding.forward)
+        else:
+            assert isinstance(model.source_embedding.lookup(source.ids), Lookup)
+        model.zero_grad()
+        features = model(source, target)
+        features.sin().sum().backward()
+        results.append([features, *(p.grad for p in model.parameters() if p.grad is not None)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_dropout_makes_two_vectors_of_a_token_differ_so_there_is_no_table():
+    ids = torch.tensor([[5, 5, 6]])
+    for rates in ({"dropout": 0.5}, {"word_dropout": 0.5}):
+        embedding = Embedding(7, 64, **rates)
+        assert not isinstance(embedding.lookup(ids), Lookup)
+        assert isinstance(embedding.eval().lookup(ids), Lookup)
+        torch.testing.assert_close(embedding.lookup(ids).dense(), embedding(ids))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
