@@ -12,7 +12,7 @@ from seq2seq.corpora.feature_data import FeatureData
 from seq2seq.corpora.store import Frames
 from seq2seq.errors import UserError
 from seq2seq.reporting.attention import AttentionMap, attention_maps
-from seq2seq.reporting.whole import whole
+from seq2seq.reporting.whole import write_lines
 from seq2seq.scoring import Scorer
 from seq2seq.tasks.base import Card, Outcome, Scored
 from seq2seq.tasks.translation import ATTENTION_MAPS, Translation, bundle, pair_data, test_metrics
@@ -76,9 +76,9 @@ class Captioning(Translation):
         tests = {}
         for split in corpus.splits[2:]:
             found = captioner.caption(frames for frames, _ in corpus.examples(split))
-            with whole(folder / f"{split}.captions.txt") as path:
-                path.write_text("".join(f"{line}\n" for line in found), encoding="utf-8", newline="\n")
             references = [text for _, text in corpus.examples(split)]
+            write_lines(references, folder / f"{split}.references.txt")
+            write_lines(found, folder / f"{split}.captions.txt")
             tests[split] = Scorer(test_metrics(outcome.config))(found, references).as_dict()
         if captioner.bundle.model.decoder.context.attends:
             shown = islice((frames for frames, _ in corpus.examples("val") if len(frames) > 1), ATTENTION_MAPS)

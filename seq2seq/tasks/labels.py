@@ -18,7 +18,7 @@ from seq2seq.label_scores import LabelScorer
 from seq2seq.models.labels import LabelModel, sets
 from seq2seq.predictor import Predictor, written
 from seq2seq.reporting.labels import label_figures
-from seq2seq.reporting.whole import whole
+from seq2seq.reporting.whole import write_lines
 from seq2seq.structures import Pairs, Tokens
 from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
 from seq2seq.tasks.callbacks import Samples
@@ -208,8 +208,8 @@ class Labelling(Kind):
         for split in outcome.data.corpus.splits[2:]:
             sources, references = outcome.data.text(split)
             found = predictor.predict(sources)
-            with whole(folder / f"{split}.labels.txt") as path:
-                path.write_text("".join(f"{line}\n" for line in found), encoding="utf-8", newline="\n")
+            for name, lines in (("sources", sources), ("references", references), ("labels", found)):
+                write_lines(lines, folder / f"{split}.{name}.txt")
             label_figures(scorer, found, references, folder, split)
             tests[split] = scorer(found, references).as_dict()
         return tests

@@ -21,7 +21,7 @@ from seq2seq.losses import token_cross_entropy
 from seq2seq.models import EncoderDecoder
 from seq2seq.reporting.attention import AttentionMap, attention_maps
 from seq2seq.reporting.lengths import bleu_by_length
-from seq2seq.reporting.whole import whole
+from seq2seq.reporting.whole import write_lines
 from seq2seq.scoring import DEFAULT, NAMES, Scorer, Scores
 from seq2seq.search import SearchOptions
 from seq2seq.structures import Captions, Pairs, real_ids
@@ -246,8 +246,8 @@ def _score(
     hypotheses: Sequence[str],
     metrics: Sequence[str],
 ) -> Scores:
-    with whole(folder / f"{split}.translations.txt") as path:
-        path.write_text("".join(f"{line}\n" for line in hypotheses), encoding="utf-8", newline="\n")
+    for name, lines in (("sources", sources), ("references", references), ("translations", hypotheses)):
+        write_lines(lines, folder / f"{split}.{name}.txt")
     if "bleu" in metrics:
         bleu_by_length(sources, hypotheses, references, folder / f"bleu_by_length.{split}.png")
     return Scorer(metrics)(hypotheses, references)
