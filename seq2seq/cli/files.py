@@ -38,6 +38,11 @@ def check(source: Path, target: Path) -> None:
         raise UserError(f"{source}: no such file")
     if STREAM not in (source, target) and target.is_file() and target.samefile(source):
         raise UserError(f"{target}: is the input as well; choose another output")
+    check_output(target)
+
+
+def check_output(target: Path) -> None:
+    """Raise `UserError` for an output that cannot be."""
     if target.is_dir() or not target.parent.is_dir():
         raise UserError(f"{target}: is a folder, or in none that exists; give the name of a file")
 

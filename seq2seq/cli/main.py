@@ -24,6 +24,8 @@ COMMANDS = {
     "sample": "write text with a trained language model",
     "score": "BLEU, chrF and TER of translations against references",
     "leaderboard": "compare the runs of a sweep: printed, CSV, Markdown and a picture",
+    "report": "runs side by side in one HTML page: curves, scores, texts, attention, settings",
+    "plot": "the pictures of runs for a paper, as PNG or PDF",
     "demo": "train on the embedded corpus, score, and translate: minutes on two cores",
 }
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 + SIGINT, 128 + SIGPIPE

@@ -79,7 +79,7 @@ def _layout(items: Sequence[AttentionMap]) -> list[Block]:
     blocks: list[Block] = []
     x, line_top, line_bottom = 0.0, 0.0, 0.0
     for item in items:
-        left, top = _label_size(item.target_pieces) + GAP, _label_size(item.source_pieces) + GAP
+        left, top = label_size(item.target_pieces) + GAP, label_size(item.source_pieces) + GAP
         across, down = CELL * len(item.source_pieces), CELL * len(item.target_pieces)
         if blocks and x + left + across > WIDTH:
             x, line_top = 0.0, line_bottom
@@ -89,7 +89,7 @@ def _layout(items: Sequence[AttentionMap]) -> list[Block]:
     return blocks
 
 
-def _label_size(pieces: Sequence[str]) -> float:
+def label_size(pieces: Sequence[str]) -> float:
     """Inches that the longest label takes."""
     return LETTER * max(sum(2 if east_asian_width(letter) in "WF" else 1 for letter in piece) for piece in pieces)
 
@@ -98,7 +98,7 @@ def _draw(figure: Figure, item: AttentionMap, box: tuple[float, float, float, fl
     axes = figure.add_axes(box)
     image = axes.imshow(item.weights, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.xaxis.tick_top()
-    rotation = 90 if _label_size(item.source_pieces) > CELL else 0
+    rotation = 90 if label_size(item.source_pieces) > CELL else 0
     axes.set_xticks(range(len(item.source_pieces)), item.source_pieces, rotation=rotation)
     axes.set_yticks(range(len(item.target_pieces)), item.target_pieces)
     axes.tick_params(length=0, pad=2, labelsize=8)

@@ -14,8 +14,8 @@ MOST = 60  # bars: more would not be read
 COLOURS = {"finished": style.BLUE, "interrupted": style.ORANGE, "running": style.ORANGE}
 
 
-def leaderboard_figure(rows: Sequence[Row]) -> Figure:
-    """Bars of the rows of `leaderboard.collect` in their order: the number of `tables.ranked_by`.
+def leaderboard_figure(rows: Sequence[Row], names: Sequence[str] | None = None) -> Figure:
+    """Bars of the rows of `leaderboard.collect` in their order: the number of `tables.ranked_by`; `names` are theirs.
 
     A job without a score is marked by its status and error; one that has a score but has not finished is marked too.
     """
@@ -38,7 +38,9 @@ def leaderboard_figure(rows: Sequence[Row]) -> Figure:
                 fontsize=8,
                 color=colour,
             )
-        axes.set_yticks(range(len(shown)), [shorten(label(row), 60) for row in shown])
+        axes.set_yticks(
+            range(len(shown)), [shorten(name, 60) for name in (names or [label(row) for row in rows])[:MOST]]
+        )
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.set_xlim(0, 1.14 * max(values) or 1)
         axes.tick_params(axis="y", length=0)

@@ -103,7 +103,7 @@ def learning_curves(metrics: Path | Iterable[Row], path: Path) -> Path:
 def learning_curves_figure(metrics: Iterable[Row]) -> Figure:
     """The figure of `learning_curves`, not yet saved: a panel for each of `PANELS` that has numbers."""
     rows = list(metrics)
-    data = {curve.column: _points(rows, curve.column) for panel in PANELS for curve in panel.curves}
+    data = {curve.column: points(rows, curve.column) for panel in PANELS for curve in panel.curves}
     panels = [panel._replace(curves=tuple(c for c in panel.curves if data[c.column][0].size)) for panel in PANELS]
     panels = [panel for panel in panels if panel.curves]
     if not panels:
@@ -142,7 +142,7 @@ def _number(cell: object) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _points(rows: list[Row], column: str) -> Points:
+def points(rows: list[Row], column: str) -> Points:
     """Steps and values of a column, in the order of the steps, without its empty cells."""
     pairs = [(_number(row.get("step")), _number(row.get(column))) for row in rows]
     steps, values = np.array(pairs, dtype=float).reshape(-1, 2).T
@@ -153,7 +153,7 @@ def _points(rows: list[Row], column: str) -> Points:
 
 def _epoch_ends(rows: list[Row]) -> list[tuple[int, float]]:
     """For each epoch, counted from 1, the last step logged in it."""
-    steps, epochs = _points(rows, "epoch")
+    steps, epochs = points(rows, "epoch")
     last: dict[int, float] = {}
     for step, epoch in zip(steps, epochs, strict=True):
         last[int(epoch) + 1] = float(step)
@@ -186,8 +186,8 @@ def _draw_two_scales(axes: Axes, curves: Sequence[Curve], data: Mapping[str, Poi
             scale.grid(False)
 
 
-def _plot(axes: Axes, curve: Curve, points: Points) -> None:
-    steps, values = points
+def _plot(axes: Axes, curve: Curve, data: Points) -> None:
+    steps, values = data
     label = curve.label
     if curve.best:
         best = int(values.argmax() if curve.best == "max" else values.argmin())
@@ -195,12 +195,12 @@ def _plot(axes: Axes, curve: Curve, points: Points) -> None:
         axes.plot(steps[best], values[best], marker="o", markersize=8, markerfacecolor="none", color=curve.colour)
     if curve.noisy and steps.size > SMOOTHED_ABOVE:
         axes.plot(steps, values, color=curve.colour, alpha=0.25, linewidth=0.8)
-        values = _running_mean(values)
+        values = running_mean(values)
     marker = "o" if steps.size <= SMOOTHED_ABOVE / 2 else ""
     axes.plot(steps, values, color=curve.colour, label=label, marker=marker)
 
 
-def _running_mean(values: Array) -> Array:
+def running_mean(values: Array) -> Array:
     """Means over a twentieth of the curve: centred, so that a steep start stays in place; one-sided at the end."""
     half = max(1, len(values) // 40)
     index = np.arange(len(values))

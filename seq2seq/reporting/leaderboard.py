@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,15 @@ def collect(folder: Path) -> list[Row]:
         raise UserError(f"{folder}: no such folder; give the folder of a sweep, as printed by seq2seq train -m")
     if (folder / RUN_FILE).exists():
         raise UserError(f"{folder}: this is one run, not a sweep; give the folder that holds its runs")
-    rows = [_job(job) for job in folder.iterdir() if job.is_dir() and not job.name.startswith(".")]
-    if not rows:
+    jobs = [job for job in folder.iterdir() if job.is_dir() and not job.name.startswith(".")]
+    if not jobs:
         raise UserError(f"{folder}: there is no job in it; give the folder of a sweep, with one sub-folder a job")
+    return compare(jobs)
+
+
+def compare(folders: Sequence[Path]) -> list[Row]:
+    """The rows of `collect` for any runs, the best first; `folder` is the run's own."""
+    rows = [_job(folder) for folder in folders]
     rows.sort(key=lambda row: _natural(row["run"]))
     metrics = list(dict.fromkeys(name for row in rows for name in row["signatures"]))
     metrics.sort(key=lambda name: name != "BLEU")
@@ -70,7 +77,14 @@ def collect(folder: Path) -> list[Row]:
 
 
 def _job(folder: Path) -> Row:
-    row: Row = {"run": folder.name, "overrides": [], "status": "unreadable", "error": None, "signatures": {}}
+    row: Row = {
+        "run": folder.name,
+        "folder": folder,
+        "overrides": [],
+        "status": "unreadable",
+        "error": None,
+        "signatures": {},
+    }
     row.update(dict.fromkeys(NUMBERS))
     try:
         return row | _checked(json.loads((folder / RUN_FILE).read_text(encoding="utf-8")))
@@ -87,12 +101,16 @@ def _checked(run: Any) -> Row:
     overrides, test = run.get("overrides") or [], run.get("test") or {}
     if not isinstance(overrides, list) or not isinstance(test, dict):
         raise ValueError("overrides must be a list, and test a mapping")
-    row = {"status": run["status"], "error": run.get("error"), "overrides": [str(override) for override in overrides]}
+    row = {
+        "status": run["status"],
+        "error": run.get("error") and str(run["error"]),
+        "overrides": [str(override) for override in overrides],
+    }
     for name in NUMBERS:
         row[name] = _number(name, run.get(name))
     scores = {name: score if isinstance(score, dict) else {"value": score} for name, score in test.items()}
     row |= {name: _number(name, score.get("value")) for name, score in scores.items()}
-    return row | {"signatures": {name: score.get("signature") or "" for name, score in scores.items()}}
+    return row | {"signatures": {name: str(score.get("signature") or "") for name, score in scores.items()}}
 
 
 def _number(name: str, value: object) -> int | float | None:

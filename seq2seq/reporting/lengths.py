@@ -47,15 +47,21 @@ def length_buckets(
         raise UserError(f"BLEU by length: {len(sources)} sources but {len(hypotheses)} hypotheses; give one for each")
     scorer = Scorer(("bleu",))
     overall = scorer(hypotheses, references)["BLEU"]
+    buckets = []
+    for words, lines in by_length(sources).items():
+        scores = scorer([hypotheses[line] for line in lines], [references[line] for line in lines])
+        buckets.append(LengthBucket(words, len(lines), scores["BLEU"].value))
+    return buckets, overall
+
+
+def by_length(sources: Sequence[str]) -> dict[str, list[int]]:
+    """The sentences of each bucket, shortest first: the words that it holds, such as `6–10`, and the numbers of its
+    lines."""
     members: dict[int, list[int]] = {}
     for line, source in enumerate(sources):
         words = len(source.split())
         members.setdefault(sum(words > longest for longest in LONGEST), []).append(line)
-    buckets = []
-    for bucket, lines in sorted(members.items()):
-        scores = scorer([hypotheses[line] for line in lines], [references[line] for line in lines])
-        buckets.append(LengthBucket(_name(bucket), len(lines), scores["BLEU"].value))
-    return buckets, overall
+    return {_name(bucket): lines for bucket, lines in sorted(members.items())}
 
 
 def bleu_by_length_figure(buckets: Sequence[LengthBucket], overall: Score) -> Figure:

@@ -23,6 +23,11 @@ logger = logging.getLogger(__name__)
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 INK, GREY, PALE = "#333333", "#8A8A8A", "#DDDDDD"
 
+SERIES = ("#1F82C0", RED, GREEN, PURPLE, "#7A7A7A")
+"""Colours of many curves in one picture, each at least 3:1 against white and against the reports' dark background."""
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""Lines in plotly's words. Their number shares no factor with that of SERIES: twenty curves differ from each other."""
+
 FONTS = (
     "DejaVu Sans",  # comes with matplotlib; has ▁, umlauts, Greek and Cyrillic; the rest fill in what it lacks
     "Noto Sans CJK SC",
@@ -72,20 +77,36 @@ def house_style() -> Iterator[None]:
         "lines.linewidth": 1.6,
         "lines.markersize": 4,
         "savefig.dpi": 160,
+        "pdf.fonttype": 42,  # fonts whole, as TrueType: text stays text, and publishers refuse type 3
         "figure.facecolor": "white",
     }
     with mpl.rc_context(settings):
         yield
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write `figure` as PNG: whole or not at all, and with the same bytes for the same picture."""
+UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
+"""The formats of pictures, and the metadata that would make the same picture another file."""
+
+
+def save(figure: Figure, path: Path, *, dpi: int | None = None) -> Path:
+    """Write `figure` as PNG, or PDF where it is named so: whole or not at all, the same bytes for the same picture."""
+    kind = path.suffix.removeprefix(".")
     with whole(path) as temporary, house_style(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+        figure.savefig(temporary, format=kind, metadata=UNDATED[kind], dpi=dpi or "figure")
     if any("missing from font" in str(warning.message) for warning in caught):
         logger.warning("%s: no installed font has all of its characters; install one, such as Noto Sans CJK", path)
     return path
+
+
+def series(number: int) -> str:
+    """The colour of a line or bar among many, the same in every picture."""
+    return SERIES[number % len(SERIES)]
+
+
+def dash(number: int) -> str:
+    """What tells a line among many from the others without colour."""
+    return DASHES[number % len(DASHES)]
 
 
 def title(axes: Axes, text: str) -> None:

@@ -12,10 +12,11 @@ from tabulate import tabulate
 from seq2seq.reporting.wording import compact, duration, finite, one_line, shorten
 
 Row = dict[str, Any]
-"""A job: `run`, `varied` (its overrides that not all jobs share), `status`, `error`, NUMBERS, `signatures`, metrics."""
+"""A job: `run`, its `folder`, `varied` (its overrides that not all jobs share), `status`, `error`, NUMBERS,
+`signatures`, metrics."""
 
 NUMBERS = ("parameters", "val_loss", "val_perplexity", "tokens_per_second", "seconds", "seed")
-FIXED = ("run", "varied", "status", "error", "signatures", *NUMBERS)
+FIXED = ("run", "folder", "varied", "status", "error", "signatures", *NUMBERS)
 HEADERS = {"val_loss": "val loss", "val_perplexity": "val ppl", "parameters": "params", "tokens_per_second": "tok/s"}
 LOWER_IS_BETTER = ("TER", "WER", "PER", "bits per character", "perplexity", "val_loss")
 DISPENSABLE = ("seconds", "TER", "chrF", "tokens_per_second", "parameters", "val_loss")
@@ -63,6 +64,12 @@ def markdown(rows: Sequence[Row]) -> str:
     table = tabulate(cells, _headers(columns), "github", disable_numparse=True, colalign=_alignment(columns, rows))
     signatures = dict.fromkeys((name, row["signatures"].get(name)) for name in metric_names(rows) for row in rows)
     return "\n".join([table, "", *(f"- {name}: `{text}`" for name, text in signatures if text)]).rstrip() + "\n"
+
+
+def table(rows: Sequence[Row]) -> list[list[str]]:
+    """Headers, then the cells of each row, as one reads them: every column, for other pages."""
+    columns = _columns(rows)
+    return [_headers(columns), *([_cell(name, row) for name in columns] for row in rows)]
 
 
 def terminal(rows: Sequence[Row], width: int) -> str:

@@ -19,7 +19,8 @@ from seq2seq.errors import UserError
 from seq2seq.feedback import Moment
 from seq2seq.losses import token_cross_entropy
 from seq2seq.models import EncoderDecoder
-from seq2seq.reporting.attention import AttentionMap, attention_maps
+from seq2seq.reporting.attention import attention_maps
+from seq2seq.reporting.inspection import attention_map
 from seq2seq.reporting.lengths import bleu_by_length
 from seq2seq.reporting.whole import write_lines
 from seq2seq.scoring import DEFAULT, NAMES, Scorer, Scores
@@ -28,7 +29,6 @@ from seq2seq.structures import Captions, Pairs, real_ids
 from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
 from seq2seq.tasks.callbacks import Samples
 from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
-from seq2seq.translator import Translation as Translated
 from seq2seq.translator import Translator
 
 ATTENTION_MAPS = 4  # sentences in attention.png
@@ -222,20 +222,8 @@ def draw_attention(translator: Translator, sources: Sequence[str], path: Path) -
         sources[:ATTENTION_MAPS]
     )
     found = translator.translate_full(chosen, translator.options(n_best=1, return_attention=True))
-    maps = [_map(translator, text, best[0]) for text, best in zip(chosen, found, strict=True)]
+    maps = [attention_map(translator, text, best[0]) for text, best in zip(chosen, found, strict=True)]
     attention_maps([item for item in maps if item is not None], path)
-
-
-def _map(translator: Translator, text: str, best: Translated) -> AttentionMap | None:
-    weights = best.hypothesis.attention
-    if weights is None:
-        return None
-    tokenizers = translator.bundle.tokenizers
-    source = [*tokenizers.source.pieces(tokenizers.source.encode(text)), "</s>"]
-    step = translator.bundle.model.encoder.stride
-    source = ["".join(source[i : i + step]) for i in range(0, len(source), step)]
-    target = tokenizers.target.pieces(best.hypothesis.tokens) + ["</s>"] * best.hypothesis.finished
-    return AttentionMap(source, target, weights[: len(target), : len(source)].numpy())
 
 
 def _score(

@@ -57,7 +57,7 @@ ARROWS = {
         "translator": f"{NETWORK} {TEXT} search int8 decoding build bundle",
         "captioner": f"{NETWORK} {TEXT} search decoding build bundle translator",
         "sampler": f"{NETWORK} {TEXT} search build bundle",
-        "reporting": "structures scoring label_scores",
+        "reporting": "structures scoring label_scores text corpora build bundle translator predictor",
         "tasks": EVERYTHING,
         "cli": f"{EVERYTHING} tasks",
         "reference": "",

@@ -1,0 +1,224 @@
+"""The runs of a report: found in the folders that were named, read from their own files, and called so that a reader
+tells them apart. What is missing or damaged becomes a note, not an error."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seq2seq.errors import UserError
+from seq2seq.reporting.leaderboard import RUN_FILE, compare
+from seq2seq.reporting.tables import Row, label
+from seq2seq.reporting.wording import one_line, shorten
+
+TRACES = (RUN_FILE, "metrics.csv", "hparams.yaml", "bundle", "hydra")
+"""Any of them makes a folder a run, be it a broken one."""
+UNTOLD = ("name", "seed")
+"""Settings in which the repetitions of one experiment differ."""
+LONGEST = 60  # characters of a run's name
+
+
+class Run(NamedTuple):
+    """One run. `config` has one key a setting, such as `encoder.hidden_size`; it and `provenance` (versions, data,
+    command) are empty where there are none."""
+
+    folder: Path
+    name: str
+    row: Row  # of the leaderboard
+    task: str
+    config: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    metrics: Sequence[Mapping[str, Any]]  # the rows of metrics.csv
+
+    @property
+    def bundle(self) -> Path:
+        """Where its trained model is, if there is one."""
+        return self.folder / "bundle"
+
+
+class Group(NamedTuple):
+    """Runs that differ in their seed only, or one run."""
+
+    name: str
+    runs: Sequence[Run]
+
+
+class Notes(list[str]):
+    """What a reader must know is missing, each said once."""
+
+    def add(self, path: Path, what: object) -> None:
+        """Say `what` of `path`, in one line."""
+        note = one_line(str(what))
+        note = readable(note if str(path) in note else f"{path}: {note}")
+        if note not in self:
+            self.append(note)
+
+
+def find_runs(paths: Sequence[Path]) -> tuple[list[Run], Notes]:
+    """The runs in `paths`, each the folder of a run or of a sweep, those of one task together and the best first.
+
+    Raises:
+        UserError: none of them holds a run of which anything can be read.
+    """
+    notes = Notes()
+    called: dict[Path, str] = {}
+    for path in paths:
+        folders = _runs_in(path, notes)
+        swept = folders != [path]
+        for row in compare(folders) if folders else []:
+            numbered = swept and row["run"].isdigit()  # as Hydra calls jobs: that tells a reader nothing
+            name = label(row) if numbered and row["varied"] else row["run"] or path.resolve().name
+            called.setdefault(row["folder"].resolve(), shorten(one_line(readable(name)), LONGEST))
+    read = {folder: _read(folder, name, notes) for folder, name in _distinct(called).items()}
+    known = Counter(run.task for run in read.values() if run.task)
+    if not any(run.metrics or run.row["status"] != "unreadable" for run in read.values()):
+        raise UserError(f"there is no run to report; {'; '.join(notes) or 'give the folders of runs, or of a sweep'}")
+    usual = known.most_common(1)[0][0] if known else ""
+    tasks: dict[str, list[Path]] = {}
+    for folder, run in read.items():
+        tasks.setdefault(run.task or usual, []).append(folder)
+    ranked = ((task, row) for task, folders in tasks.items() for row in compare(folders))
+    return [read[row["folder"]]._replace(row=row, task=task) for task, row in ranked], notes
+
+
+def groups(runs: Sequence[Run]) -> list[Group]:
+    """Runs that differ in name and seed only, together; in the order of the best of each."""
+    members: dict[str, list[Run]] = {}
+    for run in runs:
+        settings = {key: value for key, value in run.config.items() if key not in UNTOLD}
+        key = json.dumps(settings, sort_keys=True, default=str) if settings else str(run.folder)
+        members.setdefault(key, []).append(run)
+    found = []
+    for together in members.values():
+        seeds = [run.config.get("seed") for run in together]
+        alike = len(set(map(str, seeds))) == len(seeds)  # the same seed twice: nothing to average over
+        found += [Group(_group_name(together), together)] if alike else [Group(run.name, [run]) for run in together]
+    return found
+
+
+def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """The settings that the runs do not share, and each run's value; None where it has no such setting."""
+    keys = dict.fromkeys(key for run in runs for key in run.config)
+    rows = {key: [run.config.get(key) for run in runs] for key in keys if key != "name"}
+    return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a nested configuration: `encoder.cell.reset`, and its value."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def readable(text: str) -> str:
+    """Text that can be written as UTF-8: names of files, and JSON, can hold what cannot."""
+    return text.encode(errors="replace").decode()
+
+
+def _runs_in(path: Path, notes: Notes) -> list[Path]:
+    if not path.is_dir():
+        notes.add(path, "is a file, not the folder of a run" if path.exists() else "no such folder")
+        return []
+    if (path / RUN_FILE).exists():
+        return [path]
+    jobs = [job for job in sorted(path.iterdir()) if job.is_dir() and any((job / name).exists() for name in TRACES)]
+    if jobs or any((path / name).exists() for name in TRACES):
+        return jobs or [path]
+    notes.add(path, "there is no run in it; give the folder of a run, or of a sweep")
+    return []
+
+
+def _distinct(called: Mapping[Path, str]) -> dict[Path, str]:
+    """Names that no two runs share: a folder's longer name where the short one is not enough."""
+    for further in (lambda folder: f"{folder.parent.name}/{folder.name}", str):
+        often = Counter(called.values())
+        called = {folder: name if often[name] == 1 else further(folder) for folder, name in called.items()}
+    return dict(called)
+
+
+def _read(folder: Path, name: str, notes: Notes) -> Run:
+    (row,) = compare([folder])
+    if row["error"]:
+        notes.add(folder, f"{row['status']}: {row['error']}")
+    elif row["status"] != "finished":
+        notes.add(folder, f"{row['status']}: it has not come to its end")
+    config = dict(flatten(_yaml(folder / "hparams.yaml", notes))) or _overrides(folder)
+    described = _json(folder / "bundle" / "config.json", notes)
+    metrics = _csv(folder / "metrics.csv", notes)
+    task = config.get("task.name") or described.get("task") or ("translation" if config or described else "")
+    provenance = described.get("provenance")
+    return Run(folder, name, row, str(task), config, provenance if isinstance(provenance, dict) else {}, metrics)
+
+
+def _overrides(folder: Path) -> dict[str, Any]:
+    """The settings of a run that ended before it wrote them all: those that its command names."""
+    import yaml
+
+    try:
+        overrides = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")).get("overrides") or []
+        pairs = (str(override).lstrip("+").partition("=")[::2] for override in overrides)
+        return {key: yaml.safe_load(value) for key, value in pairs}
+    except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
+        return {}
+
+
+def _yaml(path: Path, notes: Notes) -> dict[str, Any]:
+    import yaml
+
+    found: object
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        found = error
+    if not isinstance(found, dict):
+        notes.add(path, f"is damaged, the run's settings are not known ({shorten(one_line(str(found)), 120)})")
+    return found if isinstance(found, dict) else {}
+
+
+def _json(path: Path, notes: Notes) -> dict[str, Any]:
+    if not path.parent.is_dir():
+        notes.add(path.parent, "there is no bundle, so no model to ask")
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        notes.add(path, "is damaged")
+    except (OSError, ValueError) as error:
+        notes.add(path, f"cannot be read ({error})")
+    return {}
+
+
+def _csv(path: Path, notes: Notes) -> list[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(_until_broken(csv.DictReader(file)))
+    except FileNotFoundError:
+        notes.add(path, "there is no such file, so no curves")
+    except (OSError, ValueError, csv.Error) as error:
+        notes.add(path, f"is damaged, no curves ({error})")
+    return []
+
+
+def _until_broken(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows that have all their cells: the last of a file that is still being written may not."""
+    for row in rows:
+        if None in row or None in row.values():
+            return
+        yield row
+
+
+def _group_name(runs: Sequence[Run]) -> str:
+    if len(runs) == 1:
+        return runs[0].name
+    names = {" ".join(word for word in run.name.split(" ") if not word.startswith("seed=")) for run in runs}
+    shared = names.pop() if len(names) == 1 else ""
+    return f"{shared or f'{runs[0].name}, …'} ({len(runs)} seeds)"

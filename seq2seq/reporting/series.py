@@ -1,0 +1,138 @@
+"""Curves and bars of many runs, ready to be drawn: runs that differ in their seed only are one mean with its spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from seq2seq.reporting.curves import PANELS, SMOOTHED_ABOVE, Array, Curve, Points, points, running_mean
+from seq2seq.reporting.runs import Group
+from seq2seq.reporting.tested import Breakdown
+
+TITLES = {
+    "train_loss": "Training loss",
+    "val_loss": "Validation loss",
+    "train_perplexity": "Training perplexity",
+    "val_perplexity": "Validation perplexity",
+    "val_bleu": "Validation BLEU",
+    "val_chrf": "Validation chrF",
+    "val_f1": "Validation F1",
+    "val_accuracy": "Validation accuracy",
+    "val_exact": "Validation exact match",
+    "val_wer": "Validation word error rate",
+    "val_per": "Validation phoneme error rate",
+    "val_bpc": "Validation bits per character",
+    "learning_rate": "Learning rate",
+    "tokens_per_second": "Target tokens per second",
+}
+
+RATES = ("learning_rate", "tokens_per_second")
+
+
+class Line(NamedTuple):
+    """One group's curve over training steps: its mean, and the standard deviation over seeds (zeros for one run)."""
+
+    group: int
+    steps: Array
+    values: Array
+    spread: Array
+
+
+class Chart(NamedTuple):
+    """A logged number of all groups that have it. `best` is "max", "min", or "" where neither is better."""
+
+    column: str
+    title: str
+    best: str
+    lines: Sequence[Line]
+
+    @property
+    def rate(self) -> bool:
+        """Whether it says how training went rather than what it reached."""
+        return self.column in RATES
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether its values span so much that a logarithmic axis shows more."""
+        values = np.concatenate([line.values for line in self.lines])
+        return self.best != "max" and not self.rate and bool(values.min() > 0 and values.max() > 20 * values.min())
+
+
+class Bars(NamedTuple):
+    """One group's score in buckets of source length: mean and standard deviation over seeds, NaN where it has none."""
+
+    group: int
+    values: Sequence[float]
+    spread: Sequence[float]
+
+
+class Lengths(NamedTuple):
+    """A score of a task's groups by source length, over one test set: words and sentences of each bucket."""
+
+    task: str
+    metric: str
+    words: Sequence[str]
+    sentences: Sequence[int]
+    bars: Sequence[Bars]
+
+
+def charts(groups: Sequence[Group]) -> list[Chart]:
+    """A chart for each column of `curves.PANELS` of which any run has numbers: scores first, rates last."""
+    found = []
+    for curve in (curve for panel in PANELS for curve in panel.curves):
+        lines = [line for number, group in enumerate(groups) if (line := _line(number, group, curve)) is not None]
+        if lines:
+            found.append(Chart(curve.column, TITLES.get(curve.column, curve.column), curve.best, lines))
+    return sorted(found, key=lambda chart: (chart.rate, chart.best != "max", not chart.best))
+
+
+def last_step(charts: Sequence[Chart]) -> float:
+    """Where the longest curve of all ends."""
+    return max(float(line.steps[-1]) for chart in charts for line in chart.lines)
+
+
+def _line(number: int, group: Group, curve: Curve) -> Line | None:
+    each = [points(list(run.metrics), curve.column) for run in group.runs]
+    each = [_smooth(found) if curve.noisy else found for found in each if found[0].size]
+    if not each:
+        return None
+    last = min(steps[-1] for steps, _ in each)  # beyond it a mean would be over fewer runs than before
+    grid = max((steps[steps <= last] for steps, _ in each), key=len)
+    values = np.stack([np.interp(grid, steps, found) for steps, found in each])
+    return Line(number, grid, values.mean(0), _deviation(values))
+
+
+def _smooth(found: Points) -> Points:
+    steps, values = found
+    return (steps, running_mean(values)) if steps.size > SMOOTHED_ABOVE else found
+
+
+def _deviation(values: Array) -> Array:
+    """The sample standard deviation over the first axis; zeros where there is one sample only."""
+    found: Array = values.std(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
+    return found
+
+
+def lengths(groups: Sequence[Group], breakdowns: Sequence[Breakdown]) -> list[Lengths]:
+    """Breakdowns of one test set, put together by task and metric; those of other sentences stay apart."""
+    sets: dict[tuple[str, str, tuple[tuple[str, int], ...]], list[Breakdown]] = {}
+    for one in breakdowns:
+        buckets = tuple((words, count) for words, count, _ in one.buckets)
+        sets.setdefault((one.run.task, one.metric, buckets), []).append(one)
+    found = []
+    for (task, metric, buckets), alike in sets.items():
+        by_folder: Mapping[object, Breakdown] = {one.run.folder: one for one in alike}
+        bars = [_bars(number, group, by_folder) for number, group in enumerate(groups)]
+        words, counts = zip(*buckets, strict=True)
+        found.append(Lengths(task, metric, words, counts, [bar for bar in bars if bar is not None]))
+    return found
+
+
+def _bars(number: int, group: Group, breakdowns: Mapping[object, Breakdown]) -> Bars | None:
+    mine = [breakdowns[run.folder] for run in group.runs if run.folder in breakdowns]
+    if not mine:
+        return None
+    values = np.array([[value for _, _, value in one.buckets] for one in mine])
+    return Bars(number, values.mean(0).tolist(), _deviation(values).tolist())
