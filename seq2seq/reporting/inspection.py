@@ -30,7 +30,7 @@ def inspect(run: Run, sources: Sequence[str], trusted: Sequence[str], notes: Not
         bundle = load_bundle(run.bundle, trusted=trusted)
         return _translated(Translator(bundle), sources) if run.task == "translation" else _labelled(bundle, sources)
     except (UserError, OSError) as error:
-        notes.add(run.bundle, f"its model was not asked ({error})")
+        notes.add(run.bundle, f"the model of {run.name} was not asked ({error})")
         return []
 
 

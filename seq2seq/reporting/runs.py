@@ -19,12 +19,14 @@ TRACES = (RUN_FILE, "metrics.csv", "hparams.yaml", "bundle", "hydra")
 """Any of them makes a folder a run, be it a broken one."""
 UNTOLD = ("name", "seed")
 """Settings in which the repetitions of one experiment differ."""
+ENDED = {"finished": "", "interrupted": "its training was ended early"}
+"""What can be said of runs that left a model and scores."""
 LONGEST = 60  # characters of a run's name
 
 
 class Run(NamedTuple):
-    """One run. `config` has one key a setting, such as `encoder.hidden_size`; it and `provenance` (versions, data,
-    command) are empty where there are none."""
+    """One run. `config` is its configuration and `provenance` versions, data and command; each is empty where there is
+    none."""
 
     folder: Path
     name: str
@@ -33,6 +35,11 @@ class Run(NamedTuple):
     config: Mapping[str, Any]
     provenance: Mapping[str, Any]
     metrics: Sequence[Mapping[str, Any]]  # the rows of metrics.csv
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its configuration with one key a setting, such as `encoder.hidden_size`."""
+        return dict(flatten(self.config))
 
     @property
     def bundle(self) -> Path:
@@ -86,11 +93,16 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], Notes]:
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """Runs that differ in name and seed only, together; in the order of the best of each."""
+    """Runs that differ in name and seed only, together; in the order of the best of each. A run that has not come to
+    its end stands alone: its few steps would be all that a mean could be over."""
     members: dict[str, list[Run]] = {}
     for run in runs:
-        settings = {key: value for key, value in run.config.items() if key not in UNTOLD}
-        key = json.dumps(settings, sort_keys=True, default=str) if settings else str(run.folder)
+        settings = {key: value for key, value in run.settings.items() if key not in UNTOLD}
+        key = (
+            json.dumps(settings, sort_keys=True, default=str)
+            if settings and run.row["status"] in ENDED
+            else str(run.folder)
+        )
         members.setdefault(key, []).append(run)
     found = []
     for together in members.values():
@@ -102,8 +114,9 @@ def groups(runs: Sequence[Run]) -> list[Group]:
 
 def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """The settings that the runs do not share, and each run's value; None where it has no such setting."""
-    keys = dict.fromkeys(key for run in runs for key in run.config)
-    rows = {key: [run.config.get(key) for run in runs] for key in keys if key != "name"}
+    each = [run.settings for run in runs]
+    keys = dict.fromkeys(key for settings in each for key in settings)
+    rows = {key: [settings.get(key) for settings in each] for key in keys if key != "name"}
     return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
 
 
@@ -146,12 +159,16 @@ def _read(folder: Path, name: str, notes: Notes) -> Run:
     (row,) = compare([folder])
     if row["error"]:
         notes.add(folder, f"{row['status']}: {row['error']}")
-    elif row["status"] != "finished":
-        notes.add(folder, f"{row['status']}: it has not come to its end")
-    config = dict(flatten(_yaml(folder / "hparams.yaml", notes))) or _overrides(folder)
-    described = _json(folder / "bundle" / "config.json", notes)
+    elif said := ENDED.get(row["status"], "it has not come to its end"):
+        notes.add(folder, f"{row['status']}: {said}")
+    config = _yaml(folder / "hparams.yaml", notes) or _overrides(folder)
+    described = _bundle(folder / "bundle", notes) if row["status"] in ENDED or (folder / "bundle").is_dir() else {}
     metrics = _csv(folder / "metrics.csv", notes)
-    task = config.get("task.name") or described.get("task") or ("translation" if config or described else "")
+    task = (
+        dict(flatten(config)).get("task.name")
+        or described.get("task")
+        or ("translation" if config or described else "")
+    )
     provenance = described.get("provenance")
     return Run(folder, name, row, str(task), config, provenance if isinstance(provenance, dict) else {}, metrics)
 
@@ -183,10 +200,11 @@ def _yaml(path: Path, notes: Notes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _json(path: Path, notes: Notes) -> dict[str, Any]:
-    if not path.parent.is_dir():
-        notes.add(path.parent, "there is no bundle, so no model to ask")
+def _bundle(folder: Path, notes: Notes) -> dict[str, Any]:
+    if not folder.is_dir():
+        notes.add(folder, "there is no bundle, so no model to ask")
         return {}
+    path = folder / "config.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
@@ -221,4 +239,4 @@ def _group_name(runs: Sequence[Run]) -> str:
         return runs[0].name
     names = {" ".join(word for word in run.name.split(" ") if not word.startswith("seed=")) for run in runs}
     shared = names.pop() if len(names) == 1 else ""
-    return f"{shared or f'{runs[0].name}, …'} ({len(runs)} seeds)"
+    return f"{shared or shorten(', '.join(run.name for run in runs), LONGEST)} ({len(runs)} seeds)"

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 INK, GREY, PALE = "#333333", "#8A8A8A", "#DDDDDD"
 
-SERIES = ("#1F82C0", RED, GREEN, PURPLE, "#7A7A7A")
+SERIES = ("#1F82C0", RED, GREEN, "#C0609A", "#7A7A7A")
 """Colours of many curves in one picture, each at least 3:1 against white and against the reports' dark background."""
 DASHES = ("solid", "dash", "dot", "dashdot")
 """Lines in plotly's words. Their number shares no factor with that of SERIES: twenty curves differ from each other."""
@@ -93,7 +93,7 @@ def save(figure: Figure, path: Path, *, dpi: int | None = None) -> Path:
     kind = path.suffix.removeprefix(".")
     with whole(path) as temporary, house_style(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        figure.savefig(temporary, format=kind, metadata=UNDATED[kind], dpi=dpi or "figure")
+        figure.savefig(temporary, format=kind, metadata=UNDATED[kind], dpi=dpi)
     if any("missing from font" in str(warning.message) for warning in caught):
         logger.warning("%s: no installed font has all of its characters; install one, such as Noto Sans CJK", path)
     return path

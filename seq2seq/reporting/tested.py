@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from rapidfuzz.distance import Levenshtein
 from seq2seq.errors import UserError
 from seq2seq.reporting.lengths import by_length
 from seq2seq.reporting.runs import Notes, Run
+from seq2seq.reporting.wording import finite
 from seq2seq.scoring import NAMES, Score, Scorer
 
 OUTPUTS = ("translations", "labels", "captions", "lines")
@@ -72,7 +73,10 @@ def read_tested(run: Run, split: str, notes: Notes) -> Tested | None:
         sources, references = _stored(run, split) if place.exists() else _corpus(run, split)
         if len(references) != len(outputs) or (sources and len(sources) != len(outputs)):
             raise UserError(f"{len(outputs)} outputs, {len(sources)} sources and {len(references)} references")
-        return Tested(run, split, sources, references, outputs)
+        found = Tested(run, split, sources, references, outputs)
+        if not place.exists() and (wrong := _changed(found)):
+            raise UserError(f"its corpus is not what it was: {wrong}")
+        return found
     except (OSError, ValueError, UserError) as error:
         notes.add(place, f"what {split} was tested on is not at hand, so its texts are left out ({error})")
     return None
@@ -92,7 +96,8 @@ def _corpus(run: Run, split: str) -> tuple[list[str], list[str]]:
     from seq2seq import build
     from seq2seq.corpora import Corpus
 
-    node = {key.removeprefix("data.corpus."): run.config[key] for key in run.config if key.startswith("data.corpus.")}
+    data = run.config.get("data")
+    node = data.get("corpus") if isinstance(data, Mapping) else None
     corpus = build.factory(node, "data.corpus", (), (), Corpus)()
     corpus.check(split)
     pairs = list(corpus.pairs(split))
@@ -113,10 +118,19 @@ def score_by_length(tested: Tested, notes: Notes) -> Breakdown | None:
     except (UserError, ValueError, KeyError) as error:
         notes.add(tested.run.folder, f"{tested.split} has no scores by length ({error})")
         return None
-    recorded = tested.run.row.get(metric)
-    if isinstance(recorded, float) and splits(tested.run) == [tested.split] and abs(recorded - every.value) > 0.01:
-        notes.add(tested.run.folder, f"{metric} of its files is {every.value:.2f}, but {recorded:.2f} was recorded")
+    if wrong := _changed(tested):
+        notes.add(tested.run.folder, f"its files are not what they were: {wrong}")
     return Breakdown(tested.run, metric, buckets, every)
+
+
+def _changed(tested: Tested) -> str:
+    """How the score of these texts differs from that which the run recorded, where it had one test set only."""
+    metric, score = _scorer(tested)
+    recorded = tested.run.row.get(metric)
+    if not finite(recorded) or splits(tested.run) != [tested.split]:
+        return ""
+    found = score(range(len(tested.outputs))).value
+    return f"{metric} is {found:.2f}, but {recorded:.2f} was recorded" if abs(recorded - found) > 0.01 else ""
 
 
 def _scorer(tested: Tested) -> tuple[str, Callable[[Sequence[int]], Score]]:
@@ -141,7 +155,7 @@ def _label_scorer(run: Run) -> Any:
 
     labels = load_tokenizer(run.bundle, "target")
     assert isinstance(labels, LabelTokenizer)
-    entities = bool(run.config.get("task.entities", False))
+    entities = bool(run.settings.get("task.entities"))
     return LabelScorer(labels, entities=entities, unit="word" if run.task == "tagging" else "text")
 
 
@@ -169,7 +183,7 @@ def differences(output: str, reference: str) -> list[Part]:
     parts: list[Part] = []
     for _, i, j, k, n in SequenceMatcher(None, right, found, autojunk=False).get_opcodes():
         same = right[i:j] == found[k:n]
-        texts = [] if same else [("missing", "".join(expected[i:j]).rstrip() + " ")]
+        texts = [] if same or i == j else [("missing", "".join(expected[i:j]).rstrip() + " ")]
         for kind, text in [*texts, ("same" if same else "extra", "".join(shown[k:n]))]:
             parts += [Part(kind, text.rstrip())] * bool(text.strip()) + [Part("same", " ")] * text.endswith(" ")
     return parts

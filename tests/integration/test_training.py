@@ -77,7 +77,8 @@ def test_a_run_leaves_everything(corpus, tmp_path, capsys):
     folder = tmp_path / "a"
     names = {path.name for path in folder.iterdir()}
     assert {"run.json", "metrics.csv", "samples.tsv", "curves.png", "attention.png", "bundle", "checkpoints"} <= names
-    assert {"test.translations.txt", "bleu_by_length.test.png", "tensorboard"} <= names
+    assert {f"test.{text}.txt" for text in ("sources", "references", "translations")} <= names
+    assert {"bleu_by_length.test.png", "tensorboard"} <= names
     assert len((folder / "test.translations.txt").read_text(encoding="utf-8").split("\n")) == 21
     found = record(folder)
     assert found["status"] == "finished"
