@@ -22,7 +22,7 @@ COMMANDS = {
     "translate-file": "translate a file, line by line, with a trained bundle",
     "predict-file": "label a file, or describe its images, with a trained bundle",
     "sample": "write text with a trained language model",
-    "score": "BLEU, chrF and TER of translations against references",
+    "score": "BLEU, chrF, TER and others of translations: intervals, tests, and where a system is weak",
     "leaderboard": "compare the runs of a sweep: printed, CSV, Markdown and a picture",
     "report": "runs side by side in one HTML page: curves, scores, texts, attention, settings",
     "plot": "the pictures of runs for a paper, as PNG or PDF",

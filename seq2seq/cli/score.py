@@ -1,28 +1,39 @@
-"""`seq2seq score REFERENCE... -i HYPOTHESIS...`: BLEU, chrF and TER with signatures, in sacreBLEU's convention."""
+"""`seq2seq score REFERENCE... -i HYPOTHESIS...`: scores with signatures, in sacreBLEU's convention; are differences
+chance, and where is a system weak?"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from seq2seq.cli.files import lines
 from seq2seq.errors import UserError
-from seq2seq.scoring import DEFAULT, NAMES, Scorer, Scores
+from seq2seq.scoring import DEFAULT, NAMES, SAMPLES, Draws, Measurement, Scorer, Scores
+
+if TYPE_CHECKING:
+    from seq2seq.scoring.breakdowns import Breakdown
 
 STDIN = "-"
+TESTS = {"bs": "paired bootstrap", "ar": "paired approximate randomisation"}
+FORMATS = ("text", "json", "markdown", "latex")
+FEWEST = 100
+"""Draws: the ends of a 95% interval of fewer mean nothing."""
+MOST = 6
+"""Systems in a picture."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `seq2seq score`."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "references",
         nargs="+",
         metavar="REFERENCE",
         help="raw reference text, one sentence a line; plain, .gz, .xz or .zst; several files are several references",
     )
-    parser.add_argument(
+    add(
         "-i",
         "--input",
         nargs="+",
@@ -31,72 +42,162 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="systems",
         help="translations, one file a system; - is standard input (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "-m",
         "--metrics",
         nargs="+",
         choices=NAMES,
         default=DEFAULT,
         metavar="METRIC",
-        help=f"of {', '.join(NAMES)} (default: {' '.join(DEFAULT)})",
+        help=f"of {', '.join(NAMES)} (default: {' '.join(DEFAULT)}); wer and per are of phonemes, one word a line",
     )
-    parser.add_argument(
-        "-f", "--format", choices=("text", "json"), default="text", help="what to print (default: %(default)s)"
+    add("-f", "--format", choices=FORMATS, default="text", help="what to print (default: %(default)s)")
+    add("-l", "--language", metavar="CODE", help="of the translations; zh, ja and ko have tokenisers of their own")
+    add_draws(parser.add_argument_group("is it chance?"))
+    add_breakdowns(parser.add_argument_group("where is it weak?"))
+
+
+def add_draws(group: argparse._ArgumentGroup) -> None:
+    """Intervals and tests; names and defaults are sacreBLEU's."""
+    group.add_argument("--confidence", action="store_true", help="95%% intervals, by bootstrap over the lines")
+    tests = group.add_mutually_exclusive_group()
+    tests.add_argument("--paired-bs", dest="test", action="store_const", const="bs", help=f"p-values by {TESTS['bs']}")
+    tests.add_argument("--paired-ar", dest="test", action="store_const", const="ar", help=f"p-values by {TESTS['ar']}")
+    group.add_argument(
+        "--baseline", metavar="HYPOTHESIS", help="what the others are tested against (default: the first)"
     )
+    numbers = f"(default: {SAMPLES['bs']:,}; {SAMPLES['ar']:,} for --paired-ar)"
+    group.add_argument("--samples", type=int, metavar="N", help=f"how many draws {numbers}")
+
+
+def add_breakdowns(group: argparse._ArgumentGroup) -> None:
+    """What breakdowns are made from."""
+    group.add_argument("--source", metavar="FILE", help="the source: scores by its length")
+    group.add_argument("--source-language", metavar="CODE", help="of the source, likewise")
+    group.add_argument(
+        "--train-source", metavar="FILE", help="with --source: scores by the share of words that this file lacks"
+    )
+    group.add_argument("--train-target", metavar="FILE", help="F1 of words by their frequency in this file")
+    group.add_argument("--plot", type=Path, metavar="PNG", help="draw the first metric of each breakdown, too")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score every system against the references and print the scores."""
-    if [*arguments.references, *arguments.systems].count(STDIN) > 1:
-        raise UserError(f"score: {STDIN} (standard input) is given more than once; it can be read only once")
-    references = {path: _lines(path) for path in arguments.references}
-    for path, reference in references.items():
-        if not reference:
-            raise UserError(f"{path}: no lines, so there is nothing to score; give the raw reference text")
-    scorer = Scorer(arguments.metrics)
-    scores = {}
-    for system in arguments.systems:
-        hypotheses = _lines(system)
-        for path, reference in references.items():
-            if len(reference) != len(hypotheses):
-                raise UserError(
-                    f"{system}: {len(hypotheses)} lines, but {path} has {len(reference)}; "
-                    "line n of one must be the translation of line n of the other"
-                )
-        scores[system] = scorer(hypotheses, list(references.values()))
-    print(as_json(scores) if arguments.format == "json" else as_text(scores))
+    from seq2seq.reporting.scores import FORMATS, Report
+
+    _check(arguments)
+    scorer = Scorer(arguments.metrics, language=arguments.language)
+    references = _references(arguments.references)
+    systems = {system: _aligned(system, references) for system in arguments.systems}
+    draws, baseline = _draws(arguments), arguments.baseline or arguments.systems[0]
+    measured = {system: scorer.measure(lines, list(references.values())) for system, lines in systems.items()}
+    breakdowns = list(_breakdowns(arguments, references, systems, measured))
+    scores = {
+        system: Scores({each.name: each.score(draws, other) for each, other in zip(found, against, strict=True)})
+        for system, found in measured.items()
+        for against in [[None] * len(found) if system == baseline else measured[baseline]]
+    }
+    if arguments.plot:
+        from seq2seq.reporting.breakdowns import breakdown_plot
+
+        breakdown_plot(breakdowns, arguments.plot)
+    print(FORMATS[arguments.format](Report(scores, breakdowns, _remarks(draws, baseline))))
     return 0
 
 
-def as_json(systems: Mapping[str, Scores]) -> str:
-    """`{"hypotheses.de": {"BLEU": {"value": 37.3, "signature": "nrefs:1|…"}, …}, …}`."""
-    return json.dumps({system: scores.as_dict() for system, scores in systems.items()}, indent=2, ensure_ascii=False)
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise `UserError` for options that do not fit each other, before any file is read."""
+    systems = arguments.systems
+    optional = [path for path in (arguments.source, arguments.train_source, arguments.train_target) if path]
+    files = [*arguments.references, *systems, *optional]
+    if files.count(STDIN) > 1:
+        raise UserError(f"score: {STDIN} (standard input) is given more than once; it can be read only once")
+    if absent := next((path for path in files if path != STDIN and not Path(path).exists()), None):
+        raise UserError(f"{absent}: no such file")
+    if twice := next((system for system in systems if systems.count(system) > 1), None):
+        raise UserError(f"score: -i {twice} is given more than once; give each system once")
+    if arguments.test and len(systems) < 2:
+        raise UserError(f"score: --paired-{arguments.test} compares systems, and there is one; give several with -i")
+    if arguments.baseline and not arguments.test:
+        raise UserError("score: --baseline belongs to a test; choose --paired-bs or --paired-ar")
+    if arguments.baseline and arguments.baseline not in systems:
+        raise UserError(f"score: --baseline {arguments.baseline} is not among the systems: {', '.join(systems)}")
+    if arguments.samples is not None and not (arguments.test or arguments.confidence):
+        raise UserError("score: --samples belongs to --confidence, --paired-bs or --paired-ar")
+    if arguments.samples is not None and arguments.samples < FEWEST:
+        raise UserError(f"score: --samples {arguments.samples} must be at least {FEWEST}")
+    if not arguments.source and (arguments.train_source or arguments.source_language):
+        raise UserError("score: --train-source and --source-language need --source")
+    if arguments.plot and not (arguments.source or arguments.train_target):
+        raise UserError("score: --plot draws breakdowns; ask for one with --source or --train-target")
+    if arguments.plot and (arguments.plot.suffix != ".png" or arguments.plot.is_dir()):
+        raise UserError(f"score: --plot {arguments.plot}: give the name of a .png file")
+    if arguments.plot and len(systems) > MOST:
+        raise UserError(f"score: --plot tells at most {MOST} systems apart, not {len(systems)}")
 
 
-def as_text(systems: Mapping[str, Scores]) -> str:
-    """One line a score; for several systems a table, and the signatures, which they share, below it."""
-    first, *others = systems.values()
-    if not others:
-        return str(first)
-    from tabulate import tabulate
-
-    rows = [[system, *(f"{score.value:.2f}" for score in scores.values())] for system, scores in systems.items()]
-    alignment = ["left", *("right" for _ in first)]
-    table = tabulate(rows, ["system", *first], "simple", disable_numparse=True, colalign=alignment)
-    return "\n".join([table, "", *(f"{score.name:4}  {score.signature}" for score in first.values())])
+def _draws(arguments: argparse.Namespace) -> Draws:
+    test, samples = arguments.test, arguments.samples
+    resamples = (samples or SAMPLES["bs"]) if arguments.confidence else 0
+    return Draws(resamples, test, (samples or SAMPLES[test]) if test else 0)
 
 
-def _lines(path: str) -> list[str]:
-    """The lines of a file or of standard input, exactly as they stand: each ends at LF and nowhere else."""
-    if path != STDIN:
-        from seq2seq.corpora.readers import lines
+def _remarks(draws: Draws, baseline: str) -> list[str]:
+    """What brackets and p-values are."""
+    from seq2seq.reporting.scores import SIGNIFICANT
 
-        return list(lines(Path(path)))
-    raw = sys.stdin.buffer.read().removesuffix(b"\n")
-    texts = []
-    for number, line in enumerate(raw.split(b"\n") if raw else [], 1):
-        try:
-            texts.append(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"standard input:{number}: not UTF-8 ({error.reason}); convert it to UTF-8") from None
-    return texts
+    interval = f"[low, high]: 95% interval, bootstrap over the lines, {draws.resamples:,} resamples"
+    test = (
+        f"p: {TESTS[draws.test]} against {baseline}, {draws.trials:,} draws; *: p < {SIGNIFICANT}" if draws.test else ""
+    )
+    return [*([interval] if draws.resamples else []), *([test] if test else [])]
+
+
+def _breakdowns(
+    arguments: argparse.Namespace,
+    references: Mapping[str, Sequence[str]],
+    systems: Mapping[str, Sequence[str]],
+    measured: Mapping[str, Sequence[Measurement]],
+) -> Iterator[Breakdown]:
+    """Those that the files that were given allow."""
+    from seq2seq.scoring.breakdowns import by_frequency, by_lines, counts, length_groups, unseen_groups
+    from seq2seq.scoring.metrics import LANGUAGES, Words, primary
+
+    draws = Draws(_draws(arguments).resamples)
+    if arguments.source:
+        sources, words = _aligned(arguments.source, references), Words(arguments.source_language)
+        split = words if primary(arguments.source_language) in LANGUAGES else str.split
+        yield by_lines("source words", length_groups(sources, split), measured, draws)
+        if arguments.train_source:
+            known = counts(lines(Path(arguments.train_source)), words)
+            yield by_lines("unseen source words", unseen_groups(sources, known, words), measured, draws)
+    if arguments.train_target:
+        words = Words(arguments.language)
+        training = counts(lines(Path(arguments.train_target)), words)
+        yield by_frequency(systems, list(references.values()), training, words, draws)
+
+
+def _references(paths: Sequence[str]) -> dict[str, list[str]]:
+    """The lines of each reference file, equally many and not none."""
+    found = {path: list(lines(Path(path))) for path in paths}
+    first, *others = found
+    if not found[first]:
+        raise UserError(f"{first}: no lines, so there is nothing to score; give the raw reference text")
+    for path in others:
+        if len(found[path]) != len(found[first]):
+            raise UserError(
+                f"{path}: {len(found[path])} lines, but {first} has {len(found[first])}; "
+                "line n of each must be a translation of the same sentence"
+            )
+    return found
+
+
+def _aligned(path: str, references: Mapping[str, Sequence[str]]) -> list[str]:
+    """The lines of a file, as many as the references have."""
+    found, (name, reference) = list(lines(Path(path))), next(iter(references.items()))
+    if len(found) != len(reference):
+        raise UserError(
+            f"{path}: {len(found)} lines, but {name} has {len(reference)}; "
+            "line n of one must be the translation of line n of the other"
+        )
+    return found

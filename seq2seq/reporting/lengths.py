@@ -12,10 +12,7 @@ from seq2seq.errors import UserError
 from seq2seq.reporting import style
 from seq2seq.reporting.wording import compact
 from seq2seq.scoring import Score, Scorer
-
-LONGEST = (5, 10, 15, 20, 25, 30, 40, 50, 75, 100)
-"""Words in the longest sentence of each bucket; one more bucket holds what is longer."""
-FEW = 20  # sentences: BLEU of fewer says little, and its bar is drawn pale
+from seq2seq.scoring.breakdowns import FEW, length_groups
 
 
 class LengthBucket(NamedTuple):
@@ -27,41 +24,31 @@ class LengthBucket(NamedTuple):
 
 
 def bleu_by_length(
-    sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str], path: Path
+    sources: Sequence[str],
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    path: Path,
+    language: str | None = None,
 ) -> list[LengthBucket]:
-    """Draw BLEU (13a, mixed case) over buckets of source length as PNG, and return the buckets that have sentences.
+    """Draw BLEU of the target `language` over buckets of source length as PNG, and return those that have sentences.
 
     Raises:
         UserError: the numbers of lines differ, or there are none.
     """
-    buckets, overall = length_buckets(sources, hypotheses, references)
+    buckets, overall = length_buckets(sources, hypotheses, references, language)
     style.save(bleu_by_length_figure(buckets, overall), path)
     return buckets
 
 
 def length_buckets(
-    sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]
+    sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str], language: str | None = None
 ) -> tuple[list[LengthBucket], Score]:
     """BLEU of each bucket that has sentences, shortest first, and of the whole corpus."""
     if len(sources) != len(hypotheses):
         raise UserError(f"BLEU by length: {len(sources)} sources but {len(hypotheses)} hypotheses; give one for each")
-    scorer = Scorer(("bleu",))
-    overall = scorer(hypotheses, references)["BLEU"]
-    buckets = []
-    for words, lines in by_length(sources).items():
-        scores = scorer([hypotheses[line] for line in lines], [references[line] for line in lines])
-        buckets.append(LengthBucket(words, len(lines), scores["BLEU"].value))
-    return buckets, overall
-
-
-def by_length(sources: Sequence[str]) -> dict[str, list[int]]:
-    """The sentences of each bucket, shortest first: the words that it holds, such as `6–10`, and the numbers of its
-    lines."""
-    members: dict[int, list[int]] = {}
-    for line, source in enumerate(sources):
-        words = len(source.split())
-        members.setdefault(sum(words > longest for longest in LONGEST), []).append(line)
-    return {_name(bucket): lines for bucket, lines in sorted(members.items())}
+    (measured,) = Scorer(("bleu",), language=language).measure(hypotheses, references)
+    groups = length_groups(sources)
+    return [LengthBucket(name, len(lines), measured.of(lines).value()) for name, lines in groups], measured.score()
 
 
 def bleu_by_length_figure(buckets: Sequence[LengthBucket], overall: Score) -> Figure:
@@ -86,11 +73,3 @@ def bleu_by_length_figure(buckets: Sequence[LengthBucket], overall: Score) -> Fi
         axes.grid(False, axis="x")
         axes.tick_params(axis="x", length=0)
     return figure
-
-
-def _name(bucket: int) -> str:
-    """`6–10` for the bucket that ends at ten words."""
-    first = LONGEST[bucket - 1] + 1 if bucket else 0
-    if bucket == len(LONGEST):
-        return f"{first}+"
-    return f"{max(first, 1)}–{LONGEST[bucket]}"

