@@ -14,6 +14,7 @@ METRIC_TYPES = {
     "chrF++": "chrf",
     "TER": "ter",
     "WER": "wer",
+    "WER-words": "wer",
     "F1": "f1",
     "Exact": "exact_match",
 }
@@ -96,11 +97,16 @@ def _metric(name: str, score: Mapping[str, Any]) -> dict[str, Any]:
 
 def _score_table(scores: Mapping[str, Scores]) -> str:
     rows = [
-        (split, metric, f"{score['value']:.2f}", f"`{score['signature']}`")
+        (split, metric, f"{score['value']:.2f}{_interval(score)}", f"`{score['signature']}`")
         for split, by_metric in scores.items()
         for metric, score in by_metric.items()
     ]
-    return _table(("test set", "metric", "value", "signature"), rows) if rows else "None were computed.\n"
+    head = ("test set", "metric", "value [95% interval]", "signature")
+    return _table(head, rows) if rows else "None were computed.\n"
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    return f" [{score['low']:.2f}, {score['high']:.2f}]" if "low" in score else ""
 
 
 def _table(header: Sequence[str], rows: Any) -> str:

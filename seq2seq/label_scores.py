@@ -6,12 +6,14 @@ Everything is scored on text, as a file holds it: the labels of one sentence (or
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
+import numpy as np
+
 from seq2seq.errors import UserError
-from seq2seq.scoring import Score, Scores
+from seq2seq.scoring import Draws, Measurement, Scores
+from seq2seq.scoring.measurement import NO_DRAWS, f1, share
 from seq2seq.text import LabelTokenizer
 
 Sets = list[list[list[str]]]
@@ -31,7 +33,7 @@ class LabelScorer:
             raise UserError("task.entities=true needs one IOB2 tag a word; set it to false, or labels.many=false")
         self.labels, self.entities, self.unit = labels, entities, unit
 
-    def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
+    def __call__(self, hypotheses: Sequence[str], references: Sequence[str], draws: Draws = NO_DRAWS) -> Scores:
         """Score line against line. Raises `UserError` where the numbers of lines, or of a line's words, differ."""
         if len(hypotheses) != len(references):
             raise UserError(f"scoring: {len(hypotheses)} hypotheses but {len(references)} references")
@@ -39,38 +41,41 @@ class LabelScorer:
         for number, (one, other) in enumerate(zip(found, right, strict=True), 1):
             if len(one) != len(other):
                 raise UserError(f"scoring: line {number} has {len(one)} words, but {len(other)} in the reference")
-        f1 = entity_f1(found, right) if self.entities else micro_f1(found, right, self.labels.none)
-        return Scores({"F1": f1, "accuracy": accuracy(found, right, self.unit)})
+        first = entity_f1(found, right) if self.entities else micro_f1(found, right, self.labels.none)
+        return Scores({each.name: each.score(draws) for each in (first, accuracy(found, right, self.unit))})
 
 
-def entity_f1(hypotheses: Sets, references: Sets) -> Score:
+def entity_f1(hypotheses: Sets, references: Sets) -> Measurement:
     """Micro-F1 of entities (Tjong Kim Sang & De Meulder 2003); 0 where neither side has one."""
-    from seqeval.metrics import f1_score
+    from seqeval.metrics.sequence_labeling import get_entities
 
-    found, right = ([[tag for (tag,) in line] for line in lines] for lines in (hypotheses, references))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a side without entities
-        value = 100 * float(f1_score(right, found, average="micro"))
-    return Score("F1", value, f"nrefs:1|average:micro|of:entities|mode:conlleval|seqeval:{version('seqeval')}")
+    found, right = (
+        [set(get_entities([tag for (tag,) in line])) for line in lines] for lines in (hypotheses, references)
+    )
+    counted = [(len(one & other), len(one), len(other)) for one, other in zip(found, right, strict=True)]
+    signature = f"nrefs:1|average:micro|of:entities|mode:conlleval|seqeval:{version('seqeval')}"
+    return Measurement("F1", signature, statistics(counted, 3), f1)
 
 
-def micro_f1(hypotheses: Sets, references: Sets, none: str = "") -> Score:
+def micro_f1(hypotheses: Sets, references: Sets, none: str = "") -> Measurement:
     """2·right / (found + expected) over the labels of all words or texts; 0 where neither side has one."""
-    right = total = 0
+    counted = []
     for line, other in zip(hypotheses, references, strict=True):
-        for one, expected in zip(line, other, strict=True):
-            found, wanted = set(one) - {none}, set(expected) - {none}
-            right += len(found & wanted)
-            total += len(found) + len(wanted)
-    return Score("F1", 200 * right / total if total else 0.0, "nrefs:1|average:micro|of:labels")
+        words = [(set(one) - {none}, set(expected) - {none}) for one, expected in zip(line, other, strict=True)]
+        counts = [(len(one & expected), len(one), len(expected)) for one, expected in words]
+        counted.append([sum(count[column] for count in counts) for column in range(3)])
+    return Measurement("F1", "nrefs:1|average:micro|of:labels", statistics(counted, 3), f1)
 
 
-def accuracy(hypotheses: Sets, references: Sets, unit: str) -> Score:
+def accuracy(hypotheses: Sets, references: Sets, unit: str) -> Measurement:
     """The share of words (or texts) with exactly the right labels; 0 where there are none."""
-    same = [
-        set(one) == set(other)
+    counted = [
+        (sum(set(one) == set(other) for one, other in zip(line, reference, strict=True)), len(line))
         for line, reference in zip(hypotheses, references, strict=True)
-        for one, other in zip(line, reference, strict=True)
     ]
-    value = 100 * sum(same) / len(same) if same else 0.0
-    return Score("accuracy", value, f"nrefs:1|of:{unit}s")
+    return Measurement("accuracy", f"nrefs:1|of:{unit}s", statistics(counted, 2), share)
+
+
+def statistics(lines: Sequence[Sequence[int]], width: int) -> np.ndarray:
+    """The counts of each line [n, width]; n may be 0."""
+    return np.array(lines, np.float64).reshape(-1, width)

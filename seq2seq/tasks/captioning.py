@@ -13,7 +13,7 @@ from seq2seq.corpora.store import Frames
 from seq2seq.errors import UserError
 from seq2seq.reporting.attention import AttentionMap, attention_maps
 from seq2seq.reporting.whole import write_lines
-from seq2seq.scoring import Scorer
+from seq2seq.scoring import INTERVALS, Scorer
 from seq2seq.tasks.base import Card, Outcome, Scored
 from seq2seq.tasks.translation import ATTENTION_MAPS, Translation, bundle, pair_data, test_metrics
 
@@ -73,13 +73,13 @@ class Captioning(Translation):
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
         """Captions and scores of each test split; heat maps where there is attention."""
         captioner, corpus = Captioner(bundle(outcome)), outcome.data.corpus
-        tests = {}
+        scorer, tests = Scorer(test_metrics(outcome.config), language=corpus.target_language), {}
         for split in corpus.splits[2:]:
             found = captioner.caption(frames for frames, _ in corpus.examples(split))
             references = [text for _, text in corpus.examples(split)]
             write_lines(references, folder / f"{split}.references.txt")
             write_lines(found, folder / f"{split}.captions.txt")
-            tests[split] = Scorer(test_metrics(outcome.config))(found, references).as_dict()
+            tests[split] = scorer(found, references, INTERVALS).as_dict()
         if captioner.bundle.model.decoder.context.attends:
             shown = islice((frames for frames, _ in corpus.examples("val") if len(frames) > 1), ATTENTION_MAPS)
             draw_attention(captioner, shown, folder / "attention.png")

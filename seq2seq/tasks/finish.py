@@ -13,6 +13,7 @@ from seq2seq.bundle import save_bundle
 from seq2seq.card import model_card
 from seq2seq.errors import UserError
 from seq2seq.reporting.curves import learning_curves
+from seq2seq.scoring import Score
 from seq2seq.tasks.base import Kind, Outcome, Scored
 
 
@@ -90,6 +91,6 @@ def draw_curves(folder: Path) -> None:
 def _show(tests: Mapping[str, Scored], folder: Path) -> None:
     for split, scores in tests.items():
         for name, score in scores.items():
-            print(f"{split}: {name:4} = {score['value']:5.2f}  {score['signature']}")
+            print(f"{split}: {Score.of(name, score)}")
     print(f"pictures: {folder}/*.png")
     print(f"bundle: {folder / 'bundle'}")

@@ -19,6 +19,7 @@ from seq2seq.models.labels import LabelModel, sets
 from seq2seq.predictor import Predictor, written
 from seq2seq.reporting.labels import label_figures
 from seq2seq.reporting.whole import write_lines
+from seq2seq.scoring import INTERVALS
 from seq2seq.structures import Pairs, Tokens
 from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
 from seq2seq.tasks.callbacks import Samples
@@ -211,7 +212,7 @@ class Labelling(Kind):
             for name, lines in (("sources", sources), ("references", references), ("labels", found)):
                 write_lines(lines, folder / f"{split}.{name}.txt")
             label_figures(scorer, found, references, folder, split)
-            tests[split] = scorer(found, references).as_dict()
+            tests[split] = scorer(found, references, INTERVALS).as_dict()
         return tests
 
     def card(self, outcome: Outcome) -> Card:

@@ -23,7 +23,7 @@ from seq2seq.reporting.attention import attention_maps
 from seq2seq.reporting.inspection import attention_map
 from seq2seq.reporting.lengths import bleu_by_length
 from seq2seq.reporting.whole import write_lines
-from seq2seq.scoring import DEFAULT, NAMES, Scorer, Scores
+from seq2seq.scoring import DEFAULT, INTERVALS, NAMES, Scorer, Scores
 from seq2seq.search import SearchOptions
 from seq2seq.structures import Captions, Pairs, real_ids
 from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
@@ -62,12 +62,13 @@ class TranslationTask(TrainingTask):
         target_tokenizer: Tokenizer,
         references: Sequence[str],
         metrics: Sequence[str] = ("bleu", "chrf"),
+        language: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(model, optimizer=optimizer, scheduler=scheduler)
         self.search, self.label_smoothing = search, label_smoothing
         self.target_tokenizer, self.references = target_tokenizer, references
-        self.scorer, self.seed = Scorer(metrics), seed
+        self.scorer, self.seed = Scorer(metrics, language=language), seed
         self.validation_texts: dict[int, str] = {}
 
     def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
@@ -122,8 +123,10 @@ class Translation(Kind):
         super().check(config)
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
-        """See `Kind.data`."""
-        return pair_data(config)
+        """See `Kind.data`; a language that cannot be scored is found before its text is read."""
+        found = pair_data(config)
+        Scorer(test_metrics(config), language=found.corpus.target_language)
+        return found
 
     def task(self, config: Mapping[str, Any], model: EncoderDecoder, data: Any) -> TranslationTask:
         """See `Kind.task`."""
@@ -135,6 +138,7 @@ class Translation(Kind):
             target_tokenizer=data.tokenizers.target,
             references=data.text("val")[1],
             metrics=quick_metrics(config),
+            language=data.corpus.target_language,
             seed=config["seed"],
         )
 
@@ -151,13 +155,13 @@ class Translation(Kind):
 
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
         """Translations, scores and BLEU by length of each test split; heat maps where there is attention."""
-        translator = Translator(bundle(outcome))
-        tests = {}
+        translator, language = Translator(bundle(outcome)), outcome.data.corpus.target_language
+        scorer, tests = Scorer(test_metrics(outcome.config), language=language), {}
         for split in outcome.data.corpus.splits[2:]:
             sources, references = outcome.data.text(split)
             found = translator.translate_full(sources)
             texts = [best[0].text for best in found]
-            tests[split] = _score(split, folder, sources, references, texts, test_metrics(outcome.config)).as_dict()
+            tests[split] = _score(split, folder, sources, references, texts, scorer).as_dict()
         if translator.bundle.model.decoder.context.attends:
             draw_attention(translator, outcome.data.text("val")[0], folder / "attention.png")
         return tests
@@ -232,10 +236,10 @@ def _score(
     sources: Sequence[str],
     references: Sequence[str],
     hypotheses: Sequence[str],
-    metrics: Sequence[str],
+    scorer: Scorer,
 ) -> Scores:
     for name, lines in (("sources", sources), ("references", references), ("translations", hypotheses)):
         write_lines(lines, folder / f"{split}.{name}.txt")
-    if "bleu" in metrics:
-        bleu_by_length(sources, hypotheses, references, folder / f"bleu_by_length.{split}.png")
-    return Scorer(metrics)(hypotheses, references)
+    if "bleu" in scorer.metrics:
+        bleu_by_length(sources, hypotheses, references, folder / f"bleu_by_length.{split}.png", scorer.language)
+    return scorer(hypotheses, references, INTERVALS)

@@ -82,7 +82,9 @@ def test_a_run_leaves_everything(corpus, tmp_path, capsys):
     assert len((folder / "test.translations.txt").read_text(encoding="utf-8").split("\n")) == 21
     found = record(folder)
     assert found["status"] == "finished"
-    assert found["test"]["BLEU"]["signature"].startswith("nrefs:1|case:mixed")
+    bleu = found["test"]["BLEU"]
+    assert bleu["signature"].startswith("nrefs:1|bs:1000|seed:12345|case:mixed")
+    assert bleu["low"] <= bleu["value"] <= bleu["high"]
     assert found["parameters"] > 0
     assert found["val_perplexity"] == pytest.approx(math.exp(found["val_loss"]))
     card = (folder / "bundle" / "README.md").read_text(encoding="utf-8")
