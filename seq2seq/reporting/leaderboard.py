@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.errors import UserError
+from seq2seq.reporting import configurations
 from seq2seq.reporting.tables import LOWER_IS_BETTER, NUMBERS, Row, markdown, ranked_by, terminal, write_csv
 from seq2seq.reporting.whole import whole
 from seq2seq.reporting.wording import finite
@@ -18,25 +19,40 @@ RUN_FILE = "run.json"
 STATUSES = ("finished", "interrupted", "running", "failed", "unreadable")
 
 
-def leaderboard(folder: Path) -> list[Row]:
+def leaderboard(folder: Path, over: Sequence[str] = (), baseline: str | None = None, test: str = "welch") -> list[Row]:
     """Collect a sweep, write `leaderboard.csv`, `.md` and `.png` into its folder, and print the table.
+
+    Runs that differ in the settings `over` only (or in the seed, where nothing is given) are besides taken together:
+    see `configurations.compare`. That is printed, stands in `leaderboard.md`, and in full in `leaderboard.over.csv`
+    and `.png`.
 
     Returns:
         The rows of `collect`, best first.
 
     Raises:
-        UserError: `folder` is missing, is itself a run, or has no job in it.
+        UserError: `folder` is missing, is itself a run, or has no job in it; or see `configurations.compare`.
     """
-    from seq2seq.reporting.bars import leaderboard_figure
+    from seq2seq.reporting.bars import leaderboard_figure, over_figure
     from seq2seq.reporting.style import save
 
-    rows = collect(folder)
+    rows, text = collect(folder), ""
+    keys = over or (("seed",) if configurations.repeated(rows) else ())
+    comparison = configurations.compare(rows, keys, baseline, test) if keys else None
+    if baseline is not None and comparison is None:
+        raise UserError(f"--baseline {baseline}: needs several runs of a configuration; give --over KEY")
     with whole(folder / "leaderboard.csv") as path:
         write_csv(rows, path)
-    with whole(folder / "leaderboard.md") as path:
-        path.write_text(markdown(rows), encoding="utf-8")
     save(leaderboard_figure(rows), folder / "leaderboard.png")
-    print(terminal(rows, shutil.get_terminal_size().columns))
+    width = shutil.get_terminal_size().columns
+    print(terminal(rows, width))
+    if comparison is not None:
+        with whole(folder / "leaderboard.over.csv") as path:
+            configurations.write_csv(comparison, path)
+        save(over_figure(comparison), folder / "leaderboard.over.png")
+        print(f"\n{configurations.terminal(comparison, width)}")
+        text = f"\n{configurations.markdown(comparison)}"
+    with whole(folder / "leaderboard.md") as path:
+        path.write_text(markdown(rows) + text, encoding="utf-8")
     return rows
 
 
@@ -44,8 +60,9 @@ def collect(folder: Path) -> list[Row]:
     """One row for each sub-folder of a sweep, the best first: by the first test metric, then by validation loss.
 
     A row has the keys `run` (the sub-folder), `varied` (its overrides that not all jobs have, by key), `status`,
-    `error`, `NUMBERS`, `signatures` (by metric), and one key for each test metric of any job. What a job does not
-    have is None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the reason as error.
+    `error`, `NUMBERS`, by metric `signatures` and `intervals`, and one key for each test metric of any job. What a job
+    does not have is None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the reason as
+    error.
 
     Raises:
         UserError: `folder` is missing, is itself a run, or has no job in it.
@@ -84,6 +101,7 @@ def _job(folder: Path) -> Row:
         "status": "unreadable",
         "error": None,
         "signatures": {},
+        "intervals": {},
     }
     row.update(dict.fromkeys(NUMBERS))
     try:
@@ -110,7 +128,11 @@ def _checked(run: Any) -> Row:
         row[name] = _number(name, run.get(name))
     scores = {name: score if isinstance(score, dict) else {"value": score} for name, score in test.items()}
     row |= {name: _number(name, score.get("value")) for name, score in scores.items()}
-    return row | {"signatures": {name: str(score.get("signature") or "") for name, score in scores.items()}}
+    row["signatures"] = {name: str(score.get("signature") or "") for name, score in scores.items()}
+    ends = {
+        name: [_number(f"{name} {end}", score.get(end)) for end in ("low", "high")] for name, score in scores.items()
+    }
+    return row | {"intervals": {name: tuple(both) for name, both in ends.items() if all(map(finite, both))}}
 
 
 def _number(name: str, value: object) -> int | float | None:

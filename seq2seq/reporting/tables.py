@@ -12,15 +12,18 @@ from tabulate import tabulate
 from seq2seq.reporting.wording import compact, duration, finite, one_line, shorten
 
 Row = dict[str, Any]
-"""A job: `run`, its `folder`, `varied` (its overrides that not all jobs share), `status`, `error`, NUMBERS,
-`signatures`, metrics."""
+"""A job: `run`, its `folder`, `varied` (its overrides that not all jobs share), `status`, `error`, NUMBERS, metrics, and
+by metric `signatures` and `intervals` (low, high)."""
 
 NUMBERS = ("parameters", "val_loss", "val_perplexity", "tokens_per_second", "seconds", "seed")
-FIXED = ("run", "folder", "varied", "status", "error", "signatures", *NUMBERS)
+FIXED = ("run", "folder", "varied", "status", "error", "signatures", "intervals", *NUMBERS)
 HEADERS = {"val_loss": "val loss", "val_perplexity": "val ppl", "parameters": "params", "tokens_per_second": "tok/s"}
-LOWER_IS_BETTER = ("TER", "WER", "PER", "bits per character", "perplexity", "val_loss")
+LOWER_IS_BETTER = ("TER", "WER", "WER-words", "PER", "bits per character", "perplexity", "val_loss")
+INTERVALS = "[low, high]: 95% interval, bootstrap over the lines of the test set"
 DISPENSABLE = ("seconds", "TER", "chrF", "tokens_per_second", "parameters", "val_loss")
 """Columns that a narrow terminal goes without, the first of them first."""
+MARGIN = " ±95%"
+"""After a metric's name: the column of half its interval's width."""
 
 
 def label(row: Row) -> str:
@@ -45,31 +48,34 @@ def varied_keys(rows: Sequence[Row]) -> list[str]:
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Every value in full, one line a job, and a column for the signature of each metric."""
+    """Every value in full, one line a job, and columns for the interval and the signature of each metric."""
     signatures = {name: f"{name} signature" for name in metric_names(rows)}
+    ends = [(name, end) for name in metric_names(rows) if _sure(rows, name) for end in (0, 1)]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         columns = _columns(rows)
-        writer.writerow([*columns, *signatures.values()])
+        writer.writerow([*columns, *(f"{name} {('low', 'high')[end]}" for name, end in ends), *signatures.values()])
         for row in rows:
-            writer.writerow(
-                [_value(name, row) for name in columns] + [row["signatures"].get(name) for name in signatures]
-            )
+            intervals = [row["intervals"].get(name, (None, None))[end] for name, end in ends]
+            texts = [row["signatures"].get(name) for name in signatures]
+            writer.writerow([*(_value(name, row) for name in columns), *intervals, *texts])
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table as GitHub shows it, and below it the signature of each metric."""
+    """A table as GitHub shows it, scores with their intervals, and below it the signature of each metric."""
     columns = _columns(rows)
-    cells = [[_cell(name, row).replace("|", "\\|") for name in columns] for row in rows]
+    cells = [[(_cell(name, row) + _interval(name, row)).replace("|", "\\|") for name in columns] for row in rows]
     table = tabulate(cells, _headers(columns), "github", disable_numparse=True, colalign=_alignment(columns, rows))
     signatures = dict.fromkeys((name, row["signatures"].get(name)) for name in metric_names(rows) for row in rows)
-    return "\n".join([table, "", *(f"- {name}: `{text}`" for name, text in signatures if text)]).rstrip() + "\n"
+    notes = [f"- {name}: `{text}`" for name, text in signatures if text]
+    notes += [f"- {INTERVALS}"] if any(row["intervals"] for row in rows) else []
+    return "\n".join([table, "", *notes]).rstrip() + "\n"
 
 
 def table(rows: Sequence[Row]) -> list[list[str]]:
     """Headers, then the cells of each row, as one reads them: every column, for other pages."""
     columns = _columns(rows)
-    return [_headers(columns), *([_cell(name, row) for name in columns] for row in rows)]
+    return [_headers(columns), *([_cell(name, row) + _interval(name, row) for name in columns] for row in rows)]
 
 
 def terminal(rows: Sequence[Row], width: int) -> str:
@@ -80,8 +86,20 @@ def terminal(rows: Sequence[Row], width: int) -> str:
     columns = [name for name in _columns(rows) if name not in ("error", "val_perplexity")]
     if "seed" not in varied_keys(rows):
         columns.remove("seed")
+    metric = ranked_by(rows)
+    if _sure(rows, metric):
+        columns.insert(columns.index(metric) + 1, metric + MARGIN)
+    table = fit(rows, columns, width, (*DISPENSABLE, metric + MARGIN))
+    notes = [f"{row['run']}: {row['status']}: {one_line(row['error'])}" for row in rows if row["error"]]
+    if MARGIN.strip() in table:
+        notes.append(f"{MARGIN.strip()}: half the interval of a bootstrap over the lines of the test set")
+    return "\n".join([table, *([""] if notes else []), *(shorten(note, width) for note in notes)])
+
+
+def fit(rows: Sequence[Row], columns: Sequence[str], width: int, dispensable: Sequence[str] = ()) -> str:
+    """A table of at most `width` characters if leaving out what is dispensable and breaking settings can make it so."""
     table = _fixed_width(rows, columns, 32)
-    for name in DISPENSABLE:
+    for name in dispensable:
         if _width(table) <= width:
             break
         columns = [column for column in columns if column != name]
@@ -90,8 +108,16 @@ def terminal(rows: Sequence[Row], width: int) -> str:
         if _width(table) <= width:
             break
         table = _fixed_width(rows, columns, longest)
-    errors = [f"{row['run']}: {row['status']}: {one_line(row['error'])}" for row in rows if row["error"]]
-    return "\n".join([table, *([""] if errors else []), *(shorten(error, width) for error in errors)])
+    return table
+
+
+def _sure(rows: Sequence[Row], metric: str) -> bool:
+    """Whether any job has an interval of this metric."""
+    return any(metric in row["intervals"] for row in rows)
+
+
+def _interval(name: str, row: Row) -> str:
+    return " [{:.2f}, {:.2f}]".format(*row["intervals"][name]) if name in row["intervals"] else ""
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
@@ -102,7 +128,7 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 
 
 def _headers(columns: Sequence[str]) -> list[str]:
-    return [HEADERS.get(name, name) for name in columns]
+    return [MARGIN.strip() if name.endswith(MARGIN) else HEADERS.get(name, name) for name in columns]
 
 
 def _fixed_width(rows: Sequence[Row], columns: Sequence[str], longest: int) -> str:
@@ -133,6 +159,9 @@ def _value(name: str, row: Row) -> Any:
 
 def _cell(name: str, row: Row) -> str:
     """A value as one reads it in a table."""
+    if name.endswith(MARGIN):
+        interval = row["intervals"].get(name.removesuffix(MARGIN))
+        return f"{(interval[1] - interval[0]) / 2:.2f}" if interval else ""
     value = _value(name, row)
     if value is None:
         return ""
