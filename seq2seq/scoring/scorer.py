@@ -38,7 +38,8 @@ class Scores(dict[str, Score]):
         return {name: score.as_dict() for name, score in self.items()}
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.values()))
+        width = max(map(len, self))
+        return "\n".join(f"{name:{width}} = {score.text()}  {score.signature}" for name, score in self.items())
 
 
 class Scorer:

@@ -97,7 +97,7 @@ def test_a_run_learns_and_leaves_everything(corpus: Path, tmp_path: Path, overri
     found = record(folder)
     assert found["status"] == "finished"
     exact = found["test"]["Exact"]
-    assert exact["signature"] == "nrefs:1|unit:line|case:mixed"
+    assert exact["signature"] == "nrefs:1|bs:1000|seed:12345|unit:line|case:mixed"
     assert exact["value"] >= 30
     assert found["val_exact"] >= (30 if "encoder=vector" in overrides else 90)
     names = {path.name for path in folder.iterdir()}
