@@ -12,8 +12,8 @@ from tabulate import tabulate
 from seq2seq.reporting.wording import compact, duration, finite, one_line, shorten
 
 Row = dict[str, Any]
-"""A job: `run`, its `folder`, `varied` (its overrides that not all jobs share), `status`, `error`, NUMBERS, metrics, and
-by metric `signatures` and `intervals` (low, high)."""
+"""A job: `run`, its `folder`, `varied` (its overrides that not all jobs share), `status`, `error`, NUMBERS, metrics,
+and by metric `signatures` and `intervals` (low, high)."""
 
 NUMBERS = ("parameters", "val_loss", "val_perplexity", "tokens_per_second", "seconds", "seed")
 FIXED = ("run", "folder", "varied", "status", "error", "signatures", "intervals", *NUMBERS)

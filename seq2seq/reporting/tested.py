@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from rapidfuzz.distance import Levenshtein
 
 from seq2seq.errors import UserError
-from seq2seq.reporting.lengths import length_groups
 from seq2seq.reporting.runs import Notes, Run
 from seq2seq.reporting.wording import finite
 from seq2seq.scoring import NAMES, Score, Scorer
+from seq2seq.scoring.breakdowns import length_groups
 
 OUTPUTS = ("translations", "labels", "captions", "lines")
 """SPLIT.NAME.txt holds the output of a task; `lines` those of a language model, each behind its bits per character."""
