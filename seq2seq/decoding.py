@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol, runtime_checkable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -12,6 +14,20 @@ from seq2seq.models import Encoded, EncoderDecoder
 from seq2seq.products import Packed
 from seq2seq.search import Hypothesis, SearchOptions, StepFn, search
 from seq2seq.structures import Features, Tokens
+
+
+@runtime_checkable
+class Translating(Protocol):
+    """What decoding uses of an `EncoderDecoder`, or of an `Ensemble` of them: where to start, and a step function."""
+
+    def encode(self, source: Tokens | Features) -> Any:
+        """Read the source."""
+
+    def start(self, memory: Any) -> tuple[Any, Any]:
+        """The first state, and what steps look at."""
+
+    def step(self, ids: Int[Tensor, "N"], state: Any, encoded: Any) -> tuple[Any, Any, Any]:
+        """See `seq2seq.search.StepFn`."""
 
 
 class Stepper:
@@ -41,10 +57,10 @@ class Stepper:
 
 @torch.inference_mode()
 def translate_ids(
-    model: EncoderDecoder,
+    model: Translating,
     sources: Tokens | Features,
     options: SearchOptions,
-    step: StepFn[DecoderState, Encoded] | None = None,
+    step: StepFn[Any, Any] | None = None,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each source, best first; token sources end with eos, and eos counts in the limits.
 

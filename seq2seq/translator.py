@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
+from seq2seq.alignment import Aligner
 from seq2seq.bundle import Bundle, check_task, load_bundle
-from seq2seq.decoding import Stepper, translate_ids
+from seq2seq.decoding import Stepper, Translating, translate_ids
+from seq2seq.ensemble import Ensemble, check_members
 from seq2seq.errors import UserError
+from seq2seq.notebook import Shown
 from seq2seq.search import Hypothesis, SearchOptions
 from seq2seq.structures import Tokens
 from seq2seq.text import EOS, PAD
@@ -34,6 +37,7 @@ MAX_SOURCE = 1024
 """Pieces. What a source has beyond them is cut off, with a warning."""
 
 log = logging.getLogger(__name__)
+This = TypeVar("This", bound="Translator")
 
 
 class Translation(NamedTuple):
@@ -51,40 +55,77 @@ class Translator:
     """Translates lines of text. What a line becomes depends neither on its neighbours nor on `batch_size`.
 
     `max_source` is the limit of a source in pieces: the rest is cut off, with a warning that says the line's number.
-    `int8` takes the 8-bit output layer of `seq2seq.int8`: on a CPU faster, and nearly the same.
+    `int8` takes the 8-bit output layer of `seq2seq.int8`: on a CPU faster, and nearly the same. With `others` it is an
+    ensemble (seq2seq/ensemble.py), whose search options are those of the first; `names` are what errors call them.
     """
 
     task = "translation"
 
-    def __init__(self, bundle: Bundle, *, max_source: int = MAX_SOURCE, int8: bool = False) -> None:
-        check_task(bundle, self.task)
+    def __init__(
+        self,
+        bundle: Bundle,
+        *others: Bundle,
+        max_source: int = MAX_SOURCE,
+        int8: bool = False,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        bundles = (bundle, *others)
+        for each in bundles:
+            check_task(each, self.task)
         if max_source < 1:
             raise UserError(f"max_source={max_source}: must be at least 1")
+        check_members(bundles, names or [f"bundle {i}" for i in range(1, len(bundles) + 1)])
         self.bundle, self.max_source = bundle, max_source
-        self.step = Stepper(bundle.model, int8=int8)
+        ensemble = Ensemble([each.model for each in bundles], int8=int8) if others else None
+        self.model: Translating = ensemble or bundle.model
+        self.step = ensemble.step if ensemble else Stepper(bundle.model, int8=int8)
 
     @classmethod
     def load(
-        cls,
-        folder: Path | str,
+        cls: type[This],
+        folder: Path | str | Sequence[Path | str],
         device: str = "cpu",
         threads: int | None = None,
         trusted: Sequence[str] = (),
         *,
         max_source: int = MAX_SOURCE,
         int8: bool = False,
-    ) -> Translator:
-        """Read a bundle; see `load_bundle` for `trusted` and for the errors. `threads` is torch's number of threads,
-        for the whole process; None leaves it as it is."""
+    ) -> This:
+        """Read a bundle, or several for an ensemble; see `load_bundle` for `trusted` and for the errors. `threads` is
+        torch's number of threads, for the whole process; None leaves it as it is."""
         if threads is not None:
             if threads < 1:
                 raise UserError(f"threads={threads}: must be at least 1")
             torch.set_num_threads(threads)
-        return cls(load_bundle(folder, trusted=trusted, device=device), max_source=max_source, int8=int8)
+        folders = [folder] if isinstance(folder, Path | str) else folder
+        bundles = [load_bundle(each, trusted=trusted, device=device) for each in folders]
+        return cls(*bundles, max_source=max_source, int8=int8, names=[str(each) for each in folders])
+
+    def aligner(self) -> Aligner:
+        """What reads word alignments off the attention. Raises `UserError` where no model attends."""
+        looking = [self.model.models[i] for i in self.model.looking] if isinstance(self.model, Ensemble) else []
+        model = looking[0] if looking else self.bundle.model
+        if not model.decoder.context.attends:
+            raise UserError(
+                "the bundle has no attention to read alignments from; train with context=additive or multiplicative"
+            )
+        return Aligner(self.bundle.tokenizers, model.encoder.stride, self.max_source)
 
     def __call__(self, text: str) -> str:
         """The translation of one sentence."""
         return self.translate([text])[0]
+
+    def show(self, text: str) -> Shown:
+        """The translation of one sentence to look at: in a notebook it draws where each piece came from."""
+        ((best, *_),) = self.translate_full([text], self.options(n_best=1, return_attention=True))
+        hypothesis, tokenizers = best.hypothesis, self.bundle.tokenizers
+        target = tokenizers.target.pieces(hypothesis.tokens) + ["</s>"] * hypothesis.finished
+        shown = Shown(best.text, (), target[: len(hypothesis.token_log_probs)], hypothesis.token_log_probs, [])
+        if hypothesis.attention is None:
+            return shown
+        aligner = self.aligner()
+        source = [*tokenizers.source.pieces(aligner.source_ids(text)), "</s>"]
+        return shown._replace(source=source, weights=aligner.by_piece(text, hypothesis.attention).tolist())
 
     def options(
         self,
@@ -175,7 +216,7 @@ class Translator:
             translations = [[EMPTY] for _ in texts]
             progress(sum(not len(source) for source in sources))
             for batch in batches([len(source) for source in sources], batch_size):
-                found = translate_ids(self.bundle.model, self._batch([sources[i] for i in batch]), options, self.step)
+                found = translate_ids(self.model, self._batch([sources[i] for i in batch]), options, self.step)
                 for i, hypotheses in zip(batch, found, strict=True):
                     translations[i] = self._decode(hypotheses)
                 progress(len(batch))

@@ -20,6 +20,7 @@ from seq2seq.errors import UserError
 COMMANDS = {
     "train": "train a model, or with -m many of them; the arguments are Hydra overrides",
     "translate-file": "translate a file, line by line, with a trained bundle",
+    "force-decode": "log-probabilities of given translations, per token and per sentence",
     "predict-file": "label a file, or describe its images, with a trained bundle",
     "sample": "write text with a trained language model",
     "score": "BLEU, chrF, TER and others of translations: intervals, tests, and where a system is weak",

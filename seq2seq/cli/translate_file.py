@@ -3,20 +3,19 @@
 The output has exactly one line for each input line, in order; an empty line stays empty. With `--n-best` above 1 it has
 one line for each translation instead, in the layout of Moses and Marian, `INDEX ||| TEXT ||| SCORE`: the index counts
 input lines from 0, and the score, best first, is the log-probability over the length penalty. (The text may hold `|||`
-too: the index stands before the first one, the score behind the last.) An output file appears whole or not at all.
+too: the index stands before the first one, the score behind the last.) Other formats: seq2seq/cli/formats.py. An output
+file appears whole or not at all. With `--ensemble` several bundles translate as one (seq2seq/ensemble.py).
 """
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from itertools import tee
+from pathlib import Path
 
-from seq2seq.cli.files import Write, add_files, add_running, check, count, lines, output
-
-if TYPE_CHECKING:
-    from seq2seq.translator import Translation
+from seq2seq.cli import formats
+from seq2seq.cli.files import add_files, add_running, check, count, lines, output
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,6 +34,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--max-source", type=int, default=1024, metavar="N", help="a longer source is cut (%(default)s pieces)"
     )
+    parser.add_argument(
+        "--ensemble",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="BUNDLE",
+        help="translate together with these bundles, by the mean of their probabilities; write it behind the files",
+    )
+    formats.add_arguments(parser)
     parser.add_argument("--int8", action="store_true", help="8-bit output layer: faster on a CPU, nearly the same text")
     add_running(parser)
 
@@ -43,39 +52,46 @@ def run(arguments: Namespace) -> int:
     """Translate; returns the exit code. Raises `UserError` for what is wrong with the files, options or bundle."""
     source, target = arguments.input, arguments.output
     check(source, target)
+    formats.check_arguments(arguments.format, arguments.attention, arguments.alignments, source, target)
     total = count(source)
     from seq2seq.allocation import keep_freed_memory
     from seq2seq.translator import Translator
 
     keep_freed_memory()
     translator = Translator.load(
-        arguments.bundle,
+        [arguments.bundle, *arguments.ensemble],
         arguments.device,
         arguments.threads,
         arguments.trust,
         max_source=arguments.max_source,
         int8=arguments.int8,
     )
+    form = formats.Formatter(
+        translator,
+        arguments.format,
+        listed=arguments.n_best > 1,
+        attention=arguments.attention,
+        aligned=arguments.alignments is not None,
+        copy=arguments.copy_unknown,
+    )
     options = translator.options(
         beam_size=arguments.beam_size,
         length_penalty=arguments.length_penalty,
         n_best=arguments.n_best,
         max_length=arguments.max_length,
+        return_attention=True if form.aligner else None,
     )
     from tqdm import tqdm
 
-    with output(target) as write, tqdm(total=total, unit=" lines", disable=not sys.stderr.isatty()) as bar:
-        found = translator.translate_stream(
-            lines(source), options, batch_size=arguments.batch_size, progress=bar.update
-        )
-        _write(found, write, listed=arguments.n_best > 1)
+    with (
+        output(target) as write,
+        formats.maybe_output(arguments.alignments) as write_links,
+        tqdm(total=total, unit=" lines", disable=not sys.stderr.isatty()) as bar,
+    ):
+        given, sources = tee(lines(source))
+        found = translator.translate_stream(given, options, batch_size=arguments.batch_size, progress=bar.update)
+        for index, (text, translations) in enumerate(zip(sources, found, strict=True)):
+            write(form.lines(index, text, form.complete(text, translations)).encode())
+            if arguments.alignments:
+                write_links(form.alignments(text, translations).encode())
     return 0
-
-
-def _write(found: Iterable[list[Translation]], write: Write, *, listed: bool) -> None:
-    for index, translations in enumerate(found):
-        if listed:
-            texts = [f"{index} ||| {text} ||| {hypothesis.score:.6f}" for text, hypothesis in translations]
-        else:
-            texts = [translations[0].text]
-        write("".join(f"{text}\n" for text in texts).encode())

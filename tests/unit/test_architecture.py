@@ -22,7 +22,7 @@ NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words 
 TEXT = "text corpora"
 EVERYTHING = (
     f"{NETWORK} {TEXT} search int8 allocation decoding scoring build card bundle translator sampler reporting record "
-    "label_scores predictor captioner"
+    "label_scores predictor captioner ensemble alignment notebook forced"
 )
 ARROWS = {
     unit: set(allowed.split()) | (FREE if unit not in FREE else set())
@@ -54,7 +54,11 @@ ARROWS = {
         "record": "",
         "bundle": f"{NETWORK} {TEXT} search build card",
         "predictor": f"{NETWORK} {TEXT} search build bundle translator",
-        "translator": f"{NETWORK} {TEXT} search int8 decoding build bundle",
+        "alignment": "text",
+        "notebook": "",
+        "ensemble": f"{NETWORK} {TEXT} search decoding bundle",
+        "translator": f"{NETWORK} {TEXT} search int8 decoding build bundle ensemble alignment notebook",
+        "forced": f"{NETWORK} {TEXT} search decoding translator",
         "captioner": f"{NETWORK} {TEXT} search decoding build bundle translator",
         "sampler": f"{NETWORK} {TEXT} search build bundle",
         "reporting": "structures scoring label_scores text corpora build bundle translator predictor",

@@ -1,0 +1,135 @@
+"""`seq2seq force-decode`: how probable a bundle finds translations that are given, one line a pair, in order.
+
+The pairs are lines of `SOURCE<TAB>TARGET`, or, with `--targets`, the lines of two files. By default a line of the
+output is `LOG_PROB<TAB>MEAN<TAB>COUNT`: the log-probability of the target in nats, the same divided by the number of
+its pieces (the end of the sentence is one), and that number; `--format json` adds the pieces, with a log-probability
+each. Put beside the pairs it filters a corpus:
+
+    seq2seq force-decode BUNDLE pairs.tsv | paste - pairs.tsv | awk -F'\\t' '$2 > -3' | cut -f 4-
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from itertools import tee
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seq2seq.cli import formats
+from seq2seq.cli.files import STREAM, add_running, check, lines, output
+from seq2seq.errors import UserError
+
+if TYPE_CHECKING:
+    from seq2seq.forced import Forced
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments of `seq2seq force-decode`."""
+    parser.add_argument("bundle", type=Path, help="the folder of a trained model")
+    parser.add_argument("input", type=Path, help="lines of SOURCE<TAB>TARGET, plain, .gz, .xz, .zst; - reads stdin")
+    parser.add_argument("output", type=Path, nargs="?", default=STREAM, help="where to write (default: stdout)")
+    parser.add_argument("--targets", type=Path, metavar="FILE", help="the targets; the input then holds the sources")
+    parser.add_argument(
+        "--format", choices=("tsv", "json"), default="tsv", help="tsv: log_prob, its mean a piece, number of pieces"
+    )
+    parser.add_argument(
+        "--attention", action="store_true", help="with --format json: weights, source_tokens, alignment"
+    )
+    parser.add_argument(
+        "--alignments", type=Path, metavar="FILE", help="write word alignments there: SOURCE-TARGET from 0 (Pharaoh)"
+    )
+    parser.add_argument(
+        "--ensemble", type=Path, nargs="+", action="extend", default=[], metavar="BUNDLE", help="as in translate-file"
+    )
+    parser.add_argument(
+        "--max-source", type=int, default=1024, metavar="N", help="a longer source is cut (%(default)s)"
+    )
+    add_running(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Score the pairs; returns the exit code. Raises `UserError` for what is wrong with the files or the bundle."""
+    check(arguments.input, arguments.output)
+    formats.check_arguments(
+        arguments.format, arguments.attention, arguments.alignments, arguments.input, arguments.output
+    )
+    total = _count(arguments.input, arguments.targets, arguments.output)
+    from seq2seq.allocation import keep_freed_memory
+    from seq2seq.forced import ForcedDecoder
+
+    keep_freed_memory()
+    decoder = ForcedDecoder.load(
+        [arguments.bundle, *arguments.ensemble],
+        arguments.device,
+        arguments.threads,
+        arguments.trust,
+        max_source=arguments.max_source,
+    )
+    aligner = decoder.aligner() if arguments.attention or arguments.alignments else None
+    from tqdm import tqdm
+
+    with (
+        output(arguments.output) as write,
+        formats.maybe_output(arguments.alignments) as write_links,
+        tqdm(total=total, unit=" pairs", disable=not sys.stderr.isatty()) as bar,
+    ):
+        given, shown = tee(_pairs(arguments.input, arguments.targets))
+        found = decoder.score(
+            given, attention=aligner is not None, batch_size=arguments.batch_size, progress=bar.update
+        )
+        for index, (pair, forced) in enumerate(zip(shown, found, strict=True)):
+            links = aligner.pharaoh(pair[0], forced.tokens, forced.attention) if aligner else ""
+            write_links(f"{links}\n".encode())
+            if arguments.format == "tsv":
+                write(f"{forced.log_prob:.4f}\t{forced.mean_log_prob:.4f}\t{len(forced.token_log_probs)}\n".encode())
+                continue
+            pieces = decoder.bundle.tokenizers.target.pieces(forced.tokens)
+            described = _as_json(index, pair, forced, pieces)
+            if arguments.attention and aligner:
+                described |= {"alignment": links} | formats.weights(aligner, pair[0], forced.attention)
+            write(f"{json.dumps(described, ensure_ascii=False)}\n".encode())
+    return 0
+
+
+def _as_json(index: int, pair: tuple[str, str], forced: Forced, pieces: list[str]) -> dict[str, Any]:
+    """One pair: `tokens` end with </s>, so that there is a log-probability each; null stands for −∞."""
+    return {
+        "index": index,
+        "source": pair[0],
+        "target": pair[1],
+        "log_prob": formats.number(forced.log_prob),
+        "mean_log_prob": formats.number(forced.mean_log_prob),
+        "tokens": pieces + ["</s>"] * (len(forced.token_log_probs) - len(pieces)),
+        "token_log_probs": [formats.number(value) for value in forced.token_log_probs],
+    }
+
+
+def _pairs(source: Path, targets: Path | None) -> Iterator[tuple[str, str]]:
+    if targets is not None:
+        from seq2seq.corpora.readers import parallel
+
+        yield from parallel(source, targets)
+        return
+    for number, line in enumerate(lines(source), 1):
+        before, tab, after = line.partition("\t")
+        if not tab or "\t" in after:
+            where = "standard input" if source == STREAM else source
+            raise UserError(
+                f"{where}:{number}: has {line.count(chr(9)) + 1} columns between tabs; a pair is SOURCE<TAB>TARGET "
+                "(two files: --targets)"
+            )
+        yield before, after
+
+
+def _count(source: Path, targets: Path | None, target: Path) -> int | None:
+    """The number of pairs, all of which are then known to be such; None for a stream."""
+    if targets is not None and target.is_file() and targets.is_file() and target.samefile(targets):
+        raise UserError(f"{target}: is the targets as well; choose another output")
+    if targets == STREAM or (targets is not None and source == STREAM):
+        raise UserError("-: with --targets both are files; or give lines of SOURCE<TAB>TARGET on standard input")
+    if source == STREAM or not source.is_file():
+        return None
+    return sum(1 for _ in _pairs(source, targets))
