@@ -123,7 +123,7 @@ def load_bundle(folder: Path | str, *, trusted: Sequence[str] = (), device: str 
         UserError: a file is missing, damaged, of another format, or does not fit the others; the device is not there.
     """
     folder, place = Path(folder), _device(device)
-    config = _described(folder)
+    config = described(folder)
     _verify(folder)
     tokenizers = load_tokenizers(folder)
     for side, tokenizer in (("source", tokenizers.source), ("target", tokenizers.target)):
@@ -165,7 +165,7 @@ def _search_options(options: Mapping[str, Any]) -> SearchOptions:
     return SearchOptions(**{**options, **SPECIALS})
 
 
-def _described(folder: Path) -> dict[str, Any]:
+def described(folder: Path) -> dict[str, Any]:
     """config.json, of a format that is understood."""
     if not (folder / CONFIG).is_file():
         inside = folder / "bundle"

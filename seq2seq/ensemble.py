@@ -26,7 +26,7 @@ from seq2seq.decoding import Stepper
 from seq2seq.errors import UserError
 from seq2seq.models import Encoded, EncoderDecoder
 from seq2seq.structures import Features, Memory, Tokens
-from seq2seq.text import Tokenizer
+from seq2seq.text import difference
 
 States = tuple[DecoderState, ...]
 
@@ -70,8 +70,8 @@ def check_members(bundles: Sequence[Bundle], names: Sequence[str]) -> None:
     for name, bundle in zip(names[1:], bundles[1:], strict=True):
         if bundle.task != start.task:
             raise UserError(f"ensemble: {first} is a bundle of task={start.task}, {name} of task={bundle.task}")
-        if difference := _difference(start.tokenizers.target, bundle.tokenizers.target):
-            raise UserError(f"ensemble: {first} and {name} have different target vocabularies: {difference}; {REMEDY}")
+        if reason := difference(start.tokenizers.target, bundle.tokenizers.target):
+            raise UserError(f"ensemble: {first} and {name} have different target vocabularies: {reason}; {REMEDY}")
         if bundle.model.features != start.model.features:
             raise UserError(f"ensemble: {first} reads {start.model.features} numbers a row, {name} reads others")
         if bundle.model.features is None and (reason := _read_differently(start, bundle)):
@@ -81,17 +81,8 @@ def check_members(bundles: Sequence[Bundle], names: Sequence[str]) -> None:
 REMEDY = "train both on the same data with the same tokenizer settings"
 
 
-def _difference(one: Tokenizer, other: Tokenizer) -> str | None:
-    """The first piece that is not the same, or the sizes."""
-    pieces, others = one.pieces(range(len(one))), other.pieces(range(len(other)))
-    for i, (piece, its) in enumerate(zip(pieces, others, strict=False)):
-        if piece != its:
-            return f"piece {i} is {piece!r} in the one and {its!r} in the other"
-    return None if len(pieces) == len(others) else f"{len(pieces)} pieces in the one, {len(others)} in the other"
-
-
 def _read_differently(one: Bundle, other: Bundle) -> str | None:
     source, its = one.tokenizers.source, other.tokenizers.source
     if source.fingerprint == its.fingerprint:
         return None
-    return _difference(source, its) or "the pieces are the same, but not how text is cut into them"
+    return difference(source, its) or "the pieces are the same, but not how text is cut into them"

@@ -23,6 +23,7 @@ COMMANDS = {
     "force-decode": "log-probabilities of given translations, per token and per sentence",
     "predict-file": "label a file, or describe its images, with a trained bundle",
     "sample": "write text with a trained language model",
+    "average": "a new bundle of the mean weights of several bundles, or of the checkpoints of a run",
     "score": "BLEU, chrF, TER and others of translations: intervals, tests, and where a system is weak",
     "leaderboard": "compare the runs of a sweep: printed, CSV, Markdown and a picture",
     "report": "runs side by side in one HTML page: curves, scores, texts, attention, settings",

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as lightning
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
 from seq2seq.build import check_key
@@ -111,12 +117,12 @@ def _cell(value: object) -> str:
 def make_callbacks(
     config: Mapping[str, Any], folder: Path, metrics: Sequence[str], *, progress: bool
 ) -> list[Callback]:
-    """Checkpoints, early stopping, throughput, learning rate and progress bar of a configuration.
+    """Checkpoints, early stopping, throughput, moving average and progress bar of a configuration.
 
     `metrics` are those that the task's validation logs. Raises `UserError` for an unknown key or metric.
     """
     for key in config:
-        check_key(str(key), ("checkpoint", "early_stopping", "samples"), "callbacks", "callbacks")
+        check_key(str(key), ("checkpoint", "early_stopping", "samples", "ema"), "callbacks", "callbacks")
     checkpoint, stopping = dict(config["checkpoint"]), dict(config["early_stopping"])
     for place, options in (("checkpoint", checkpoint), ("early_stopping", stopping)):
         if options["monitor"] not in metrics:
@@ -130,4 +136,20 @@ def make_callbacks(
     ]
     if stopping.get("patience") is not None:
         callbacks.append(EarlyStopping(**stopping, strict=False))  # training may end before a validation
+    callbacks += moving_average(config.get("ema") or {})  # behind Throughput, whose tokens it would turn back
     return callbacks + ([ProgressBar()] if progress else [])
+
+
+def moving_average(options: Mapping[str, Any]) -> list[Callback]:
+    """Lightning's own exponential moving average of the weights, which takes their place in validation, in checkpoints
+    and at the end; none for a `decay` of null. Buffers are copied: they count, and have no mean."""
+    for key in options:
+        check_key(str(key), ("decay", "update_every_n_steps"), "callbacks.ema", "ema")
+    decay, every = options.get("decay"), options.get("update_every_n_steps", 1)
+    if decay is not None and not (isinstance(decay, float) and 0 < decay < 1):
+        raise UserError(f"callbacks.ema.decay={decay}: must be between 0 and 1, such as 0.999; null = no averaging")
+    if not isinstance(every, int) or every < 1:
+        raise UserError(f"callbacks.ema.update_every_n_steps={every}: must be a whole number of at least 1")
+    if decay is None:
+        return []
+    return [EMAWeightAveraging(use_buffers=False, decay=decay, update_every_n_steps=every)]

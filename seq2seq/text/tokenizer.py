@@ -159,6 +159,15 @@ def train_tokenizers(trainer: TokenizerTrainer, pairs: TextPairs, count: int) ->
     return Tokenizers(source, other.train(pair[1] for pair in used(other)), joint=False)
 
 
+def difference(one: Tokenizer, other: Tokenizer) -> str | None:
+    """In words, the first piece that is not the same in both, or their sizes; None for equal vocabularies."""
+    pieces, others = one.pieces(range(len(one))), other.pieces(range(len(other)))
+    for i, (piece, its) in enumerate(zip(pieces, others, strict=False)):
+        if piece != its:
+            return f"piece {i} is {piece!r} in the one and {its!r} in the other"
+    return None if len(pieces) == len(others) else f"{len(pieces)} pieces in the one, {len(others)} in the other"
+
+
 def load_tokenizers(folder: Path) -> Tokenizers:
     """Read what `Tokenizers.save` wrote."""
     if (folder / "joint.json").exists():
