@@ -98,7 +98,7 @@ def save_bundle(
         "search": {name: value for name, value in search.items() if name not in SPECIALS},
         "provenance": dict(provenance),
     }
-    with _replacing(folder) as made:
+    with replacing(folder) as made:
         save_model(model, str(made / MODEL), {"format": "pt"})
         tokenizers.save(made)
         _write_json(made / CONFIG, described)
@@ -263,11 +263,12 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill, which takes the place of the bundle `folder` at the end of the block."""
+def replacing(folder: Path, sign: str = CHECKSUMS, what: str = "a bundle") -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of the bundle `folder` (or of what else a file `sign` tells) at
+    the end of the block. Raises `UserError` where something else stands there, or nothing can be written."""
     folder = folder.resolve()
-    if folder.exists() and not (folder / CHECKSUMS).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder}: is not a bundle and is not replaced; choose another folder, or remove it yourself")
+    if folder.exists() and not (folder / sign).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder}: is not {what} and is not replaced; choose another folder, or remove it yourself")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))

@@ -24,6 +24,7 @@ COMMANDS = {
     "predict-file": "label a file, or describe its images, with a trained bundle",
     "sample": "write text with a trained language model",
     "average": "a new bundle of the mean weights of several bundles, or of the checkpoints of a run",
+    "export": "a bundle as ONNX networks, with an example that translates without torch",
     "score": "BLEU, chrF, TER and others of translations: intervals, tests, and where a system is weak",
     "leaderboard": "compare the runs of a sweep: printed, CSV, Markdown and a picture",
     "report": "runs side by side in one HTML page: curves, scores, texts, attention, settings",

@@ -22,7 +22,7 @@ NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words 
 TEXT = "text corpora"
 EVERYTHING = (
     f"{NETWORK} {TEXT} search int8 allocation decoding scoring build card bundle translator sampler reporting record "
-    "label_scores predictor captioner ensemble alignment notebook forced averaging"
+    "label_scores predictor captioner ensemble alignment notebook forced averaging exporting"
 )
 ARROWS = {
     unit: set(allowed.split()) | (FREE if unit not in FREE else set())
@@ -59,6 +59,7 @@ ARROWS = {
         "ensemble": f"{NETWORK} {TEXT} search decoding bundle",
         "translator": f"{NETWORK} {TEXT} search int8 decoding build bundle ensemble alignment notebook",
         "averaging": f"{NETWORK} {TEXT} search build bundle card",
+        "exporting": f"{NETWORK} {TEXT} search build bundle",
         "forced": f"{NETWORK} {TEXT} search decoding translator",
         "captioner": f"{NETWORK} {TEXT} search decoding build bundle translator",
         "sampler": f"{NETWORK} {TEXT} search build bundle",

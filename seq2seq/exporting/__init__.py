@@ -1,0 +1,5 @@
+"""Trained models for other runtimes: ONNX networks, and an example that translates with them without torch."""
+
+from seq2seq.exporting.export import Checked, export_onnx
+
+__all__ = ["Checked", "export_onnx"]

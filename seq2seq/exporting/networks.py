@@ -1,0 +1,103 @@
+"""An encoder-decoder as two networks of plain tensors in and out, as other runtimes want them.
+
+    encoder   ids [B, S], lengths [B]                   → state.*, memory.*     all that decoding needs of a source
+    decoder   ids [B] (the last tokens), state.*, memory.* → log_probs [B, V], attention [B, S], state.*
+
+What a model has no use for (attention, the source's mask, fed-back features) is among neither inputs nor outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from seq2seq.contexts import AlignedContext, Keys
+from seq2seq.decoder import Decoder, DecoderState
+from seq2seq.encoders import GNMTEncoder, RecurrentEncoder
+from seq2seq.errors import UserError
+from seq2seq.exporting.operators import OnnxLayer
+from seq2seq.models import Encoded, EncoderDecoder
+from seq2seq.structures import Tokens
+
+ENCODERS = (RecurrentEncoder, GNMTEncoder)
+
+
+class EncoderNetwork(nn.Module):
+    """`encode` and `start` of a model. Raises `UserError` for an encoder that is not made of ONNX's operators."""
+
+    def __init__(self, model: EncoderDecoder) -> None:
+        super().__init__()
+        kind = type(model.encoder)
+        if kind not in ENCODERS:
+            raise UserError(
+                f"export: {kind.__name__} is not a plain stack of recurrent layers, which is what ONNX has operators "
+                "for; train with encoder=recurrent or gnmt"
+            )
+        self.model = deepcopy(model)
+        layers: nn.ModuleList = self.model.encoder.layers  # type: ignore[assignment]
+        self.model.encoder.layers = nn.ModuleList(OnnxLayer(layer) for layer in layers)  # type: ignore[arg-type]
+
+    def forward(self, ids: Int[Tensor, "B S"], lengths: Int[Tensor, "B"]) -> tuple[Tensor, ...]:
+        """The first state and the memory; see `names`."""
+        state, encoded = self.model.start(self.model.encode(Tokens(ids, lengths)))
+        return tuple(value for _, value in (*states(self.model.decoder, state), *memories(self.model, encoded)))
+
+
+class DecoderNetwork(nn.Module):
+    """One step of a model, one row a sentence."""
+
+    def __init__(self, model: EncoderDecoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Int[Tensor, "B"], flat: list[Tensor]) -> tuple[Tensor, ...]:
+        """`flat` is what the encoder's network gives; the outputs are log_probs, attention, and the next state."""
+        state, encoded = restored(self.model, list(flat))
+        log_probs, state, weights = self.model.step(ids, state, encoded)
+        looked = () if weights is None else (weights,)
+        return (log_probs, *looked, *(value for _, value in states(self.model.decoder, state)))
+
+
+def states(decoder: Decoder, state: DecoderState) -> Iterator[tuple[str, Tensor]]:
+    """The named tensors of a state that this decoder uses."""
+    for depth, layer in enumerate(state.layers):
+        yield from ((f"state.{depth}.{field}", value) for field, value in layer._asdict().items())
+    if decoder.feed_size:
+        yield "state.feed", state.feed
+    if counts(decoder):
+        yield "state.step", state.step
+
+
+def memories(model: EncoderDecoder, encoded: Encoded) -> Iterator[tuple[str, Tensor]]:
+    """The named tensors of a memory that this model's context uses."""
+    yield "memory.values", encoded.keys.values
+    if model.decoder.context.attends:
+        yield "memory.keys", encoded.keys.keys
+    if masked(model.decoder):
+        yield "memory.mask", encoded.keys.mask
+
+
+def counts(decoder: Decoder) -> bool:
+    """Whether the position in the target matters."""
+    return decoder.first_only or isinstance(decoder.context, AlignedContext)
+
+
+def masked(decoder: Decoder) -> bool:
+    """Whether the source's mask matters after the encoder."""
+    return not decoder.context.constant
+
+
+def restored(model: EncoderDecoder, flat: list[Tensor]) -> tuple[DecoderState, Encoded]:
+    """The state and memory of the tensors that `states` and `memories` name, in their order."""
+    decoder, count = model.decoder, flat[0].size(0)
+    take = iter(flat)
+    layers = tuple(shape.kind(*(next(take) for _ in shape.kind._fields)) for shape in decoder.state_shapes)
+    feed = next(take) if decoder.feed_size else layers[0].h.new_zeros(count, 0)
+    step = next(take) if counts(decoder) else layers[0].h.new_zeros(count).long()
+    values = next(take)
+    keys = next(take) if decoder.context.attends else values.new_zeros(*values.shape[:2], 0)
+    mask = next(take) if masked(decoder) else values.new_ones(values.shape[:2]).bool()
+    return DecoderState(layers, feed, step), Encoded(Keys(values, keys, mask))
