@@ -5,7 +5,9 @@ output is `LOG_PROB<TAB>MEAN<TAB>COUNT`: the log-probability of the target in na
 its pieces (the end of the sentence is one), and that number; `--format json` adds the pieces, with a log-probability
 each. Put beside the pairs it filters a corpus:
 
-    seq2seq force-decode BUNDLE pairs.tsv | paste - pairs.tsv | awk -F'\\t' '$2 > -3' | cut -f 4-
+    seq2seq force-decode BUNDLE pairs.tsv | paste - pairs.tsv | awk -F'\\t' '$2+0 > -3' | cut -f 4-
+
+A source without text has only the empty translation: any other has -inf (which awk compares as text without the +0).
 """
 
 from __future__ import annotations
