@@ -38,6 +38,7 @@ class EncoderNetwork(nn.Module):
             )
         self.model = deepcopy(model)
         layers: nn.ModuleList = self.model.encoder.layers  # type: ignore[assignment]
+        self.model.encoder.reads_lookups = False
         self.model.encoder.layers = nn.ModuleList(OnnxLayer(layer) for layer in layers)  # type: ignore[arg-type]
 
     def forward(self, ids: Int[Tensor, "B S"], lengths: Int[Tensor, "B"]) -> tuple[Tensor, ...]:
@@ -100,4 +101,5 @@ def restored(model: EncoderDecoder, flat: list[Tensor]) -> tuple[DecoderState, E
     values = next(take)
     keys = next(take) if decoder.context.attends else values.new_zeros(*values.shape[:2], 0)
     mask = next(take) if masked(decoder) else values.new_ones(values.shape[:2]).bool()
-    return DecoderState(layers, feed, step), Encoded(Keys(values, keys, mask))
+    looked_at = Keys(values, keys, mask)
+    return DecoderState(layers, feed, step), Encoded(looked_at, decoder.share(looked_at))

@@ -108,3 +108,8 @@ def test_a_processor_of_another_make_keeps_torch(monkeypatch):
     monkeypatch.delenv("SEQ2SEQ_PRODUCTS", raising=False)
     monkeypatch.setattr(products, "_amd", lambda: False)
     assert products._choose() is False
+
+
+def test_an_exported_network_is_for_any_machine():
+    exported = torch.export.export(products.Linear(K, N).eval(), (torch.randn(3, K),))
+    assert "mkldnn" not in str(exported.graph)
