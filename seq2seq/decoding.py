@@ -9,10 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seq2seq.decoder import DecoderState
+from seq2seq.errors import UserError
 from seq2seq.int8 import Int8Linear
 from seq2seq.models import Encoded, EncoderDecoder
 from seq2seq.products import Packed
-from seq2seq.search import Hypothesis, SearchOptions, StepFn, search
+from seq2seq.search import Hypothesis, SearchOptions, Sentences, StepFn, search
 from seq2seq.structures import Features, Tokens
 
 
@@ -61,12 +62,25 @@ def translate_ids(
     sources: Tokens | Features,
     options: SearchOptions,
     step: StepFn[Any, Any] | None = None,
+    sentences: Sentences | None = None,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each source, best first; token sources end with eos, and eos counts in the limits.
+    `sentences` is what is asked of each beside; its mask need not be given.
 
     The model is used as it is: put it into eval mode first, or its dropout falls on the translations. `step` takes the
     place of the model's own, for instance a `Stepper`, which pays where many batches are translated.
     """
+    check_search(model, options)
     memory = model.encode(sources)
     state, encoded = model.start(memory)
-    return search(step or model.step, state, encoded, options.limits(sources.lengths), options)
+    sentences = (sentences or Sentences())._replace(mask=memory.mask)
+    return search(step or model.step, state, encoded, options.limits(sources.lengths), options, sentences)
+
+
+def check_search(model: EncoderDecoder, options: SearchOptions) -> None:
+    """Raise `UserError` for an option that the model has no use for."""
+    if options.coverage_penalty and not model.decoder.context.attends:
+        raise UserError(
+            f"search.coverage_penalty={options.coverage_penalty}: the model has no attention that could cover the "
+            "source; set it to 0"
+        )

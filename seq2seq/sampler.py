@@ -1,9 +1,5 @@
-"""Text from a language model, a token after the other: p(x_{t+1} | x_{≤t}), sharpened, cut, drawn, read in its turn.
-
-p_τ(v) ∝ p(v)^{1/τ}      temperature τ: below 1 bolder, above 1 wilder
-top-k                    only the k most likely tokens (Fan et al. 2018)
-top-p                    only the fewest tokens that together have at least the mass p (Holtzman et al. 2020)
-"""
+"""Text from a language model, a token after the other: p(x_{t+1} | x_{≤t}), sharpened, cut (`search.sampling`), drawn,
+read in its turn."""
 
 from __future__ import annotations
 
@@ -13,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from seq2seq.bundle import Bundle, load_bundle
 from seq2seq.errors import UserError
+from seq2seq.search import check_sampling, truncated
 from seq2seq.text import BOS, EOS, PAD, UNK, Tokenizer
 
 NEVER = (PAD, UNK, BOS)
@@ -36,14 +31,7 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         if self.length < 1:
             raise UserError(f"length={self.length} must be at least 1")
-        if not 0 < self.temperature < math.inf:
-            raise UserError(
-                f"temperature={self.temperature} must be above 0; top_k=1 takes the most likely token always"
-            )
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"top_k={self.top_k} must be at least 1")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"top_p={self.top_p} must be above 0 and at most 1")
+        check_sampling(self.temperature, self.top_k, self.top_p)
 
 
 class Sampler:
@@ -80,7 +68,8 @@ class Sampler:
         logits = self.model.head.logits(features[:, -1])
         for _ in range(options.length):
             logits[:, NEVER] = -math.inf
-            drawn = torch.multinomial(nucleus(logits[0], options), 1, generator=generator)
+            probabilities = truncated(logits, options.temperature, options.top_k, options.top_p)
+            drawn = torch.multinomial(probabilities[0], 1, generator=generator)
             yield text.add(int(drawn))
             logits, state = self.model.step(drawn, state)
         yield text.rest()
@@ -132,13 +121,3 @@ class Transcript:
         """What was held back."""
         told = self._tokenizer.decode(self._line[self._before : self._told])
         return self._tokenizer.decode(self._line[self._before :])[len(told) :]
-
-
-def nucleus(logits: Float[Tensor, "V"], options: SamplingOptions) -> Float[Tensor, "V"]:
-    """The probabilities that a token is drawn with: the equations above; among equals the first are kept."""
-    probabilities = ((logits - logits.max()).double() / options.temperature).softmax(-1)
-    ordered, order = probabilities.sort(descending=True, stable=True)
-    kept = ordered * (ordered.cumsum(0) - ordered < options.top_p)
-    if options.top_k is not None:
-        kept[options.top_k :] = 0
-    return torch.zeros_like(kept).scatter(0, order, kept / kept.sum())

@@ -1,6 +1,7 @@
 """Search for the best target sequences over a step function; knows no network.
 
-`greedy` takes the best token at every step, `beam` keeps the best K prefixes, `search` picks by `options.beam_size`.
+`greedy` takes the best token at every step, `beam` keeps the best K prefixes, `sample` draws; `search` picks one
+of them by the options and by what is asked of the sentences.
 """
 
 from __future__ import annotations
@@ -8,13 +9,28 @@ from __future__ import annotations
 from jaxtyping import Int
 from torch import Tensor
 
-from seq2seq.search.base import Memory, Search, State, StepFn
+from seq2seq.search.base import NOTHING, Memory, Search, Sentences, State, StepFn
 from seq2seq.search.beam import beam
+from seq2seq.search.constraints import steps_needed
 from seq2seq.search.greedy import greedy
 from seq2seq.search.hypotheses import Hypothesis
-from seq2seq.search.options import SearchOptions
+from seq2seq.search.options import SearchOptions, check_sampling
+from seq2seq.search.sampling import sample, truncated
 
-__all__ = ["Hypothesis", "Search", "SearchOptions", "StepFn", "beam", "greedy", "search"]
+__all__ = [
+    "Hypothesis",
+    "Search",
+    "SearchOptions",
+    "Sentences",
+    "StepFn",
+    "beam",
+    "check_sampling",
+    "greedy",
+    "sample",
+    "search",
+    "steps_needed",
+    "truncated",
+]
 
 
 def search(
@@ -23,7 +39,15 @@ def search(
     memory: Memory,
     limits: Int[Tensor, "B"],
     options: SearchOptions,
+    sentences: Sentences = NOTHING,
 ) -> list[list[Hypothesis]]:
-    """Greedy search for a `beam_size` of 1 (a beam of 1 finds the same, slower), else beam search. See `Search`."""
-    chosen: Search = greedy if options.beam_size == 1 else beam
-    return chosen(step, state, memory, limits, options)
+    """What `options` ask for: draws, greedy search for a `beam_size` of 1, else beam search. See `Search`.
+
+    A beam of 1 finds what greedy search does, slower, and knows the rules that greedy search does not.
+    """
+    if options.sample:
+        return sample(step, state, memory, limits, options, sentences)
+    ruled = options.no_repeat_ngram or options.coverage_penalty or sentences.prefixes or sentences.constraints
+    if options.beam_size > 1 or ruled:
+        return beam(step, state, memory, limits, options, sentences)
+    return greedy(step, state, memory, limits, options)

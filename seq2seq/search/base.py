@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seq2seq.search.hypotheses import Hypothesis
@@ -24,6 +24,24 @@ StepFn: TypeAlias = Callable[
 ]
 
 
+class Sentences(NamedTuple):
+    """What is known of each of the B sentences beside its limit; None where there is nothing to say.
+
+    `prefixes` are the tokens that the output begins with. `constraints` are phrases, each of one token or more, that
+    the output holds; one that is listed twice, it holds twice. `numbers` decide the draws of sampling, with the seed
+    (default: the places in the batch). `mask` is True where the attention weights belong to a position of the source
+    (default: everywhere); the coverage penalty asks for it.
+    """
+
+    prefixes: Sequence[Sequence[int]] | None = None
+    constraints: Sequence[Sequence[Sequence[int]]] | None = None
+    numbers: Sequence[int] | None = None
+    mask: Bool[Tensor, "B S"] | None = None
+
+
+NOTHING = Sentences()
+
+
 class Search(Protocol):
     """Finds hypotheses for each of B sentences: finished ones first, each kind by descending score.
 
@@ -32,8 +50,9 @@ class Search(Protocol):
         state: the decoder's first state, one row a sentence.
         memory: what the step function needs of the source, one row a sentence.
         limits: the most steps of each sentence, eos included (see SearchOptions.limits); a ValueError is raised for
-            one below 1.
+            one below 1, or below what its prefix and constraints need.
         options: what to search for.
+        sentences: what the outputs begin with and hold, and the like.
     """
 
     def __call__(
@@ -43,6 +62,7 @@ class Search(Protocol):
         memory: Memory,
         limits: Int[Tensor, "B"],
         options: SearchOptions,
+        sentences: Sentences = NOTHING,
     ) -> list[list[Hypothesis]]:
         """A list of hypotheses for each sentence, whatever other sentences are in the batch."""
         ...

@@ -3,13 +3,18 @@
 Those of the K that end with eos are finished: they leave the beam, and the n best of them are kept. The others are
 the live prefixes of the next step. A sentence is closed as soon as no live prefix can become better than the worst
 kept hypothesis. That takes no heuristic: log-probabilities are at most 0, so that no continuation of a prefix of
-log-probability ℓ has more than ℓ, and lp (see SearchOptions.normaliser) never falls as Y grows. Therefore
+log-probability ℓ has more than ℓ; lp (see SearchOptions.normaliser) never falls as Y grows; and the coverage penalty cp
+(see rules.coverage) is a sum of logarithms of numbers that are at most 1. Therefore
 
-    score(Y) = log p(Y) / lp(Y) ≤ ℓ / lp(limit)        for every Y that continues the prefix within the limit.
+    score(Y) = log p(Y) / lp(Y) + cp(X; Y) ≤ ℓ / lp(limit)      for every Y that continues the prefix within its limit.
 
-A tie closes the sentence too: of equal scores, the hypothesis that finished first is kept. At its limit a sentence is
-closed, and its best live prefixes fill the places that no finished hypothesis took. They stay behind the finished
-ones whatever their score: the probability of a prefix is that of all its continuations together.
+Rules and constraints take continuations away, which leaves the bound true. A tie closes the sentence too: of equal
+scores, the hypothesis that finished first is kept. At its limit a sentence is closed, and its live prefixes with the
+best scores fill the places that no finished hypothesis took. They stay behind the finished ones whatever their score:
+the probability of a prefix is that of all its continuations together.
+
+Log-probability alone chooses the K, within a bank of constraints and a group of a diverse beam; lp and cp compare what
+is finished, as in Wu et al. 2016. Each group keeps n hypotheses of its own, and a sentence is open while a group is.
 """
 
 from __future__ import annotations
@@ -21,21 +26,31 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seq2seq.search.base import Memory, State, StepFn
+from seq2seq.errors import UserError
+from seq2seq.search.base import NOTHING, Memory, Sentences, State, StepFn
+from seq2seq.search.constraints import Candidates
+from seq2seq.search.diversity import diverse_columns
 from seq2seq.search.hypotheses import Hypothesis, Step, to_hypotheses, trace_back
 from seq2seq.search.options import SearchOptions, steps_allowed
-from seq2seq.search.selection import best_columns, best_tokens, select_rows
+from seq2seq.search.rules import Live, Rules, coverage, permitted, start
+from seq2seq.search.selection import balanced_columns, best_columns, best_tokens, select_rows
 
 
 class Beam(NamedTuple):
-    """The sentences still open: one index_select drops the others."""
+    """The sentences still open: one index_select drops the others. The slots, and the places, of each of the G groups
+    are neighbours."""
 
     sentences: Int[Tensor, "B"]  # where they stand in the batch that was given
     limits: Int[Tensor, "B"]
     limit_penalties: Float[Tensor, "B"]  # lp(limit)
     totals: Float[Tensor, "B K"]  # log-probabilities of the live prefixes; −∞ in a slot without one
-    scores: Float[Tensor, "B n"]  # of the hypotheses kept, best first; −∞ in a free place
-    ends: Int[Tensor, "B n"]  # where they end: step · beam_size + slot; −1 in a free place
+    scores: Float[Tensor, "B P"]  # of the hypotheses kept, P = G·n, each group's best first; −∞ in a free place
+    ends: Int[Tensor, "B P"]  # where they end: step · beam_size + slot; −1 in a free place
+    groups: int
+
+    def by_group(self, tensor: Tensor) -> Tensor:
+        """[B, G·m] → [B·G, m]."""
+        return tensor.reshape(len(self.sentences) * self.groups, -1)
 
 
 @torch.no_grad()
@@ -45,6 +60,7 @@ def beam(
     memory: Memory,
     limits: Int[Tensor, "B"],
     options: SearchOptions,
+    sentences: Sentences = NOTHING,
 ) -> list[list[Hypothesis]]:
     """The `n_best` hypotheses a sentence, or all there are if they are fewer. See `Search` for the arguments.
 
@@ -54,78 +70,141 @@ def beam(
     stops, size = set(steps_allowed(limits)), options.beam_size
     longest = max(stops, default=0)
     penalties = torch.tensor([options.normaliser(length) for length in range(longest + 1)], device=limits.device)
-    batch = _start(limits, penalties[limits], options.n_best)
+    batch = _start(limits, penalties[limits], options)
+    rules, live = start(sentences, limits, options)
     ends = batch.ends.clone()
     ids = torch.full_like(batch.sentences, options.bos)
     history: list[Step] = []
     for t in range(longest):
         width = batch.totals.size(1)
         log_probs, state, weights = step(ids, state, memory)
-        chosen, batch = _extend(batch, log_probs, size, options.banned(t))
+        chosen, batch = _extend(batch, _candidates(log_probs, t, rules, live, options), options)
+        if options.coverage_penalty:
+            live = live._replace(covered=_covered(live, weights))
+            chosen = chosen._replace(coverage=_coverage(live, rules, chosen, options))
         if options.return_attention and weights is not None:
             chosen = chosen._replace(attention=weights.view(-1, width, weights.size(1)))
         history.append(chosen)
-        batch = _finish(batch, chosen.tokens == options.eos, penalties[t + 1], t * size)
+        batch = _finish(batch, chosen, chosen.tokens == options.eos, penalties[t + 1], t * size)
         if t + 1 in stops:
-            batch = _stop(batch, t + 1, t * size)
+            batch = _stop(batch, chosen, t + 1, t * size)
         kept = _open(batch).nonzero()[:, 0]
         if len(kept) < len(batch.sentences):
             ends.index_copy_(0, batch.sentences, batch.ends)
-            batch, memory = select_rows((batch, memory), kept)
+            batch, memory, rules = select_rows((batch, memory, rules), kept)
         if len(kept) == 0:
             break
-        state = select_rows(state, (kept[:, None] * width + chosen.parents[kept]).flatten())
+        state, live = select_rows((state, live), (kept[:, None] * width + chosen.parents[kept]).flatten())
         ids = chosen.tokens[kept].flatten()
+        live = live.follow(ids, rules)
     last = torch.div(ends, size, rounding_mode="floor")
-    return to_hypotheses(trace_back(history, last, ends.clamp(min=0) % size), options)
+    return to_hypotheses(trace_back(history, last, ends.clamp(min=0) % size), options, options.diversity_groups)
 
 
-def _start(limits: Int[Tensor, "B"], limit_penalties: Float[Tensor, "B"], n_best: int) -> Beam:
+def _start(limits: Int[Tensor, "B"], limit_penalties: Float[Tensor, "B"], options: SearchOptions) -> Beam:
     """One empty prefix a sentence, and nothing kept."""
-    scores = limit_penalties.new_full((len(limits), n_best), -math.inf)
+    groups = options.diversity_groups
+    scores = limit_penalties.new_full((len(limits), groups * options.n_best), -math.inf)
     sentences = torch.arange(len(limits), device=limits.device)
     ends = sentences.new_full(scores.shape, -1)
-    return Beam(sentences, limits, limit_penalties, torch.zeros_like(scores[:, :1]), scores, ends)
+    return Beam(sentences, limits, limit_penalties, torch.zeros_like(scores[:, :1]), scores, ends, groups)
 
 
-def _extend(batch: Beam, log_probs: Float[Tensor, "N V"], size: int, banned: tuple[int, ...]) -> tuple[Step, Beam]:
-    """The `size` best continuations a sentence: only the `size` best of each of its prefixes can be among them."""
-    values, ids = best_tokens(log_probs, size, banned)
-    values, ids = (tensor.view(len(batch.sentences), -1) for tensor in (values, ids))
+def _candidates(
+    log_probs: Float[Tensor, "N V"], t: int, rules: Rules, live: Live, options: SearchOptions
+) -> Candidates:
+    """Continuations of each prefix among which those are that the beam may choose."""
+    banned, size = options.banned(t), options.beam_size
+    strict, loose = permitted(log_probs, t, rules, live, options)
+    if rules.automaton is None or live.progress is None:
+        return Candidates(*best_tokens(strict, size, banned))
+    return rules.automaton.candidates((strict, loose), t, live.progress, size, options.eos, banned)
+
+
+def _extend(batch: Beam, found: Candidates, options: SearchOptions) -> tuple[Step, Beam]:
+    """The best continuations a sentence: only the `beam_size` best of each of its prefixes can be among them."""
+    values, ids = (tensor.view(len(batch.sentences), -1) for tensor in (found.log_probs, found.ids))
     branches = values.size(1) // batch.totals.size(1)
     candidates = batch.totals.repeat_interleave(branches, dim=1) + values
-    order = best_columns(candidates, size)
+    order = _order(candidates, ids, found.needs, options, shared=batch.totals.size(1) == 1)
     parents = torch.div(order, branches, rounding_mode="floor")
-    chosen = Step(batch.sentences, ids.gather(1, order), parents, values.gather(1, order), None)
+    chosen = Step(batch.sentences, ids.gather(1, order), parents, values.gather(1, order))
     return chosen, batch._replace(totals=candidates.gather(1, order))
 
 
-def _finish(batch: Beam, ended: Bool[Tensor, "B K"], penalty: Float[Tensor, ""], first_end: int) -> Beam:
-    """Move the prefixes that `ended` to the hypotheses kept, in so far as they are among the n best."""
-    scores = torch.cat((batch.scores, (batch.totals / penalty).masked_fill(~ended, -math.inf)), dim=1)
+def _order(
+    candidates: Float[Tensor, "B M"],
+    ids: Int[Tensor, "B M"],
+    needs: Int[Tensor, "N k"] | None,
+    options: SearchOptions,
+    *,
+    shared: bool,
+) -> Int[Tensor, "B K"]:
+    """The columns of the candidates that become slots."""
+    size, groups = options.beam_size // options.diversity_groups, options.diversity_groups
+    banks = None if needs is None else needs.view(len(candidates), -1)
+
+    def choose(values: Tensor, place: slice) -> Tensor:
+        return best_columns(values, size) if banks is None else balanced_columns(values, banks[:, place], size)
+
+    if groups == 1:
+        return choose(candidates, slice(None))
+    return diverse_columns(candidates, ids, groups, options.diversity_penalty, shared, choose)
+
+
+def _covered(live: Live, weights: Tensor | None) -> Float[Tensor, "N S"]:
+    """What each prefix has attended to, this step included."""
+    if weights is None:
+        raise UserError("search.coverage_penalty: the model has no attention that could cover the source; set it to 0")
+    return weights.float() if live.covered is None else live.covered + weights
+
+
+def _coverage(live: Live, rules: Rules, chosen: Step, options: SearchOptions) -> Float[Tensor, "B K"]:
+    """cp of the chosen: that of their parents, for the weights of a step do not depend on the token that it chooses."""
+    assert live.covered is not None
+    found = coverage(live.covered, rules.mask, options.coverage_penalty)
+    return found.view(len(chosen.parents), -1).gather(1, chosen.parents)
+
+
+def _finish(batch: Beam, chosen: Step, ended: Bool[Tensor, "B K"], penalty: Float[Tensor, ""], first_end: int) -> Beam:
+    """Move the prefixes that `ended` to the hypotheses kept, in so far as they are among the n best of their group."""
+    found = _scores(batch, chosen, penalty).masked_fill(~ended, -math.inf)
     totals = batch.totals.masked_fill(ended, -math.inf)
-    return _keep(batch._replace(totals=totals), scores, best_columns(scores, batch.ends.size(1)), first_end)
+    return _keep(batch._replace(totals=totals), found, first_end, batch.scores)
 
 
-def _stop(batch: Beam, limit: int, first_end: int) -> Beam:
-    """Where the limit is reached, fill free places with the live prefixes, which are ordered; none stays live."""
+def _stop(batch: Beam, chosen: Step, limit: int, first_end: int) -> Beam:
+    """Where the limit is reached, fill free places with the best live prefixes; none stays live."""
     stopped = (batch.limits == limit)[:, None]
-    scores = torch.cat((batch.scores, batch.totals.masked_fill(~stopped, -math.inf)), dim=1)
+    found = _scores(batch, chosen, batch.limit_penalties[:, None]).masked_fill(~stopped, -math.inf)
     totals = batch.totals.masked_fill(stopped, -math.inf)
-    taken = (scores > -math.inf).float()
-    return _keep(batch._replace(totals=totals), scores, best_columns(taken, batch.ends.size(1)), first_end)
+    taken = batch.scores.masked_fill(batch.scores > -math.inf, math.inf)
+    return _keep(batch._replace(totals=totals), found, first_end, taken)
 
 
-def _keep(batch: Beam, scores: Float[Tensor, "B M"], order: Int[Tensor, "B n"], first_end: int) -> Beam:
-    """Keep these columns of [kept so far | slots of this step]; the first slot ends at `first_end`.
+def _scores(batch: Beam, chosen: Step, penalty: Tensor) -> Float[Tensor, "B K"]:
+    scores = batch.totals / penalty
+    return scores if chosen.coverage is None else scores + chosen.coverage
+
+
+def _keep(batch: Beam, found: Float[Tensor, "B K"], first_end: int, ranks: Float[Tensor, "B P"]) -> Beam:
+    """Keep the n best of [kept so far | slots of this step] in each group, where the kept have these `ranks` among the
+    scores `found`; the first slot ends at `first_end`.
 
     A slot with −∞ is not among them: it comes after the free places, which are n with the kept ones.
     """
-    slots = torch.arange(first_end, first_end + batch.totals.size(1), device=order.device)
-    ends = torch.cat((batch.ends, slots.expand(len(order), -1)), dim=1).gather(1, order)
-    return batch._replace(scores=scores.gather(1, order), ends=ends)
+    slots = torch.arange(first_end, first_end + found.size(1), device=found.device).expand_as(found)
+    scores, ends, ranks = (
+        torch.cat((batch.by_group(before), batch.by_group(new)), dim=1)
+        for before, new in ((batch.scores, found), (batch.ends, slots), (ranks, found))
+    )
+    order = best_columns(ranks, batch.ends.size(1) // batch.groups)
+    return batch._replace(
+        scores=scores.gather(1, order).view_as(batch.scores), ends=ends.gather(1, order).view_as(batch.ends)
+    )
 
 
 def _open(batch: Beam) -> Bool[Tensor, "B"]:
-    """True where a live prefix can still become better than the worst hypothesis kept."""
-    return batch.totals.amax(1) / batch.limit_penalties > batch.scores[:, -1]
+    """True where a live prefix can still become better than the worst hypothesis kept in its group."""
+    best = batch.totals.view(len(batch.sentences), batch.groups, -1).amax(2) / batch.limit_penalties[:, None]
+    return (best > batch.scores.view(len(batch.sentences), batch.groups, -1)[:, :, -1]).any(1)

@@ -22,7 +22,7 @@ def greedy(
     limits: Int[Tensor, "B"],
     options: SearchOptions,
 ) -> list[list[Hypothesis]]:
-    """One hypothesis a sentence; ties go to the smaller id. See `Search` for the arguments.
+    """One hypothesis a sentence; ties go to the smaller id. See `Search` for the arguments; there are no rules here.
 
     A sentence leaves the batch after eos, at its limit, or where no token is possible.
     """

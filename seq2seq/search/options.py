@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -21,14 +22,22 @@ class SearchOptions:
         eos: the token that ends a hypothesis.
         pad: never produced.
         beam_size: prefixes kept a sentence (K); 1 is greedy search.
-        n_best: hypotheses returned a sentence, at most `beam_size`.
+        n_best: hypotheses returned a sentence, at most `beam_size`; with `sample`, the draws (two may be equal).
         length_penalty: α of Wu et al. 2016 (arXiv:1609.08144), eq. 14; 0 compares plain log-probabilities, larger
             values favour longer hypotheses.
+        coverage_penalty: β of eq. 14; 0 is none, larger values favour hypotheses whose attention reached the whole
+            source. For models with attention.
         min_length: tokens before eos is allowed (the limit wins where it is smaller).
         max_length_ratio, max_length_extra: a sentence has at most ⌈ratio · source length⌉ + extra steps, eos included.
         equal_length: every hypothesis has exactly as many tokens as its source without eos: eos is never produced, and
             the limit is that length, so that hypotheses end unfinished. A source of eos alone gets one token. The
             lengths above are left out of account.
+        no_repeat_ngram: no n tokens in a row come twice in a hypothesis; 0 allows it. See `search.rules`.
+        diversity_groups: groups that the beam is divided into, which avoid each other's tokens; 1 is plain beam search.
+        diversity_penalty: λ of diverse beam search, see `search.diversity`; of no effect with one group.
+        sample: draw hypotheses instead of searching: see `search.sampling`, as for the three options that follow.
+        temperature, top_k, top_p: how tokens are drawn; 1, None and 1 is from the model's own probabilities.
+        seed: decides the draws, with the number of a sentence.
         return_attention: keep the attention weights of every hypothesis.
 
     Raises:
@@ -41,32 +50,33 @@ class SearchOptions:
     beam_size: int = 5
     n_best: int = 1
     length_penalty: float | int = 0.6
+    coverage_penalty: float | int = 0.0
     min_length: int = 0
     max_length_ratio: float | int = 1.5
     max_length_extra: int = 10
     equal_length: bool = False
+    no_repeat_ngram: int = 0
+    diversity_groups: int = 1
+    diversity_penalty: float | int = 0.5
+    sample: bool = False
+    temperature: float | int = 1.0
+    top_k: int | None = None
+    top_p: float | int = 1.0
+    seed: int = 0
     return_attention: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("bos", "eos", "pad", "min_length", "max_length_extra"):
+        for name in ("bos", "eos", "pad", "min_length", "max_length_extra", "no_repeat_ngram", "seed"):
             self._check_whole(name, minimum=0)
-        for name in ("beam_size", "n_best"):
+        for name in ("beam_size", "n_best", "diversity_groups"):
             self._check_whole(name, minimum=1)
-        for name in ("length_penalty", "max_length_ratio"):
+        for name in ("length_penalty", "coverage_penalty", "diversity_penalty", "max_length_ratio"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise UserError(f"search.{name}={value}: must be a finite number of at least 0")
-        if self.n_best > self.beam_size:
-            raise UserError(
-                f"search.n_best={self.n_best}: more than search.beam_size={self.beam_size}; "
-                f"use search.beam_size={self.n_best} or a smaller n_best"
-            )
-        if self.max_length_ratio == 0 and self.max_length_extra == 0:
-            raise UserError("search.max_length_ratio=0 and search.max_length_extra=0: no output would have a token")
-        if self.equal_length and self.min_length:
-            raise UserError(
-                f"search.min_length={self.min_length}: search.equal_length=true decides the length; set it to 0"
-            )
+        check_sampling(self.temperature, self.top_k, self.top_p, "search.")
+        self._check_lengths()
+        self._check_numbers()
         if self.eos in (self.bos, self.pad):
             raise UserError(f"search.eos={self.eos}: bos and pad are never produced, so eos must be another token")
 
@@ -74,6 +84,40 @@ class SearchOptions:
         value = getattr(self, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             raise UserError(f"search.{name}={value}: must be a whole number of at least {minimum}")
+
+    def _check_lengths(self) -> None:
+        if self.max_length_ratio == 0 and self.max_length_extra == 0:
+            raise UserError("search.max_length_ratio=0 and search.max_length_extra=0: no output would have a token")
+        if self.equal_length and self.min_length:
+            raise UserError(
+                f"search.min_length={self.min_length}: search.equal_length=true decides the length; set it to 0"
+            )
+        if self.max_length_ratio == 0 and self.min_length >= self.max_length_extra:
+            raise UserError(
+                f"search.min_length={self.min_length}: with at most {self.max_length_extra} tokens, eos included, no "
+                f"output could end; use a smaller one, or a maximum of at least {self.min_length + 1}"
+            )
+
+    def _check_numbers(self) -> None:
+        """Those of hypotheses, prefixes and groups, against each other."""
+        if self.sample:
+            for name in ("coverage_penalty", "diversity_groups"):
+                if getattr(self, name) != getattr(SearchOptions, name):
+                    raise UserError(
+                        f"search.{name}={getattr(self, name)}: belongs to beam search, and search.sample=true draws "
+                        f"instead; set it to {getattr(SearchOptions, name):g}"
+                    )
+        elif self.n_best > self.beam_size:
+            raise UserError(
+                f"search.n_best={self.n_best}: more than search.beam_size={self.beam_size}; "
+                f"use search.beam_size={self.n_best} or a smaller n_best"
+            )
+        elif self.beam_size % self.diversity_groups:
+            wider = self.beam_size + -self.beam_size % self.diversity_groups
+            raise UserError(
+                f"search.diversity_groups={self.diversity_groups}: does not divide search.beam_size={self.beam_size} "
+                f"into equal groups; use search.beam_size={wider}"
+            )
 
     def banned(self, length: int) -> tuple[int, ...]:
         """The tokens that may not follow a prefix of `length` tokens."""
@@ -92,6 +136,20 @@ class SearchOptions:
         lengths = source_lengths.cpu().double()
         limits = torch.ceil(lengths * self.max_length_ratio - 1e-9).long() + self.max_length_extra
         return limits.clamp(min=1).to(source_lengths.device)
+
+
+def check_sampling(temperature: Any, top_k: Any, top_p: Any, owner: str = "") -> None:
+    """Raise `UserError` for a value from which no token can be drawn; `owner` stands before its name."""
+    if not _is_number(temperature) or not 0 < temperature < math.inf:
+        raise UserError(f"{owner}temperature={temperature} must be above 0; top_k=1 takes the most likely token always")
+    if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
+        raise UserError(f"{owner}top_k={top_k} must be a whole number of at least 1")
+    if not _is_number(top_p) or not 0 < top_p <= 1:
+        raise UserError(f"{owner}top_p={top_p} must be above 0 and at most 1")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def steps_allowed(limits: Int[Tensor, "B"]) -> list[int]:

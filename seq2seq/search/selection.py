@@ -31,6 +31,20 @@ def best_columns(values: Float[Tensor, "N V"], size: int) -> Int[Tensor, "N k"]:
     return keys.topk(min(size, values.size(1)), dim=1).indices
 
 
+def balanced_columns(values: Float[Tensor, "N M"], banks: Int[Tensor, "N M"], size: int) -> Int[Tensor, "N k"]:
+    """The columns of `size` values of each row, chosen in turn: the largest of each bank, the smallest bank first; then
+    the second largest of each; and so on. Within one bank this is `best_columns`. −∞ comes last."""
+    order = best_columns(values, values.size(1))
+    banks, by_bank = banks.gather(1, order).sort(dim=1, stable=True)
+    order = order.gather(1, by_bank)
+    places = torch.arange(values.size(1), device=values.device).expand_as(order)
+    begins = torch.cat((torch.ones_like(banks[:, :1], dtype=torch.bool), banks[:, 1:] != banks[:, :-1]), dim=1)
+    rounds = places - places.masked_fill(~begins, 0).cummax(dim=1).values
+    rounds = rounds.masked_fill(values.gather(1, order) == -math.inf, values.size(1))
+    turns = (rounds * (banks.amax() + 1) + banks).sort(dim=1, stable=True).indices
+    return order.gather(1, turns[:, :size])
+
+
 def best_tokens(
     log_probs: Float[Tensor, "N V"], size: int, banned: tuple[int, ...]
 ) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:

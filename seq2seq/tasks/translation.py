@@ -14,7 +14,7 @@ from torch import Tensor
 from seq2seq import build
 from seq2seq.bundle import Bundle, load_bundle
 from seq2seq.corpora import Corpus, TranslationData
-from seq2seq.decoding import translate_ids
+from seq2seq.decoding import check_search, translate_ids
 from seq2seq.errors import UserError
 from seq2seq.feedback import Moment
 from seq2seq.losses import token_cross_entropy
@@ -119,8 +119,11 @@ class Translation(Kind):
         Scorer(test_metrics(config))
         if not 0 <= config["task"]["label_smoothing"] < 1:
             raise UserError(f"task.label_smoothing={config['task']['label_smoothing']} must be at least 0 and below 1")
-        search_options(config["search"])
+        search = search_options(config["search"])
         super().check(config)
+        if search.coverage_penalty:
+            trial: Any = build.model(self.name, config, self.trial_sizes(config), config["trust"])
+            check_search(trial, search)
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
         """See `Kind.data`; a language that cannot be scored is found before its text is read."""
@@ -133,7 +136,7 @@ class Translation(Kind):
         return TranslationTask(
             model,
             **common(config),
-            search=search_options(config["search"], beam_size=config["task"]["validation_beam_size"], n_best=1),
+            search=validation_search(config),
             label_smoothing=config["task"]["label_smoothing"],
             target_tokenizer=data.tokenizers.target,
             references=data.text("val")[1],
@@ -193,6 +196,12 @@ def pair_data(
     start = config["init_from"]
     tokenizers = None if start is None else load_bundle(Path(start), trusted=config["trust"]).tokenizers
     return make(corpus, trainer, seed=config["seed"], tokenizers=tokenizers, **options)
+
+
+def validation_search(config: Mapping[str, Any]) -> SearchOptions:
+    """That of the group `search`, as a plain beam (or greedy) search of `task.validation_beam_size`."""
+    size = config["task"]["validation_beam_size"]
+    return search_options(config["search"], beam_size=size, n_best=1, diversity_groups=1, sample=False)
 
 
 def search_options(config: Mapping[str, Any], **changes: Any) -> SearchOptions:

@@ -177,6 +177,8 @@ def test_wandb_offline(corpus, tmp_path):
         (["callbacks.checkpoint.monitor=bleu"], "val_bleu"),
         (["task.label_smoothing=1"], "label_smoothing=1"),
         (["search.beam_size=0"], "beam_size=0"),
+        (["search.coverage_penalty=0.2"], "search.coverage_penalty=0.2: the model has no attention"),
+        (["search=sampling", "search.diversity_groups=5"], "search.diversity_groups=5: belongs to beam search"),
         (["data=parallel"], "a value is needed here"),
         (["init_from=nowhere"], "nowhere"),
         (["embedding.share=true", "tokenizer.joint=false"], "tokenizer.joint=true"),

@@ -20,7 +20,7 @@ from seq2seq.models import LanguageModel
 from seq2seq.reference.losses import softmax_cross_entropy
 from seq2seq.reference.network import Network, forward, initialise
 from seq2seq.reference.truncation import truncated, windowed
-from seq2seq.sampler import SamplingOptions, Transcript, nucleus
+from seq2seq.sampler import SamplingOptions, Transcript
 from seq2seq.structures import map_tensors
 from seq2seq.text import EOS, CharacterTokenizer, SentencePieceTrainer, WhitespaceTokenizer
 from tests.conftest import node, options
@@ -152,35 +152,6 @@ def test_a_configuration_that_makes_no_language_model(changes: dict[str, Any], m
     config = {"embedding": {"size": 4}, "encoder": stack, "head": node("head", "linear"), **changes}
     with pytest.raises(UserError, match=message):
         build.model("language_modeling", config, {"source": V, "target": V})
-
-
-P = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15], dtype=torch.double)
-
-
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
-        ({}, [0, 1, 2, 3, 4]),
-        ({"top_p": 0.7}, [1, 3]),  # 0.4 + 0.3 are the mass, no more is needed
-        ({"top_p": 0.71}, [1, 3, 4]),
-        ({"top_p": 0.01}, [1]),
-        ({"top_k": 3}, [1, 3, 4]),
-        ({"top_k": 9}, [0, 1, 2, 3, 4]),
-        ({"top_k": 4, "top_p": 0.8}, [1, 3, 4]),
-    ],
-)
-def test_what_top_p_and_top_k_leave(given: dict[str, Any], kept: list[int]) -> None:
-    found = nucleus(P.log() + 3, SamplingOptions(**given))
-    expected = torch.zeros(5, dtype=torch.double)
-    expected[kept] = P[kept] / P[kept].sum()
-    torch.testing.assert_close(found, expected)
-
-
-def test_temperature_is_a_power() -> None:
-    torch.testing.assert_close(nucleus(P.log(), SamplingOptions(temperature=0.5)), P**2 / (P**2).sum())
-    assert nucleus(P.log(), SamplingOptions(temperature=1e-300)).tolist() == [0, 1, 0, 0, 0]
-    never = torch.tensor([-math.inf, 0.0, 0.0])
-    assert nucleus(never, SamplingOptions(temperature=9)).tolist() == [0, 0.5, 0.5]
 
 
 @pytest.mark.parametrize(

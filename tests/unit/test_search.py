@@ -2,7 +2,6 @@
 
 import math
 from itertools import product
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -12,89 +11,7 @@ from seq2seq.errors import UserError
 from seq2seq.paths import packaged
 from seq2seq.search import Hypothesis, SearchOptions, beam, greedy, search
 from seq2seq.search.selection import BLOCK, best_columns, best_tokens
-
-PAD, BOS, EOS, V = 0, 1, 2, 6
-REAL = tuple(range(3, V))
-LONGEST = 5
-
-
-def options(**changes) -> SearchOptions:
-    return SearchOptions(**{"bos": BOS, "eos": EOS, "pad": PAD, "length_penalty": 0.0} | changes)
-
-
-class State(NamedTuple):
-    """The whole prefix, written as a number in base V: a wrong reordering gives wrong log-probabilities."""
-
-    codes: torch.Tensor
-    nested: tuple[torch.Tensor]
-
-
-class Table:
-    """p(y_t | y_<t, sentence) as a random table [B, prefixes, V]; it is the memory. `rows` notes what it was asked."""
-
-    def __init__(self, sentences: int, seed: int = 0, scale: float = 1.5, eos: float = 0.0) -> None:
-        logits = (
-            torch.randn(sentences, 2 * V ** (LONGEST - 1), V, generator=torch.Generator().manual_seed(seed)) * scale
-        )
-        logits[..., EOS] += eos
-        self.table = logits.log_softmax(-1)
-        self.rows: list[tuple[int, int]] = []
-
-    def __call__(self, ids, state, memory):
-        table, numbers = memory
-        assert torch.equal(state.codes, state.nested[0][:, 0])
-        self.rows.append((len(ids), len(table)))
-        codes = state.codes * V + ids
-        sentences = torch.arange(len(table)).repeat_interleave(len(ids) // len(table))
-        attention = torch.stack((codes.float(), numbers[sentences].float()), dim=1)
-        return table[sentences, codes], State(codes, (codes[:, None],)), attention
-
-    def run(self, searcher, limits, chosen, sentences=None) -> list[list[Hypothesis]]:
-        numbers = torch.arange(len(self.table)) if sentences is None else torch.tensor(sentences)
-        zeros, before = torch.zeros_like(numbers), self.table.clone()
-        memory = (self.table[numbers], numbers)
-        found = searcher(self, State(zeros, (zeros[:, None],)), memory, torch.tensor(limits), chosen)
-        assert self.table.allclose(before, rtol=0, atol=0, equal_nan=True)  # the search wrote to nothing it was given
-        return found
-
-    def hypothesis(self, sentence: int, tokens: tuple[int, ...], finished: bool, chosen: SearchOptions) -> Hypothesis:
-        code, log_probs, attention = BOS, [], []
-        for token in (*tokens, EOS) if finished else tokens:
-            log_probs.append(self.table[sentence, code, token].item())
-            attention.append([code, sentence])
-            code = code * V + token
-        log_prob = sum(log_probs)
-        score = log_prob / ((5 + len(log_probs)) / 6) ** chosen.length_penalty
-        return Hypothesis(list(tokens), log_prob, score, log_probs, finished, torch.tensor(attention))
-
-    def enumerate(self, sentence: int, limit: int, chosen: SearchOptions) -> list[Hypothesis]:
-        """Everything there is within the limit, best first."""
-        found = [self.hypothesis(sentence, tokens, False, chosen) for tokens in product(REAL, repeat=limit)]
-        for length in range(chosen.min_length, limit):
-            found += [self.hypothesis(sentence, tokens, True, chosen) for tokens in product(REAL, repeat=length)]
-        return sorted(found, key=lambda h: (h.finished, h.score), reverse=True)
-
-    def plain_beam(self, sentence: int, limit: int, chosen: SearchOptions) -> list[Hypothesis]:
-        """The definition, without any early stopping: the K best continuations, of which the finished ones leave."""
-        live, finished = [self.hypothesis(sentence, (), False, chosen)], []
-        for _ in range(limit):
-            grown = [self.hypothesis(sentence, (*h.tokens, y), False, chosen) for h in live for y in REAL]
-            if len(live[0].tokens) >= chosen.min_length:
-                grown += [self.hypothesis(sentence, tuple(h.tokens), True, chosen) for h in live]
-            best = sorted(grown, key=lambda h: h.log_prob, reverse=True)[: chosen.beam_size]
-            finished += [h for h in best if h.finished]
-            live = [h for h in best if not h.finished]
-            if not live:
-                break
-        return sorted(finished, key=lambda h: h.score, reverse=True) + live
-
-
-def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
-    assert [(h.tokens, h.finished) for h in found] == [(h.tokens, h.finished) for h in expected]
-    for ours, theirs in zip(found, expected, strict=True):
-        assert ours.token_log_probs == pytest.approx(theirs.token_log_probs, abs=1e-5)
-        assert ours.log_prob == pytest.approx(theirs.log_prob, abs=1e-5)
-        assert ours.score == pytest.approx(theirs.score, abs=1e-5)
+from tests.tables import BOS, EOS, PAD, State, Table, assert_same, options
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0, 3.0])
@@ -257,6 +174,18 @@ def test_limits_come_from_the_source_lengths(ratio, extra, lengths, limits):
         ({"max_length_ratio": math.inf}, "search.max_length_ratio=inf"),
         ({"max_length_ratio": 0, "max_length_extra": 0}, "no output would have a token"),
         ({"eos": BOS}, "search.eos=1"),
+        ({"coverage_penalty": -1.0}, "search.coverage_penalty=-1.0"),
+        ({"no_repeat_ngram": 1.5}, "search.no_repeat_ngram=1.5: must be a whole number of at least 0"),
+        ({"diversity_groups": 2}, "search.diversity_groups=2: does not divide .* use search.beam_size=6"),
+        ({"diversity_penalty": -1}, "search.diversity_penalty=-1"),
+        ({"min_length": 7, "max_length_ratio": 0, "max_length_extra": 7}, "search.min_length=7: with at most 7 tokens"),
+        ({"temperature": 0}, "search.temperature=0 must be above 0"),
+        ({"temperature": "hot"}, "search.temperature=hot"),
+        ({"top_k": 0}, "search.top_k=0"),
+        ({"top_p": 1.5}, "search.top_p=1.5 must be above 0 and at most 1"),
+        ({"seed": -1}, "search.seed=-1"),
+        ({"sample": True, "coverage_penalty": 0.2}, "search.coverage_penalty=0.2: belongs to beam search"),
+        ({"sample": True, "diversity_groups": 5}, "search.diversity_groups=5: .* set it to 1"),
     ],
 )
 def test_mistakes_in_the_options(changes, message):
@@ -273,10 +202,15 @@ def test_a_limit_of_zero_is_refused(searcher):
         Table(2).run(searcher, [3, 0], options())
 
 
-@pytest.mark.parametrize("name", ["greedy", "beam"])
+@pytest.mark.parametrize("name", ["greedy", "beam", "sampling"])
 def test_the_configurations_are_complete_options(name):
-    config = yaml.safe_load((packaged("conf") / "search" / f"{name}.yaml").read_text(encoding="utf-8"))
+    base, own = (
+        yaml.safe_load((packaged("conf") / "search" / f"{each}.yaml").read_text(encoding="utf-8"))
+        for each in ("beam", name)
+    )
+    assert own.pop("defaults", ["beam", "_self_"]) == ["beam", "_self_"]
+    config = base | own
     chosen = SearchOptions(bos=BOS, eos=EOS, pad=PAD, **config)
-    assert (chosen.beam_size == 1) == (name == "greedy")
+    assert (chosen.beam_size == 1, chosen.sample) == (name == "greedy", name == "sampling")
     set_elsewhere = {"bos", "eos", "pad", "return_attention"}
     assert set(config) == set(SearchOptions.__dataclass_fields__) - set_elsewhere

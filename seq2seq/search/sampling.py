@@ -1,0 +1,113 @@
+"""Ancestral sampling: hypotheses drawn from the model, token after token, sharpened and cut.
+
+p_τ(v) ∝ p(v)^{1/τ}      temperature τ: below 1 bolder, above 1 wilder
+top-k                    only the k most likely tokens (Fan et al. 2018)
+top-p                    only the fewest tokens that together have at least the mass p (Holtzman et al. 2020)
+
+Draw i of a sentence takes at step t the token in whose share of [0, 1), in the order of ids, a number u(seed, number of
+the sentence, i, t) falls. So a draw depends neither on the batch nor on how many draws there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seq2seq.search.base import NOTHING, Memory, Sentences, State, StepFn
+from seq2seq.search.hypotheses import Hypothesis, Step, to_hypotheses, trace_back
+from seq2seq.search.options import SearchOptions, steps_allowed
+from seq2seq.search.rules import permitted, start
+from seq2seq.search.selection import select_rows
+
+
+@torch.no_grad()
+def sample(
+    step: StepFn[State, Memory],
+    state: State,
+    memory: Memory,
+    limits: Int[Tensor, "B"],
+    options: SearchOptions,
+    sentences: Sentences = NOTHING,
+) -> list[list[Hypothesis]]:
+    """`n_best` independent draws a sentence. See `Search` for the arguments; there are no constraints here.
+
+    Log-probabilities and scores are the model's, whatever the temperature. A draw ends at eos or its limit.
+    """
+    if sentences.constraints is not None and any(sentences.constraints):
+        raise ValueError("search: constraints belong to beam search, not to sampling")
+    longest = max(steps_allowed(limits), default=0)
+    numbers = range(len(limits)) if sentences.numbers is None else sentences.numbers
+    uniform = uniforms(options.seed, numbers, options.n_best, longest).to(limits.device)
+    rules, live = start(sentences, limits, options)
+    rows = torch.arange(len(limits), device=limits.device)
+    last = torch.full((len(rows), options.n_best), -1, device=limits.device)
+    ids, writing = torch.full_like(rows, options.bos), last < 0
+    history: list[Step] = []
+    for t in range(longest):
+        log_probs, state, weights = step(ids, state, memory)
+        open_tokens = _open_tokens(permitted(log_probs, t, rules, live, options)[0], options.banned(t))
+        tokens = draw(truncated(open_tokens, options.temperature, options.top_k, options.top_p), uniform[rows, :, t])
+        values = open_tokens.view(len(rows), -1, open_tokens.size(1))
+        values = values.expand(-1, tokens.size(1), -1).gather(2, tokens[:, :, None])[:, :, 0].float()
+        width = len(ids) // len(rows)
+        parents = torch.arange(options.n_best, device=ids.device).clamp(max=width - 1).expand_as(tokens)
+        attention = weights.view(len(rows), width, -1) if options.return_attention and weights is not None else None
+        history.append(Step(rows, tokens, parents, values, attention))
+        writing = writing & (values > -math.inf)
+        last[rows] = torch.where(writing, t, last[rows])
+        writing = writing & (tokens != options.eos) & (limits > t + 1)[:, None]
+        kept = writing.any(1).nonzero()[:, 0]
+        if len(kept) == 0:
+            break
+        state, live = select_rows((state, live), (kept[:, None] * width + parents[kept]).flatten())
+        ids = tokens[kept].flatten()
+        rows, writing, limits, memory, rules = select_rows((rows, writing, limits, memory, rules), kept)
+        live = live.follow(ids, rules)
+    slots = torch.arange(options.n_best, device=last.device).expand_as(last)
+    return to_hypotheses(trace_back(history, last, slots), options)
+
+
+def uniforms(seed: int, numbers: Sequence[int], count: int, steps: int) -> Float[Tensor, "B n T"]:
+    """u in [0, 1) for each sentence's number, draw and step. NumPy's bit generators give the same in every version."""
+    found = np.empty((len(numbers), count, steps))
+    for b, number in enumerate(numbers):
+        for i in range(count):
+            bits = np.random.PCG64(np.random.SeedSequence((seed, number, i))).random_raw(steps)
+            found[b, i] = (bits >> np.uint64(11)) * 2.0**-53
+    return torch.from_numpy(found)
+
+
+def truncated(
+    log_probs: Float[Tensor, "N V"], temperature: float, top_k: int | None, top_p: float
+) -> Float[Tensor, "N V"]:
+    """The probabilities (float64) that tokens are drawn with, as above; among equals the first are kept. `log_probs`
+    may be logits."""
+    largest = log_probs.amax(-1, keepdim=True)
+    probabilities = ((log_probs - largest).double() / temperature).softmax(-1)
+    if top_k is None and top_p == 1:
+        return probabilities
+    ordered, order = probabilities.sort(descending=True, stable=True)
+    kept = ordered * (ordered.cumsum(-1) - ordered < top_p)
+    if top_k is not None:
+        kept[:, top_k:] = 0
+    return torch.zeros_like(kept).scatter(-1, order, kept / kept.sum(-1, keepdim=True))
+
+
+def draw(probabilities: Float[Tensor, "N V"], uniform: Float[Tensor, "B n"]) -> Int[Tensor, "B n"]:
+    """The tokens in whose shares the numbers fall: n of each row, or, of B·n rows, one each."""
+    shares = probabilities.cumsum(-1)
+    points = uniform.reshape(len(shares), -1) * shares[:, -1:]
+    points = torch.minimum(points, shares[:, -1:].nextafter(shares.new_zeros(())))  # u · total may be rounded to total
+    tokens = torch.searchsorted(shares, points, right=True).clamp(max=shares.size(1) - 1)
+    return tokens.view_as(uniform)
+
+
+def _open_tokens(log_probs: Float[Tensor, "N V"], banned: tuple[int, ...]) -> Float[Tensor, "N V"]:
+    """−∞ for banned tokens and NaN."""
+    found = torch.where(log_probs > -math.inf, log_probs, -math.inf)
+    return found.index_fill(1, torch.tensor(banned, device=found.device), -math.inf)
