@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seq2seq.decoder import DecoderState
@@ -21,8 +21,15 @@ from seq2seq.structures import Features, Tokens
 class Translating(Protocol):
     """What decoding uses of an `EncoderDecoder`, or of an `Ensemble` of them: where to start, and a step function."""
 
+    @property
+    def attends(self) -> bool:
+        """Whether there is attention to the source."""
+
     def encode(self, source: Tokens | Features) -> Any:
         """Read the source."""
+
+    def mask(self, memory: Any) -> Bool[Tensor, "B S"]:
+        """True where attention may look."""
 
     def start(self, memory: Any) -> tuple[Any, Any]:
         """The first state, and what steps look at."""
@@ -73,13 +80,13 @@ def translate_ids(
     check_search(model, options)
     memory = model.encode(sources)
     state, encoded = model.start(memory)
-    sentences = (sentences or Sentences())._replace(mask=memory.mask)
+    sentences = (sentences or Sentences())._replace(mask=model.mask(memory))
     return search(step or model.step, state, encoded, options.limits(sources.lengths), options, sentences)
 
 
-def check_search(model: EncoderDecoder, options: SearchOptions) -> None:
+def check_search(model: Translating, options: SearchOptions) -> None:
     """Raise `UserError` for an option that the model has no use for."""
-    if options.coverage_penalty and not model.decoder.context.attends:
+    if options.coverage_penalty and not model.attends:
         raise UserError(
             f"search.coverage_penalty={options.coverage_penalty}: the model has no attention that could cover the "
             "source; set it to 0"

@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seq2seq.bundle import Bundle
@@ -46,6 +46,15 @@ class Ensemble:
     def encode(self, source: Tokens | Features) -> tuple[Memory, ...]:
         """What each member reads."""
         return tuple(model.encode(source) for model in self.models)
+
+    @property
+    def attends(self) -> bool:
+        """Whether a member does."""
+        return bool(self.looking)
+
+    def mask(self, memory: tuple[Memory, ...]) -> Bool[Tensor, "B S"]:
+        """True where the attention of the first member that attends may look."""
+        return memory[self.looking[0] if self.looking else 0].mask
 
     def start(self, memory: tuple[Memory, ...]) -> tuple[States, tuple[Encoded, ...]]:
         """Where each member starts."""

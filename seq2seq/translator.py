@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 
 from seq2seq.alignment import Aligner
 from seq2seq.bundle import Bundle, check_task, load_bundle
-from seq2seq.decoding import Stepper, Translating, translate_ids
+from seq2seq.decoding import Stepper, Translating, check_search, translate_ids
 from seq2seq.ensemble import Ensemble, check_members
 from seq2seq.errors import UserError
 from seq2seq.notebook import Shown
-from seq2seq.search import Hypothesis, SearchOptions
+from seq2seq.requests import NOTHING, Asked, Request, asked
+from seq2seq.search import Hypothesis, SearchOptions, Sentences
 from seq2seq.structures import Tokens
 from seq2seq.text import EOS, PAD
 
@@ -46,6 +47,9 @@ class Translation(NamedTuple):
     text: str
     hypothesis: Hypothesis
 
+
+Utility: TypeAlias = Callable[[Sequence[str]], Sequence[float]]
+"""A number for each of several translations of a line, given all of them: see `seq2seq.minimum_risk`."""
 
 EMPTY = Translation("", Hypothesis([], 0.0, 0.0, [], finished=True))
 """The only translation of a line without text."""
@@ -132,8 +136,18 @@ class Translator:
         *,
         beam_size: int | None = None,
         length_penalty: float | None = None,
+        coverage_penalty: float | None = None,
         n_best: int | None = None,
+        min_length: int | None = None,
         max_length: int | None = None,
+        no_repeat_ngram: int | None = None,
+        diversity_groups: int | None = None,
+        diversity_penalty: float | None = None,
+        sample: bool | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
         return_attention: bool | None = None,
     ) -> SearchOptions:
         """The bundle's search options, changed where a value is given.
@@ -141,19 +155,14 @@ class Translator:
         `max_length` is the most pieces of a translation, the end counted; without it the limit follows the source's
         length. Raises `UserError` for a value out of its range.
         """
-        given = {
-            "beam_size": beam_size,
-            "length_penalty": length_penalty,
-            "n_best": n_best,
-            "return_attention": return_attention,
-        }
+        given = {name: value for name, value in locals().items() if name in SearchOptions.__dataclass_fields__}
         limits = {} if max_length is None else {"max_length_ratio": 0.0, "max_length_extra": max_length}
         changes = {name: value for name, value in given.items() if value is not None}
         return replace(self.bundle.search, **changes, **limits)  # type: ignore[arg-type]
 
     def translate(
         self,
-        lines: Iterable[str],
+        lines: Iterable[str | Request],
         *,
         beam_size: int | None = None,
         length_penalty: float | None = None,
@@ -165,27 +174,47 @@ class Translator:
         return [found[0].text for found in self.translate_stream(lines, options, batch_size=batch_size)]
 
     def translate_full(
-        self, lines: Iterable[str], options: SearchOptions | None = None, *, batch_size: int = BATCH_SIZE
+        self,
+        lines: Iterable[str | Request],
+        options: SearchOptions | None = None,
+        *,
+        batch_size: int = BATCH_SIZE,
+        utility: Utility | None = None,
     ) -> list[list[Translation]]:
         """The `options.n_best` translations of each line, best first, with scores (and attention, if asked for)."""
-        return list(self.translate_stream(lines, options, batch_size=batch_size))
+        return list(self.translate_stream(lines, options, batch_size=batch_size, utility=utility))
 
     def translate_stream(
         self,
-        lines: Iterable[str],
+        lines: Iterable[str | Request],
         options: SearchOptions | None = None,
         *,
         batch_size: int = BATCH_SIZE,
         chunk: int = CHUNK,
         progress: Callable[[int], object] | None = None,
+        utility: Utility | None = None,
     ) -> Iterator[list[Translation]]:
         """`translate_full` as a stream that holds `chunk` lines at once.
 
-        `progress` is called with the number of lines that were translated, a batch at a time.
+        `progress` is called with the number of lines that were translated, a batch at a time. `utility` numbers the
+        translations of a line: they are returned once each, best first, that number in place of their score; with
+        draws and a `minimum_risk.ExpectedUtility` this is minimum Bayes risk.
+
+        Raises:
+            UserError: what a `Request` asks for cannot be had.
         """
         if isinstance(lines, str):
             raise TypeError("lines is one string, not an iterable of them; call the translator itself, or give a list")
-        return self._stream(lines, options, batch_size, chunk, progress)
+        return self._stream(lines, options, batch_size, chunk, progress, utility)
+
+    def check(self, requests: Iterable[str | Request], options: SearchOptions | None = None) -> None:
+        """Raise `UserError` for the first line that asks for what cannot be had, before any is translated."""
+        requests, before, options = iter(requests), 0, options or self.bundle.search
+        while items := list(islice(requests, CHUNK)):
+            texts = [item.text if isinstance(item, Request) else item for item in items]
+            ids = self.bundle.tokenizers.source.encode_batch(texts)
+            self._asked(items, [min(len(each), self.max_source) + 1 for each in ids], options, before)
+            before += len(items)
 
     def _stream(
         self,
@@ -194,13 +223,14 @@ class Translator:
         batch_size: int,
         chunk: int,
         progress: Callable[[int], object] | None = None,
+        utility: Utility | None = None,
     ) -> Iterator[list[Translation]]:
         """`translate_stream` of whatever `_encode` takes."""
         if batch_size < 1 or chunk < 1:
             raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
-        return self._chunks(
-            iter(items), options or self.bundle.search, batch_size, chunk, progress or (lambda count: None)
-        )
+        options, progress = options or self.bundle.search, progress or (lambda count: None)
+        check_search(self.model, options)
+        return self._chunks(iter(items), options, batch_size, chunk, progress, utility)
 
     def _chunks(
         self,
@@ -209,16 +239,20 @@ class Translator:
         batch_size: int,
         chunk: int,
         progress: Callable[[int], object],
+        utility: Utility | None,
     ) -> Iterator[list[Translation]]:
         before = 0
-        while texts := list(islice(lines, chunk)):
+        while items := list(islice(lines, chunk)):
+            texts = [item.text if isinstance(item, Request) else item for item in items]
             sources = self._encode(texts, before)
+            wanted = self._asked(items, [len(source) for source in sources], options, before)
             translations = [[EMPTY] for _ in texts]
             progress(sum(not len(source) for source in sources))
             for batch in batches([len(source) for source in sources], batch_size):
-                found = translate_ids(self.model, self._batch([sources[i] for i in batch]), options, self.step)
+                padded, sentences = self._batch([sources[i] for i in batch]), _sentences(wanted, batch, before)
+                found = translate_ids(self.model, padded, options, self.step, sentences)
                 for i, hypotheses in zip(batch, found, strict=True):
-                    translations[i] = self._decode(hypotheses)
+                    translations[i] = _by_utility(self._decode(hypotheses), utility)
                 progress(len(batch))
             yield from translations
             before += len(texts)
@@ -236,6 +270,14 @@ class Translator:
                 sources[i] = sources[i][: self.max_source]
         return [[*source, EOS] if source else [] for source in sources]
 
+    def _asked(self, items: list[Any], lengths: list[int], options: SearchOptions, before: int) -> list[Asked]:
+        """What each line asks for; `lengths` are those of the sources, with eos."""
+        target = self.bundle.tokenizers.target
+        return [
+            asked(item, target, length, options, f"line {number}") if isinstance(item, Request) else NOTHING
+            for number, (item, length) in enumerate(zip(items, lengths, strict=True), before + 1)
+        ]
+
     def _batch(self, sources: list[Any]) -> Any:
         device = next(self.bundle.model.parameters()).device
         rows = [torch.tensor(source) for source in sources]
@@ -245,6 +287,24 @@ class Translator:
     def _decode(self, hypotheses: list[Hypothesis]) -> list[Translation]:
         texts = self.bundle.tokenizers.target.decode_batch([hypothesis.tokens for hypothesis in hypotheses])
         return [Translation(*pair) for pair in zip(texts, hypotheses, strict=True)]
+
+
+def _sentences(wanted: list[Asked], batch: list[int], before: int) -> Sentences:
+    """For the search of a batch of lines; `before` lines stand before those `wanted`."""
+    prefixes, constraints = zip(*(wanted[i] for i in batch), strict=True)
+    numbers = [before + i for i in batch]
+    return Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, numbers)
+
+
+def _by_utility(found: list[Translation], utility: Utility | None) -> list[Translation]:
+    """The different texts, best first, each with its first hypothesis."""
+    if utility is None:
+        return found
+    numbers = utility([translation.text for translation in found])
+    best: dict[str, Translation] = {}
+    for (text, hypothesis), number in zip(found, numbers, strict=True):
+        best.setdefault(text, Translation(text, hypothesis._replace(score=number)))
+    return sorted(best.values(), key=lambda translation: -translation.hypothesis.score)
 
 
 def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

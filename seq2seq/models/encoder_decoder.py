@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seq2seq.bridges import Bridge
@@ -66,6 +66,15 @@ class EncoderDecoder(nn.Module):
             vectors = embedding.lookup(source.ids) if self.encoder.reads_lookups else embedding(source.ids)
         memory: Memory = self.encoder(vectors, source.mask)
         return memory
+
+    @property
+    def attends(self) -> bool:
+        """Whether the decoder's context looks at the source anew at every step."""
+        return self.decoder.context.attends
+
+    def mask(self, memory: Memory) -> Bool[Tensor, "B S"]:
+        """True where attention may look."""
+        return memory.mask
 
     def start(self, memory: Memory) -> tuple[DecoderState, Encoded]:
         """The decoder's first state (one row a sentence) and what it looks at."""

@@ -15,7 +15,9 @@ import zstandard
 
 from seq2seq import Translator
 from seq2seq.cli.main import main
+from seq2seq.minimum_risk import ExpectedUtility
 from seq2seq.paths import PACKAGE
+from seq2seq.requests import Request
 from tests.bundles import save
 
 LINES = ["a man sleeps", "", "the red\u2028dog runs", "  ", "and\ra small\x85house", "dog", "a woman sees the old man"]
@@ -94,6 +96,89 @@ def test_options_reach_the_search(folder):
     assert Path("out").read_text().split("\n") == [*expected, ""]
     assert [line for line in expected if line.startswith("1 |||")] == ["1 |||  ||| 0.000000"]
     assert sum(line.startswith("5 |||") for line in expected) == 2
+
+
+def test_every_option_of_the_search_reaches_it(folder):
+    given = {
+        "beam_size": 6,
+        "length_penalty": 0.3,
+        "min_length": 2,
+        "max_length": 9,
+        "no_repeat_ngram": 2,
+        "diversity_groups": 3,
+        "diversity_penalty": 0.7,
+    }
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    assert main(["translate-file", "bundle", "in.txt", "out", *arguments]) == 0
+    translator = Translator.load("bundle")
+    found = translator.translate_full(LINES, translator.options(**given))
+    assert Path("out").read_text() == "".join(f"{line[0].text}\n" for line in found)
+    assert found != translator.translate_full(LINES)
+
+
+def test_draws_and_the_one_of_least_risk(folder):
+    translator = Translator.load("bundle")
+    ways = {"temperature": 0.9, "top_k": 9, "top_p": 0.95, "seed": 4}
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in ways.items()]
+    assert main(["translate-file", "bundle", "in.txt", "out", "--sample", "--n-best", "4", *arguments]) == 0
+    drawn = translator.translate_full(LINES, translator.options(sample=True, n_best=4, **ways))
+    assert Path("out").read_text().count("\n6 |||") == 4
+    assert [line.split(" ||| ")[1] for line in Path("out").read_text().split("\n")[:4]] == [t for t, _ in drawn[0]]
+    for metric in ("chrf", "bleu"):
+        more = ["--mbr", "4", "--mbr-metric", metric, "--n-best", "2", *arguments]
+        assert main(["translate-file", "bundle", "in.txt", "out", *more]) == 0
+        expected = ExpectedUtility(metric)([text for text, _ in drawn[0]])
+        assert Path("out").read_text().split("\n")[0].endswith(f" ||| {max(expected):.6f}")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_lines_ask_for(folder, stream, monkeypatch, capsys):
+    content = b"a man sleeps\tthe dog\tred house\tman\n\nthe dog\na man\t\told\nthe dog\ta\n"
+    Path("in.txt").write_bytes(content)
+    piped(monkeypatch, content)
+    source, both = "-" if stream else "in.txt", ["--prefixes", "--constraints", "--beam-size", "8"]
+    assert main(["translate-file", "bundle", source, "out", *both]) == 0
+    found = Path("out").read_text().split("\n")
+    translator = Translator.load("bundle")
+    asked = [Request("a man sleeps", "the dog", ("red house", "man")), "", "the dog"]
+    asked += [Request("a man", "", ("old",)), Request("the dog", "a")]
+    assert found == [*translator.translate(asked, beam_size=8), ""]
+    assert found[0].startswith("the dog")
+    assert "red house" in found[0]
+    assert "old" in found[3].split(" ")
+    assert found[4].startswith("a")
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ("a dog\na dog\ta\tman\n", ["--prefixes"], "in.txt:2: has 3 fields, where --prefixes reads two"),
+        ("a dog\n" * 9 + "a dog\tDog\n", ["--constraints"], "line 10: the constraint 'Dog' would come out as '⁇'"),
+        ("a dog\n" * 9 + "a dog\ta man\n", ["--prefixes", "--max-length", "2"], "line 10: the prefix 'a man' may take"),
+        ("a dog\n\tdog\n", ["--constraints"], "line 2: asks for a translation of no text"),
+        ("a dog\tdog\n", ["--constraints", "--sample"], "line 1: constraints belong to beam search"),
+        ("", ["--mbr", "1"], "--mbr 1: it must be at least 2"),
+        ("", ["--mbr", "8", "--no-sample"], "--no-sample: --mbr draws"),
+        ("", ["--mbr-metric", "bleu"], "--mbr-metric bleu: is for --mbr N"),
+        ("", ["--temperature", "0.5"], "--temperature 0.5: is for sampling"),
+        ("", ["--seed", "0"], "--seed 0: is for sampling"),
+        ("", ["--sample", "--top-p", "2"], "search.top_p=2.0 must be above 0"),
+        ("", ["--diversity-penalty", "0.5"], "--diversity-penalty 0.5: is for groups"),
+        ("", ["--diversity-groups", "2"], "search.diversity_groups=2: does not divide search.beam_size=3"),
+        ("", ["--coverage-penalty", "0.2"], "search.coverage_penalty=0.2: the model has no attention"),
+        ("", ["--max-length", "3", "--min-length", "3"], "search.min_length=3: with at most 3 tokens"),
+    ],
+)
+def test_what_cannot_be_is_one_line_before_anything_is_translated(
+    folder, content, arguments, message, capsys, monkeypatch
+):
+    Path("in.txt").write_text(content)
+    monkeypatch.setattr(Translator, "_decode", None)
+    assert main(["translate-file", "bundle", "in.txt", "out", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert names(folder) == {"bundle", "in.txt"}
 
 
 def test_streams_in_a_process_of_their_own(folder):

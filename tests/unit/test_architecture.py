@@ -22,7 +22,7 @@ NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words 
 TEXT = "text corpora"
 EVERYTHING = (
     f"{NETWORK} {TEXT} search int8 allocation decoding scoring build card bundle translator sampler reporting record "
-    "label_scores predictor captioner ensemble alignment notebook forced averaging exporting"
+    "requests minimum_risk label_scores predictor captioner ensemble alignment notebook forced averaging exporting"
 )
 ARROWS = {
     unit: set(allowed.split()) | (FREE if unit not in FREE else set())
@@ -56,12 +56,14 @@ ARROWS = {
         "predictor": f"{NETWORK} {TEXT} search build bundle translator",
         "alignment": "text",
         "notebook": "",
+        "requests": "text search",
+        "minimum_risk": "",
         "ensemble": f"{NETWORK} {TEXT} search decoding bundle",
-        "translator": f"{NETWORK} {TEXT} search int8 decoding build bundle ensemble alignment notebook",
+        "translator": f"{NETWORK} {TEXT} search int8 decoding build bundle ensemble alignment notebook requests",
         "averaging": f"{NETWORK} {TEXT} search build bundle card",
         "exporting": f"{NETWORK} {TEXT} search build bundle",
         "forced": f"{NETWORK} {TEXT} search decoding translator",
-        "captioner": f"{NETWORK} {TEXT} search decoding build bundle translator",
+        "captioner": f"{NETWORK} {TEXT} search decoding build bundle requests translator",
         "sampler": f"{NETWORK} {TEXT} search build bundle",
         "reporting": "structures scoring label_scores text corpora build bundle translator predictor",
         "tasks": EVERYTHING,

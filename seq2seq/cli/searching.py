@@ -1,0 +1,144 @@
+"""The options of the commands that search: how, and what is asked of single lines.
+
+With `--prefixes`, `--constraints`, or both, an input line has fields between tabs: the source; the prefix; and then the
+constraints, as many as there are. The rest of a line may be missing where nothing is asked of it:
+
+    A man sleeps.<TAB>Ein Mann                   --prefixes
+    A man sleeps.<TAB>Mann<TAB>schläft           --constraints
+    A man sleeps.<TAB>Ein<TAB>schläft            both; without a prefix, its field is empty
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from seq2seq.errors import UserError
+from seq2seq.minimum_risk import METRICS
+
+if TYPE_CHECKING:
+    from seq2seq.requests import Request
+    from seq2seq.search import SearchOptions
+    from seq2seq.translator import Translator, Utility
+
+
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+
+
+def add_search(parser: ArgumentParser) -> None:
+    """Declare them; where no default is named, it is the bundle's."""
+    group = parser.add_argument_group("search", "What is not given is as the bundle has it.")
+    group.add_argument("--beam-size", type=int, metavar="K", help="prefixes kept a sentence; 1 is greedy search")
+    group.add_argument("--length-penalty", type=float, metavar="A", help="alpha of Wu et al. 2016, eq. 14; 0 is none")
+    group.add_argument(
+        "--coverage-penalty", type=float, metavar="B", help="beta of eq. 14, for models with attention; 0 is none"
+    )
+    group.add_argument("--min-length", type=int, metavar="N", help="least pieces of a translation, the end not counted")
+    group.add_argument("--max-length", type=int, metavar="N", help="most, the end counted (default: by the source)")
+    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N pieces in a row come twice; 0 is off")
+    group.add_argument(
+        "--diversity-groups",
+        type=int,
+        metavar="G",
+        help="G groups of the beam avoid each other's pieces: with --n-best, translations that differ",
+    )
+    group.add_argument("--diversity-penalty", type=float, metavar="L", help="how much they do: 0.2 to 0.8 are usual")
+    _add_requests(parser)
+    _add_sampling(parser)
+
+
+def _add_requests(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("what a line asks for", "Both at once: source<TAB>prefix<TAB>phrase<TAB>…")
+    group.add_argument(
+        "--prefixes", action="store_true", help="input is source<TAB>prefix: the translation begins with the prefix"
+    )
+    group.add_argument(
+        "--constraints",
+        action="store_true",
+        help="input is source<TAB>phrase<TAB>phrase…: the translation holds the phrases, and holds one that is listed "
+        "twice at two places; a beam wider than they have pieces finds better ones",
+    )
+
+
+def _add_sampling(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("sampling", "Draws instead of a search, the same for the same seed and line.")
+    group.add_argument(
+        "--sample", action=BooleanOptionalAction, help="draw the translations: --n-best of them a line, or one"
+    )
+    group.add_argument("--temperature", type=float, metavar="T", help="below 1 bolder, above 1 wilder")
+    group.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely pieces")
+    group.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that have the mass P")
+    group.add_argument("--seed", type=int, metavar="S", help="decides the draws, with the line's number")
+    group.add_argument(
+        "--mbr",
+        type=int,
+        metavar="N",
+        help="minimum Bayes risk: draw N, and give the one that is most like all of them; its score is how much",
+    )
+    group.add_argument(
+        "--mbr-metric", choices=METRICS, help=f"likeness, a sentence score of sacreBLEU (default: {METRICS[0]})"
+    )
+
+
+def check_search(arguments: Namespace) -> None:
+    """Raise `UserError` for options that do not go together, before anything is loaded."""
+    if arguments.mbr is not None and arguments.sample is False:
+        raise UserError("--no-sample: --mbr draws; leave one of them out")
+    if arguments.mbr is not None and arguments.mbr < max(2, arguments.n_best):
+        raise UserError(f"--mbr {arguments.mbr}: it must be at least 2, and at least --n-best; 32 is usual")
+    if arguments.mbr is None and arguments.mbr_metric is not None:
+        raise UserError(f"--mbr-metric {arguments.mbr_metric}: is for --mbr N; add it")
+
+
+def search_options(translator: Translator, arguments: Namespace) -> SearchOptions:
+    """The bundle's options with those that were given. Raises `UserError` for one that is wrong, or of no effect."""
+    options = translator.options(
+        beam_size=arguments.beam_size,
+        length_penalty=arguments.length_penalty,
+        coverage_penalty=arguments.coverage_penalty,
+        n_best=arguments.mbr or arguments.n_best,
+        min_length=arguments.min_length,
+        max_length=arguments.max_length,
+        no_repeat_ngram=arguments.no_repeat_ngram,
+        diversity_groups=arguments.diversity_groups,
+        diversity_penalty=arguments.diversity_penalty,
+        sample=True if arguments.mbr else arguments.sample,
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        seed=arguments.seed,
+    )
+    for name in SAMPLING:
+        if not options.sample and (value := getattr(arguments, name)) is not None:
+            raise UserError(f"--{name.replace('_', '-')} {value}: is for sampling; add --sample or --mbr N")
+    if arguments.diversity_penalty is not None and options.diversity_groups == 1:
+        raise UserError(f"--diversity-penalty {arguments.diversity_penalty}: is for groups; add --diversity-groups G")
+    return options
+
+
+def requests(lines: Iterable[str], arguments: Namespace) -> Iterator[str | Request]:
+    """What each line asks for. Raises `UserError` for a line with too many fields."""
+    if not arguments.prefixes and not arguments.constraints:
+        yield from lines
+        return
+    from seq2seq.requests import Request
+
+    for number, line in enumerate(lines, 1):
+        text, *fields = line.split("\t")
+        prefix = fields.pop(0) if arguments.prefixes and fields else ""
+        if fields and not arguments.constraints:
+            raise UserError(
+                f"{arguments.input}:{number}: has {len(fields) + 2} fields, where --prefixes reads two, "
+                "source<TAB>prefix; take the other tabs out, or add --constraints"
+            )
+        yield Request(text, prefix, tuple(filter(None, fields)))
+
+
+def utility(arguments: Namespace) -> Utility | None:
+    """What `--mbr` compares translations by."""
+    if arguments.mbr is None:
+        return None
+    from seq2seq.minimum_risk import ExpectedUtility
+
+    return ExpectedUtility(arguments.mbr_metric or METRICS[0])

@@ -1,0 +1,40 @@
+"""Minimum Bayes risk: of the translations that a model gives, the one that is most like all of them.
+
+    ĥ = argmax_h E_{y ∼ p(y|x)} u(h, y) ≈ argmax_h 1/N Σ_i u(h, y_i)        y_1 … y_N: draws, and the candidates as well
+
+(Kumar and Byrne, NAACL 2004; by sampling, Eikema and Aziz, COLING 2020, arXiv:2005.10283.) u is a sentence score of
+sacreBLEU, in percent: chrF2, or BLEU of effective order with sacreBLEU's smoothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from seq2seq.errors import UserError
+
+METRICS = ("chrf", "bleu")
+
+
+class ExpectedUtility:
+    """1/N Σ_i u(h, y_i) of each of N texts, the text itself among the y. Raises `UserError` for an unknown metric."""
+
+    def __init__(self, metric: str = METRICS[0]) -> None:
+        if metric not in METRICS:
+            raise UserError(f"minimum Bayes risk: there is no metric {metric!r}; choose from {', '.join(METRICS)}")
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+
+        self._metric = CHRF() if metric == "chrf" else BLEU(effective_order=True)
+
+    def __call__(self, texts: Sequence[str]) -> list[float]:
+        """A number for each text, from 0 to 100. Equal texts are compared once, and count as often as they stand."""
+        counts = Counter(texts)
+        found = {
+            text: sum(count * self._utility(text, other) for other, count in counts.items()) / len(texts)
+            for text in counts
+        }
+        return [found[text] for text in texts]
+
+    def _utility(self, text: str, other: str) -> float:
+        return float(self._metric.sentence_score(text, [other]).score)
