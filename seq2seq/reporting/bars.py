@@ -13,7 +13,7 @@ from seq2seq.reporting.tables import LOWER_IS_BETTER, Row, label, ranked_by
 from seq2seq.reporting.wording import finite, one_line, shorten
 
 MOST = 60  # bars: more would not be read
-COLOURS = {"finished": style.BLUE, "interrupted": style.ORANGE, "running": style.ORANGE}
+COLOURS = {"finished": style.BLUE, "pruned": style.GREY, "interrupted": style.ORANGE, "running": style.ORANGE}
 
 
 def leaderboard_figure(rows: Sequence[Row], names: Sequence[str] | None = None) -> Figure:
@@ -31,7 +31,7 @@ def leaderboard_figure(rows: Sequence[Row], names: Sequence[str] | None = None) 
         bars = axes.barh(range(len(shown)), values, height=0.7, color=colours)
         ends = [_whisker(axes, place, row, metric) for place, row in enumerate(shown)]
         for bar, row, end in zip(bars, shown, ends, strict=True):
-            colour = style.INK if row["status"] == "finished" else style.RED
+            colour = style.INK if row["status"] in ("finished", "pruned") else style.RED
             axes.annotate(
                 _remark(row, metric),
                 (max(bar.get_width(), end), bar.get_y() + bar.get_height() / 2),

@@ -16,7 +16,7 @@ from seq2seq.reporting.whole import whole
 from seq2seq.reporting.wording import finite
 
 RUN_FILE = "run.json"
-STATUSES = ("finished", "interrupted", "running", "failed", "unreadable")
+STATUSES = ("finished", "pruned", "interrupted", "running", "failed", "unreadable")
 
 
 def leaderboard(folder: Path, over: Sequence[str] = (), baseline: str | None = None, test: str = "welch") -> list[Row]:
@@ -115,7 +115,7 @@ def _job(folder: Path) -> Row:
 def _checked(run: Any) -> Row:
     """The values of a `run.json`. Raises ValueError where one is not what it should be."""
     if not isinstance(run, dict) or run.get("status") not in STATUSES:
-        raise ValueError(f"it has no status of {', '.join(STATUSES[:4])}")
+        raise ValueError(f"it has no status of {', '.join(STATUSES[:-1])}")
     overrides, test = run.get("overrides") or [], run.get("test") or {}
     if not isinstance(overrides, list) or not isinstance(test, dict):
         raise ValueError("overrides must be a list, and test a mapping")

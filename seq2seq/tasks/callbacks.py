@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,38 @@ class Samples(Callback):
                 rows = ["| source | reference | translation |", "|---|---|---|"]
                 rows += ["| " + " | ".join(_cell(cell).replace("|", "\\|") for cell in row[1:]) + " |" for row in table]
                 logger.experiment.add_text("samples", "\n".join(rows), trainer.global_step)
+
+
+Watcher = Callable[[int, float], bool]
+"""From a validation's number, counted from 0, and the monitored value, to whether the run is to be given up."""
+
+
+class Pruned(Exception):  # noqa: N818  (no error: what was asked for)
+    """A run was given up by who watches it."""
+
+
+class Watch(Callback):
+    """Tells a `Watcher` the monitored metric after every validation, and raises `Pruned` where it says so.
+
+    Optuna's own callback does the same for its trials, but comes in a package of integrations with every framework.
+    """
+
+    def __init__(self, monitor: str, watcher: Watcher) -> None:
+        self.monitor, self.watcher, self.validations = monitor, watcher, 0
+
+    def on_validation_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        """Report; what was logged at the end of the validation is known by now."""
+        number, self.validations = self.validations, self.validations + 1
+        if self.watcher(number, float(trainer.callback_metrics[self.monitor])):
+            raise Pruned
+
+    def state_dict(self) -> dict[str, Any]:
+        """A run that is gone on with counts on."""
+        return {"validations": self.validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.validations = state_dict["validations"]
 
 
 def _cell(value: object) -> str:

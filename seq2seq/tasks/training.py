@@ -27,9 +27,9 @@ from seq2seq.errors import UserError
 from seq2seq.record import Record
 from seq2seq.tasks import kinds, optimization
 from seq2seq.tasks.base import Kind, Outcome, TrainingTask
-from seq2seq.tasks.callbacks import Throughput, make_callbacks
+from seq2seq.tasks.callbacks import Pruned, Throughput, Watch, Watcher, make_callbacks
 from seq2seq.tasks.finish import finish
-from seq2seq.tasks.loggers import finish_wandb, log_bundle, make_loggers
+from seq2seq.tasks.loggers import finish_wandb, log_bundle, log_results, make_loggers
 
 # The keys of every task's configuration; its model's nodes and its own groups come besides.
 KEYS = (
@@ -57,10 +57,13 @@ class Run(NamedTuple):
     throughput: Throughput
 
 
-def train(config: Mapping[str, Any], folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def train(
+    config: Mapping[str, Any], folder: Path, overrides: Sequence[str], watch: Watcher | None = None
+) -> dict[str, Any]:
     """Train as `config` says and leave everything in `folder`; returns what run.json then holds.
 
     Ctrl-C ends the training, not the run: the best model so far is scored and bundled, and the status is "interrupted".
+    `watch` is told of every validation, and may give the run up: then its status is "pruned", and it has no bundle.
     Raises `UserError` for a mistake in the configuration or the data, before anything heavy where that is possible.
     """
     kind = check(config)
@@ -72,7 +75,7 @@ def train(config: Mapping[str, Any], folder: Path, overrides: Sequence[str]) -> 
     record.update(status="running", error=None)
     began, exit_code = time.time(), 1
     try:
-        run = prepare(kind, config, folder)
+        run = prepare(kind, config, folder, watch)
         record.update(parameters=sum(p.numel() for p in run.task.model.parameters()))
         announce(run, record.values["parameters"], folder)
         status = fit(run)
@@ -80,7 +83,11 @@ def train(config: Mapping[str, Any], folder: Path, overrides: Sequence[str]) -> 
         outcome = Outcome(run.data, run.task, config, provenance(config, run, overrides))
         found = finish(run.kind, outcome, best_checkpoint(run.trainer), folder, record.values | values)
         record.update(**(values | found))
+        log_results(run.trainer.loggers, folder, found["tests"])
         log_bundle(run.trainer.loggers, folder / "bundle", config["name"])
+        exit_code = 0
+    except Pruned:
+        record.update(status="pruned", seconds=time.time() - began, **run.task.metrics)
         exit_code = 0
     except KeyboardInterrupt:
         record.update(status="interrupted", error="interrupted before there was a bundle")
@@ -116,7 +123,7 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", f".*{message}.*")
 
 
-def prepare(kind: Kind, config: Mapping[str, Any], folder: Path) -> Run:
+def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, watch: Watcher | None = None) -> Run:
     """Read the data, build the model and the trainer."""
     options = dict(config["trainer"])
     if threads := options.pop("threads", None):
@@ -129,6 +136,7 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path) -> Run:
         config["callbacks"], folder, kind.logged(config), progress=options["enable_progress_bar"]
     )
     callbacks += kind.callbacks(config, data, folder)
+    callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], watch)] if watch else []
     loggers = make_loggers(config["logger"], folder, config["name"])
     for logger in loggers:
         logger.log_hyperparams(dict(config))
