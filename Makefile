@@ -54,5 +54,5 @@ $(BIN)/python:
 $(STAMP): constraints.txt pyproject.toml | $(BIN)/python
 	$(PIP) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) -c constraints.txt hatchling setuptools
-	$(PIP) -c constraints.txt --no-build-isolation -e '.[dev,sweep,export]'
+	$(PIP) -c constraints.txt --no-build-isolation -e '.[dev,sweep,tune,export]'
 	@touch $@

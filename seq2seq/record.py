@@ -1,11 +1,20 @@
-"""run.json: what a run is and what became of it, always whole; leaderboards read nothing else."""
+"""run.json: what a run is and what became of it, always whole; leaderboards read nothing else.
+
+Whether the process that wrote "running" is still there, only a lock can tell: the file `.lock`, held from the first to
+the last moment of a run. The operating system releases it however the process ends; between machines it works where the
+file system has locks (NFS has, since version 4).
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+LOCK = ".lock"
 
 
 class Record:
@@ -25,3 +34,29 @@ class Record:
         partial = self.path.with_name(".run.json.partial")
         partial.write_text(json.dumps(self.values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(partial, self.path)
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Hold the run in `folder`, which is made, during the block; False where another process that lives holds it."""
+    import portalocker
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+            mine = True
+        except portalocker.AlreadyLocked:
+            mine = False
+        except portalocker.LockException:  # a file system without locks: nothing to know, so nothing is held back
+            mine = True
+        yield mine
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The record of a run; empty where there is none that can be read."""
+    try:
+        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

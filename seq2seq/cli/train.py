@@ -6,7 +6,7 @@ Hydra is known here and nowhere else. The configuration that goes on from here i
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,33 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from seq2seq.cli.composing import plain
+from seq2seq.cli.standing import (
+    Standing,
+    bury,
+    identity,
+    name_after_sweep,
+    overrides_of,
+    record_failure,
+    restart,
+    said,
+    standing,
+)
 from seq2seq.errors import UserError
 from seq2seq.paths import packaged
+from seq2seq.record import claim, read
 
-UNUSED = ("cell",)  # nodes that only feed others: editing them would change nothing
-_failures: list[UserError] = []
-_sweeps: list[Path] = []
+_failures: list[Exception] = []
+_sweeps: list[DictConfig] = []
 
 
 def run(argv: Sequence[str]) -> int:
     """Compose and train once, or with -m once for every combination; returns the exit code.
 
-    A sweep goes on after a job that fails, ends with a leaderboard, and returns 1 if a job failed.
+    A sweep goes on after a job that fails, ends with a leaderboard, and returns 1 if a job failed. The same command
+    again runs the jobs that are missing or did not finish.
     """
     _failures.clear()
     _sweeps.clear()
@@ -49,75 +62,70 @@ def run(argv: Sequence[str]) -> int:
 def job(config: DictConfig) -> float | None:
     """One training run in Hydra's folder. Returns the first test score, for Hydra's sweepers."""
     settings = HydraConfig.get()
-    folder, sweep = Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN
+    folder, sweeping = Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN
     overrides = list(settings.overrides.task)
-    try:
-        plain = _plain(config, overrides)
-        if sweep:
-            _name_after_sweep(plain, Path(settings.sweep.dir), settings.job.num)
-        from seq2seq.tasks.training import train
+    with claim(folder) as mine:
+        try:
+            if not mine:
+                raise UserError(f"{folder}: another process is training here; let it end, or choose another folder")
+            settled = plain(config, overrides)
+            if sweeping and not _begin(settled, folder, overrides):
+                return score(read(folder))
+            from seq2seq.tasks.training import train
 
-        record = train(plain, folder, overrides)
-    except UserError as error:
-        _record_failure(folder, config, overrides, error)
-        _failures.append(error)
-        if sweep:
-            print(f"seq2seq: error in {folder}: {error}", file=sys.stderr)
-        return None
-    except Exception as error:
-        if not sweep:
-            raise
-        _record_failure(folder, config, overrides, error)
-        print(f"seq2seq: {type(error).__name__} in {folder}: {error}", file=sys.stderr)
-        return None
+            record = train(settled, folder, overrides)
+        except Exception as error:
+            if mine:
+                record_failure(folder, overrides, error, name=str(config.get("name", "")), seed=int(config.seed))
+            if not (sweeping or isinstance(error, UserError)):
+                raise
+            _failures.append(error)
+            if sweeping:
+                print(f"seq2seq: {folder}: {said(error)}", file=sys.stderr)
+            return None
     if record["status"] == "interrupted":
         raise KeyboardInterrupt
-    return next((float(score["value"]) for score in record["test"].values()), None)
+    return score(record)
+
+
+def score(record: Mapping[str, Any]) -> float | None:
+    """The first test score of a run."""
+    return next((float(found["value"]) for found in record["test"].values()), None)
 
 
 class EndOfSweep(Callback):
-    """Tells `run` where the sweep was; named in conf/train.yaml under hydra.callbacks."""
+    """Tells `run` what the sweep was; named in conf/train.yaml under hydra.callbacks."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Remember the sweep's folder."""
-        _sweeps.append(Path(config.hydra.sweep.dir))
+        """Remember the sweep's configuration."""
+        _sweeps.append(config)
 
 
-def _plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration without interpolations, and without the nodes that only feed others."""
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key.partition(".")[0] in UNUSED and "." in key:
-            raise UserError(
-                f"{override}: the node `cell` only fills encoder.cell and decoder.cell; "
-                f"set encoder.{key} or decoder.{key} (or both)"
-            )
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        raise UserError(f"{missing[0]}: a value is needed here: {missing[0]}=VALUE")
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    for key in UNUSED:
-        plain.pop(key, None)
-    return dict(plain)
+def _begin(config: dict[str, Any], folder: Path, overrides: Sequence[str]) -> bool:
+    """Name a job of a sweep after its folder, and prepare the folder; False where it is finished already."""
+    known = overrides_of(folder)
+    if known is not None and identity(known) != identity(overrides):
+        raise UserError(f"{folder}: holds a run with other overrides; choose another hydra.sweep.dir")
+    found = standing(folder)
+    if found is Standing.BROKEN:
+        restart(config, folder)
+    name_after_sweep(config, folder)
+    return found is not Standing.FINISHED
 
 
-def _name_after_sweep(config: dict[str, Any], folder: Path, number: int) -> None:
-    config["name"] = f"{config['name']}-{number}"
-    wandb = config["logger"].get("wandb")
-    if wandb is not None and wandb.get("group") is None:
-        wandb["group"] = folder.name
-
-
-def _record_failure(folder: Path, config: DictConfig, overrides: Sequence[str], error: Exception) -> None:
-    from seq2seq.record import Record
-
-    Record(folder, name=str(config.get("name", "")), seed=int(config.seed), overrides=list(overrides)).update(
-        status="failed", error=f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else str(error)
-    )
-
-
-def _end_of_sweep(folder: Path) -> int:
+def _end_of_sweep(config: DictConfig) -> int:
+    """The leaderboard: printed, drawn, and logged where the jobs were."""
     from seq2seq.reporting.leaderboard import leaderboard
 
+    folder = Path(config.hydra.sweep.dir)
+    bury(folder)
     rows = leaderboard(folder)
     print(f"leaderboard: {folder}/leaderboard.md, .csv and .png")
-    return 1 if any(row["status"] != "finished" for row in rows) else 0
+    if "wandb" in config.logger:
+        from seq2seq.tasks.loggers import log_leaderboard
+
+        log_leaderboard(folder, config.logger.wandb)
+    if not _failures and all(row["status"] == "finished" for row in rows):
+        return 0
+    print(f"the same command with hydra.sweep.dir={folder} runs those that did not finish")
+    return 1

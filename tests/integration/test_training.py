@@ -149,20 +149,20 @@ def test_a_sweep_goes_on_after_a_failure_and_ends_with_a_leaderboard(corpus, tmp
     assert "num_layers=0 must be at least 1" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_wandb_offline(corpus, tmp_path):
-    """The run is finished, and holds the configuration, the curves and the samples."""
-    assert run(corpus, tmp_path / "a", "logger=[wandb]", "logger.wandb.project=tests") == 0
-    import wandb
+def test_a_run_that_its_watcher_gives_up(corpus, tmp_path):
+    """After its second validation of two: no bundle, a record that says so, and a leaderboard that has it."""
+    from seq2seq.cli.composing import composed, composing
+    from seq2seq.tasks.training import train
 
-    assert wandb.run is None
-    files = list((tmp_path / "a").rglob("*.wandb"))
-    assert len(files) == 1
-    until = time.monotonic() + 30  # its own process writes the file, after the run says that it is finished
-    while files[0].stat().st_size <= 1000 and time.monotonic() < until:
-        time.sleep(0.2)
-    assert files[0].stat().st_size > 1000
-    assert (tmp_path / "a" / "metrics.csv").exists()
+    with composing():
+        config = composed([*TINY, *corpus])
+    seen = []
+    found = train(config, tmp_path / "a", [], lambda number, value: seen.append((number, value)) or number == 1)
+    assert [number for number, _ in seen] == [0, 1]
+    assert found["status"] == record(tmp_path / "a")["status"] == "pruned"
+    assert found["val_bleu"] == pytest.approx(seen[1][1], rel=1e-6)
+    assert not (tmp_path / "a" / "bundle").exists()
+    assert main(["leaderboard", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from seq2seq.paths import PACKAGE
 
 ROOT = PACKAGE.parent
-FOLDERS = {"conf", "seq2seq", "data", "experiments", "tests"}
+FOLDERS = {"conf", "seq2seq", "hydra_plugins", "data", "experiments", "tests"}
 
 FREE = {"errors", "paths", "products"}
 PARTS = "encoders contexts bridges heads"
@@ -66,8 +66,9 @@ ARROWS = {
         "captioner": f"{NETWORK} {TEXT} search decoding build bundle requests translator",
         "sampler": f"{NETWORK} {TEXT} search build bundle",
         "reporting": "structures scoring label_scores text corpora build bundle translator predictor",
+        "tuning": "record reporting build",
         "tasks": EVERYTHING,
-        "cli": f"{EVERYTHING} tasks",
+        "cli": f"{EVERYTHING} tasks tuning",
         "reference": "",
         "__init__": "predictor translator",
         "__main__": "cli",
@@ -80,6 +81,7 @@ ONLY_IN = {
     "lightning": {"tasks", "corpora", "cli"},
     "hydra": {"cli"},
     "omegaconf": {"cli"},
+    "optuna": {"tuning", "cli"},
 }
 """The libraries that must stay at the edge, so that a model is used, and a file translated, without them."""
 

@@ -1,0 +1,57 @@
+"""From Hydra's configuration to the plain dict that everything else reads; and a configuration from overrides alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from seq2seq.errors import UserError
+from seq2seq.paths import packaged
+
+UNUSED = ("cell",)  # nodes that only feed others: editing them would change nothing
+
+
+def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration without interpolations, and without the nodes that only feed others."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key.partition(".")[0] in UNUSED and "." in key:
+            raise UserError(
+                f"{override}: the node `cell` only fills encoder.cell and decoder.cell; "
+                f"set encoder.{key} or decoder.{key} (or both)"
+            )
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{missing[0]}: a value is needed here: {missing[0]}=VALUE")
+    found: Any = OmegaConf.to_container(config, resolve=True)
+    for key in UNUSED:
+        found.pop(key, None)
+    return dict(found)
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Within the block, `composed` finds the project's configuration files."""
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        yield
+
+
+def composed(overrides: Sequence[str]) -> dict[str, Any]:
+    """The plain configuration that `seq2seq train OVERRIDES` would train with.
+
+    Raises `UserError` with Hydra's own words for an override that names nothing or has a wrong type.
+    """
+    try:
+        config = compose("train", overrides=list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(config)  # for what is interpolated from ${hydra:…}
+        with open_dict(config):
+            del config["hydra"]
+        return plain(config, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(" ".join(line.strip() for line in str(error).split("\n") if line.strip())) from None

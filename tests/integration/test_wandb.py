@@ -1,0 +1,106 @@
+"""What wandb is told, read back from the files that it writes offline: good runs, failing runs, sweeps."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from seq2seq.cli.main import main
+from seq2seq.tasks.loggers import log_leaderboard, make_loggers
+from tests.wandb_file import WandbRun, read
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.tsv").write_text("ein\tone\nzwei drei\ttwo three\n" * 20)
+    monkeypatch.setenv("SEQ2SEQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    data = ["data=tsv", "data.corpus.source_language=de", "data.corpus.target_language=en", "tokenizer=whitespace"]
+    data += [f"data.corpus.{split}={tmp_path}/{split}.tsv" for split in ("train", "val")]
+    data += [f"data.corpus.tests={{test: {tmp_path}/val.tsv}}", "logger=wandb", "logger.wandb.tags=[a,b]"]
+    small = ["embedding.size=4", "encoder.hidden_size=4", "decoder.hidden_size=8", "trainer.max_epochs=2"]
+    small += ["trainer.threads=1", "trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1"]
+    return ["train", *data, *small, "trainer.accelerator=cpu", "context=additive", "search.beam_size=1"]
+
+
+def whole(folder: Path) -> WandbRun:
+    """The run in `folder`, once wandb's own process has written its end."""
+    until = time.monotonic() + 60
+    while (found := read(folder)).exit_code is None and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
+
+
+def test_a_run_and_its_sweep(command, tmp_path):
+    folder = tmp_path / "sweep"
+    assert main([command[0], "-m", *command[1:], "seed=1,2", f"hydra.sweep.dir={folder}"]) == 0
+    assert "wandb" in sys.modules
+    found = whole(folder / "0")
+    assert found.exit_code == 0
+    assert found.run.run_group == "sweep"
+    assert found.run.display_name == "default-tsv-0"
+    assert found.run.project == "seq2seq"
+    assert list(found.run.tags) == ["a", "b"]
+    assert found.run.run_id == (folder / "0" / "wandb" / "id").read_text().strip()
+    assert found.config["encoder"]["cell"]["_target_"] == "seq2seq.cells.GRU"
+    assert found.config["seed"] == 1
+
+    record = json.loads((folder / "0" / "run.json").read_text())
+    curve = [row["val_loss"] for row in found.history if "val_loss" in row]
+    assert len(curve) == 2
+    assert min(abs(value - record["val_loss"]) for value in curve) < 1e-6
+    assert any("train_loss" in row for row in found.history)
+    assert found.summary["test/BLEU"] == record["test"]["BLEU"]["value"]
+    logged = {key.rpartition("/")[0] for row in found.history for key in row if key.endswith("/_type")}
+    assert {"samples", "pictures/attention", "pictures/curves"} <= logged
+
+    board = whole(folder / ".leaderboard")
+    assert (board.exit_code, board.run.run_group, board.run.job_type) == (0, "sweep", "leaderboard")
+    (path,) = (folder / ".leaderboard").rglob("leaderboard*.table.json")
+    table = json.loads(path.read_text())
+    assert table["columns"][:3] == ["run", "seed", "status"]
+    assert sorted(row[1:3] for row in table["data"]) == [[1.0, "finished"], [2.0, "finished"]]
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"0", "1", ".leaderboard"}  # no job is invented
+
+
+def test_a_run_that_fails(command, tmp_path, monkeypatch):
+    def finish(*_):
+        raise RuntimeError("the disk is full of numbers")
+
+    monkeypatch.setattr("seq2seq.tasks.training.finish", finish)
+    assert main([*command, f"hydra.run.dir={tmp_path / 'run'}"]) == 2
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["status"], record["error"]) == ("failed", "RuntimeError: the disk is full of numbers")
+    found = whole(tmp_path / "run")
+    assert found.exit_code == 1
+    assert found.config["seed"] == 1
+    assert any("val_loss" in row for row in found.history)
+    assert (tmp_path / "run" / "metrics.csv").exists()  # everything is also local
+
+
+def test_a_run_that_is_gone_on_with_keeps_its_id(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    options = {"wandb": {"project": "p", "group": None, "tags": []}}
+    ids = [make_loggers(options, folder, "x")[1].version for folder in (tmp_path / "a", tmp_path / "a", tmp_path / "b")]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_the_leaderboard_of_a_sweep_that_is_gone_on_with_is_one_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (tmp_path / "leaderboard.csv").write_text("run,BLEU,error\n0,12.5,\n1,,no luck\n")
+    (tmp_path / "leaderboard.png").write_bytes(
+        (Path(__file__).parents[2] / "experiments/multi30k/curves.png").read_bytes()
+    )
+    for _ in range(2):
+        log_leaderboard(tmp_path, {"project": "p", "group": "mine", "tags": []})
+        time.sleep(1.1)  # wandb names the folders of its runs by the second
+    paths = list((tmp_path / ".leaderboard").glob("wandb/offline-run-*/*.wandb"))
+    assert len(paths) == 2
+    assert len({path.name for path in paths}) == 1
+    table = json.loads(next((tmp_path / ".leaderboard").rglob("*.table.json")).read_text())
+    assert table["data"] == [[0, 12.5, None], [1, None, "no luck"]]
