@@ -19,6 +19,7 @@ from seq2seq.errors import UserError
 
 COMMANDS = {
     "train": "train a model, or with -m many of them; the arguments are Hydra overrides",
+    "tune": "search for the best overrides, with Optuna: a space in YAML, pruning, many processes",
     "translate-file": "translate a file, line by line, with a trained bundle",
     "force-decode": "log-probabilities of given translations, per token and per sentence",
     "predict-file": "label a file, or describe its images, with a trained bundle",
@@ -71,7 +72,12 @@ def _run(argv: list[str]) -> int:
         return train.run(argv[1:])
     module = import_module(f"seq2seq.cli.{name.replace('-', '_')}") if name else None
     try:
-        arguments = _parser(name, module).parse_args(argv or ["--help"])
+        parser = _parser(name, module)
+        arguments, rest = parser.parse_known_args(argv or ["--help"])
+        if "overrides" in arguments and not any(text.startswith("-") for text in rest):
+            arguments.overrides += rest  # argparse gives up a list of positionals at the first option behind it
+        elif rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
     except SystemExit as stop:  # argparse ends the process itself after --help, --version and its own errors
         return stop.code if isinstance(stop.code, int) else 0
     assert module is not None  # without a command, argparse has ended above

@@ -1,0 +1,258 @@
+"""`seq2seq tune SPACE.yaml [OVERRIDE…]`: a search over Hydra overrides, with Optuna; a trial is a run like others."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from seq2seq.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from seq2seq.tuning.space import Space
+
+SAMPLERS, PRUNERS = ("tpe", "random"), ("median", "hyperband", "none")
+
+
+class Plan(NamedTuple):
+    """What is searched for: the space, the overrides of every trial, and what follows from them: the metric with its
+    direction, and the options of wandb where it is a logger."""
+
+    space: Space
+    overrides: list[str]
+    metric: str
+    mode: str
+    wandb: dict[str, Any] | None
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments of `seq2seq tune`."""
+    add = parser.add_argument
+    add(
+        "space",
+        type=Path,
+        metavar="SPACE.yaml",
+        help="what is varied: optimizer.lr: {low: 1e-4, high: 1e-2, log: true}",
+    )
+    add("overrides", nargs="*", metavar="OVERRIDE", help="a Hydra override for every trial, as for `train`: cell=lstm")
+    add("--trials", type=int, default=20, metavar="N", help="in all processes and calls together (%(default)s)")
+    add("--folder", type=Path, help="where the study and its runs are (default: tuned/SPACE); the same one goes on")
+    add("--storage", metavar="URL", help="a database instead of a file in the folder: sqlite:///…, postgresql://…, …")
+    add("--sampler", choices=SAMPLERS, default="tpe", help="what draws the values (%(default)s)")
+    add(
+        "--pruner",
+        choices=PRUNERS,
+        default="median",
+        help="what gives up poor trials by their validations (%(default)s)",
+    )
+    add("--seed", type=int, default=0, help="of the values; a run's own is the override seed=… (%(default)s)")
+    add("--dry-run", action="store_true", help="check and show the space, and run nothing")
+
+
+def run(arguments: Namespace) -> int:
+    """Run trials until there are enough, then show the best; returns 0 if any trial came to its end."""
+    plan = _plan(arguments.space, arguments.overrides)
+    folder = arguments.folder or Path("tuned") / arguments.space.stem
+    if arguments.trials < 1:
+        raise UserError(f"--trials {arguments.trials} must be at least 1")
+    if arguments.dry_run:
+        return _show(plan)
+    study = _open(plan, folder, arguments)
+    from seq2seq.tuning.study import next_trial
+
+    print(f"study: {folder}, {arguments.trials} trials, {plan.metric} ({plan.mode})", flush=True)
+    try:
+        while (trial := next_trial(study, folder, arguments.trials)) is not None:
+            _try(study, trial, plan, folder)
+    except KeyboardInterrupt:
+        _end(study, plan, folder)
+        print("the same command goes on")
+        raise
+    return _end(study, plan, folder)
+
+
+def _plan(path: Path, overrides: Sequence[str]) -> Plan:
+    """Read the space, and see that what it names exists and can be trained, before the first trial."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    from seq2seq.tuning.space import read_space
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a YAML file with a space")
+    for override in overrides:
+        if override.startswith("hydra") and not override.startswith("hydra.searchpath"):
+            raise UserError(f"{override}: a study has its own folders; choose them with --folder")
+    try:
+        space = read_space(OmegaConf.to_container(OmegaConf.load(path), resolve=False))
+    except (UserError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise UserError(f"{path}: {error}") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UserError(f"{path}:{mark.line + 1 if mark else 1}: {getattr(error, 'problem', error)}") from None
+    metric, mode, logger = _check(space, list(overrides), path)
+    return Plan(space, list(overrides), metric, mode, logger.get("wandb"))
+
+
+def _check(space: Space, overrides: list[str], path: Path) -> tuple[str, str, dict[str, Any]]:
+    """Compose and check a few settings that cover the space; returns the metric, "min" or "max", and the loggers.
+
+    A setting that Hydra cannot compose is refused. One that makes no model is not, if another one does: what does not
+    fit together fails in its trial.
+    """
+    from seq2seq.cli.composing import composed, composing
+    from seq2seq.tasks.training import check
+
+    metrics: set[tuple[str, str]] = set()
+    errors: list[UserError | None] = []
+    with composing():
+        logger = composed(overrides)["logger"]
+        for setting in space.probes():
+            try:
+                config = composed([*overrides, *spelled(setting)])
+            except UserError as error:
+                raise UserError(f"{path}: {error} (a key that only some choices have needs `when`)") from None
+            monitor = config["callbacks"]["checkpoint"]
+            metrics.add((monitor["monitor"], monitor["mode"]))
+            try:
+                check(config)
+            except UserError as error:
+                errors.append(error)
+            else:
+                errors.append(None)
+    if None not in errors:
+        raise UserError(f"{path}: {errors[0]}")
+    if len(metrics) > 1:
+        raise UserError(f"{path}: callbacks.checkpoint.monitor must be the same in every trial; set it as an override")
+    return *metrics.pop(), logger
+
+
+def spelled(setting: Mapping[str, str]) -> list[str]:
+    """A drawn setting as Hydra overrides."""
+    return [f"{key}={value}" for key, value in setting.items()]
+
+
+def _open(plan: Plan, folder: Path, arguments: Namespace) -> optuna.Study:
+    try:
+        from seq2seq.tuning.study import open_study
+    except ImportError as error:
+        raise UserError(f"tune needs {error.name}: pip install 'seq2seq-recurrent[tune]'") from None
+    settings = {
+        "space": plan.space.plain(),
+        "overrides": shlex.join(plan.overrides),
+        "metric": f"{plan.metric} {plan.mode}",
+    }
+    options = {name: getattr(arguments, name) for name in ("sampler", "pruner", "seed")}
+    return open_study(folder, arguments.storage, mode=plan.mode, settings=settings, **options)
+
+
+def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> None:
+    """Run one trial and tell the study how it ended; whatever stops the process puts the trial back first."""
+    from optuna.trial import TrialState
+
+    from seq2seq.cli.standing import record_failure, said
+    from seq2seq.record import claim
+    from seq2seq.tuning.study import ERROR, place_of, put_back, reported, suggest
+
+    place = place_of(trial, folder)
+    with claim(place) as mine:
+        if not mine:  # another process has just taken this one for dead, and repeats it
+            return
+        overrides = [*plan.overrides, *spelled(plan.space.draw(suggest(trial)))]
+        reported(study, trial)
+        print(f"\ntrial {trial.number}: {shlex.join(overrides[len(plan.overrides) :])}", flush=True)
+        try:
+            record = _train(trial, overrides, place)
+            if record["status"] == "interrupted":
+                raise KeyboardInterrupt
+            value = record.get(plan.metric)
+            if record["status"] == "pruned":
+                study.tell(trial, state=TrialState.PRUNED)
+            elif value is None or not math.isfinite(value):
+                raise UserError(f"{plan.metric} is {value}: there is nothing to compare")
+            else:
+                study.tell(trial, value)
+            print(f"trial {trial.number}: {record['status']}, {plan.metric} = {value}")
+        except Exception as error:
+            record_failure(place, overrides, error, name=place.name, seed=0)
+            trial.set_user_attr(ERROR, said(error))
+            study.tell(trial, state=TrialState.FAIL)
+            print(f"trial {trial.number}: failed: {said(error)}", file=sys.stderr)
+        except BaseException:
+            put_back(study, study.get_trials(deepcopy=False)[trial.number], folder, "interrupted")
+            raise
+
+
+def _train(trial: optuna.Trial, overrides: list[str], place: Path) -> dict[str, Any]:
+    from seq2seq.cli.composing import composed, composing
+    from seq2seq.cli.standing import Standing, name_after_sweep, restart, standing
+    from seq2seq.record import read
+    from seq2seq.tasks.training import train
+
+    def watch(validation: int, value: float) -> bool:
+        trial.report(value, validation)
+        return bool(trial.should_prune())  # it may be NumPy's
+
+    with composing():
+        config = composed(overrides)
+    name_after_sweep(config, place)
+    found = standing(place)
+    if found is Standing.FINISHED:  # its process died between the end of the run and telling the study
+        return read(place)
+    if found is Standing.BROKEN:
+        restart(config, place)
+    return train(config, place, overrides, watch)
+
+
+def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:
+    """The leaderboard, the pictures, and the best trial as a command."""
+    from optuna.trial import TrialState
+
+    from seq2seq.cli.standing import bury
+    from seq2seq.reporting.leaderboard import leaderboard
+    from seq2seq.tasks.loggers import log_leaderboard
+    from seq2seq.tuning.plots import save_plots
+    from seq2seq.tuning.study import PUT_BACK
+
+    print()
+    if any(folder.glob("*/run.json")):
+        bury(folder)
+        leaderboard(folder)
+        if plan.wandb is not None:
+            log_leaderboard(folder, plan.wandb)
+    save_plots(study, plan.metric, folder / "study.html")
+    states = [trial.state for trial in study.get_trials(deepcopy=False) if PUT_BACK not in trial.user_attrs]
+    shown = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+    shown |= {"running": TrialState.RUNNING, "to be repeated": TrialState.WAITING}
+    print("\ntrials: " + ", ".join(f"{states.count(state)} {name}" for name, state in shown.items() if state in states))
+    if TrialState.COMPLETE not in states:
+        print("no trial came to its end; their errors stand in the table", file=sys.stderr)
+        return 1
+    print(f"pictures: {folder}/study.html")
+    best = study.best_trial
+    setting = plan.space.draw(lambda parameter: best.params[parameter.key])
+    print(f"best: trial {best.number}, {plan.metric} = {best.value:.4f}\n")
+    print(shlex.join(["seq2seq", "train", *plan.overrides, *spelled(setting)]))
+    return 0
+
+
+def _show(plan: Plan) -> int:
+    """The space as a table."""
+    from tabulate import tabulate
+
+    rows = [
+        (p.key, str(p), " and ".join(f"{key}={'|'.join(values)}" for key, values in p.when.items()))
+        for p in plan.space.parameters
+    ]
+    print(f"{plan.metric} ({plan.mode})\n")
+    print(tabulate(rows, ("parameter", "values", "when"), "simple", disable_numparse=True))
+    setting = next(iter(plan.space.probes()))
+    print(f"\na trial: {shlex.join(['seq2seq', 'train', *plan.overrides, *spelled(setting)])}")
+    return 0
