@@ -12,6 +12,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -44,6 +45,7 @@ def run(argv: Sequence[str]) -> int:
     """
     _failures.clear()
     _sweeps.clear()
+    _register_sweeper()
     before, sys.argv = sys.argv, ["seq2seq train", *argv]
     try:
         hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="train")(job)()
@@ -57,6 +59,14 @@ def run(argv: Sequence[str]) -> int:
     if _failures:
         raise _failures[0]
     return 0
+
+
+def _register_sweeper() -> None:
+    """Hydra's plugins first: it reads their modules anew, which would leave ours a subclass of what is gone."""
+    plugins = Plugins.instance()
+    from seq2seq.cli import sweeper
+
+    sweeper.register(plugins)
 
 
 def job(config: DictConfig) -> float | None:

@@ -59,7 +59,7 @@ def test_wheel_carries_code_configuration_corpus_and_nothing_else(wheel: Path) -
         if file.is_file()
     }
     assert any(name.endswith(".yaml") for name in carried)
-    assert inside == code | carried | {"hydra_plugins/seq2seq_sweeper.py"}
+    assert inside == code | carried
 
 
 def test_wheel_installs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from seq2seq.paths import PACKAGE
 
 ROOT = PACKAGE.parent
-FOLDERS = {"conf", "seq2seq", "hydra_plugins", "data", "experiments", "tests"}
+FOLDERS = {"conf", "seq2seq", "data", "experiments", "tests"}
 
 FREE = {"errors", "paths", "products"}
 PARTS = "encoders contexts bridges heads"

@@ -5,13 +5,15 @@ Here a job is known by its overrides: one that the sweep's folder holds finished
 keeps its folder, and a new one gets the next free number. What to do with a folder that holds a broken run is decided
 where the job runs (`seq2seq.cli.train.job`).
 
-This file is in this folder because Hydra takes plugins only from the name space `hydra_plugins`
-(hydra.cc, "Plugins": https://hydra.cc/docs/1.3/advanced/plugins/overview/).
+Hydra takes plugins only from the name space `hydra_plugins` (hydra.cc, "Plugins":
+https://hydra.cc/docs/1.3/advanced/plugins/overview/), so `register` gives this module a name there.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -20,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
+    from hydra.core.plugins import Plugins
 
 NUMBER = "${hydra:job.num}"
 
@@ -55,3 +58,15 @@ class ResumingSweeper(BasicSweeper):
             print(f"seq2seq: the launcher gave up: {type(error).__name__}: {reason}", file=sys.stderr)
             print("seq2seq: the same command goes on with the jobs that are missing", file=sys.stderr)
             return []
+
+
+def register(plugins: Plugins) -> None:
+    """Let `hydra/sweeper=resuming` find the class, without a folder `hydra_plugins` beside the package."""
+    try:
+        parent = import_module("hydra_plugins")
+    except ModuleNotFoundError:  # no other plugin is installed
+        parent = sys.modules["hydra_plugins"] = ModuleType("hydra_plugins")
+        parent.__path__ = []
+    parent.seq2seq = sys.modules["hydra_plugins.seq2seq"] = sys.modules[__name__]  # type: ignore[attr-defined]
+    ResumingSweeper.__module__ = "hydra_plugins.seq2seq"
+    plugins.register(ResumingSweeper)
