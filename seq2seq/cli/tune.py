@@ -141,6 +141,7 @@ def spelled(setting: Mapping[str, str]) -> list[str]:
 
 def _open(plan: Plan, folder: Path, arguments: Namespace) -> optuna.Study:
     try:
+        from seq2seq.tuning import plots  # noqa: F401  (what is missing is missed now, not after the last trial)
         from seq2seq.tuning.study import open_study
     except ImportError as error:
         raise UserError(f"tune needs {error.name}: pip install 'seq2seq-recurrent[tune]'") from None

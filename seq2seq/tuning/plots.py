@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import plotly.io
 from optuna import visualization as draw
 from optuna.trial import TrialState
 
@@ -43,7 +44,7 @@ def save_plots(study: optuna.Study, metric: str, path: Path) -> None:
     if len({trial.value for trial in done}) > 1:
         plots.append(lambda: draw.plot_param_importances(study, target_name=metric))
     figures = [
-        plot().to_html(full_html=False, include_plotlyjs=number == 0, config=CONFIG)
+        plotly.io.to_html(plot(), full_html=False, include_plotlyjs=number == 0, config=CONFIG)
         for number, plot in enumerate(plots)
     ]
     with whole(path) as temporary:
