@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -39,6 +39,25 @@ def onednn() -> bool:
 def mm(a: Float[Tensor, "M K"], b: Float[Tensor, "K N"]) -> Float[Tensor, "M N"]:
     """a b; without gradients, for functions that are derived by hand."""
     return _product(a, b, None) if _fits(a, b) else a @ b
+
+
+def multiplier(b: Float[Tensor, "K N"]) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """The function (a, plus) → plus + a b for a loop over many a: what there is to know of b is found out once."""
+    if not _fits(b, b):
+        return lambda a, plus: a @ b if plus is None else torch.addmm(plus, a, b)
+    transposed = _dense(b).t()
+    plain, added = torch.ops.mkldnn._linear_pointwise.default, torch.ops.mkldnn._linear_pointwise.binary
+
+    def product(a: Tensor, plus: Tensor | None) -> Tensor:
+        if len(a) < 2:
+            return mm(a, b) if plus is None else addmm(plus, a, b)
+        if plus is None or plus.dim() == 1:
+            found: Tensor = plain(a, transposed, plus, "none", [], "")
+        else:
+            found = added(a, plus, transposed, None, "add")
+        return found
+
+    return product
 
 
 def tmm(a: Float[Tensor, "N M"], b: Float[Tensor, "N K"]) -> Float[Tensor, "M K"]:

@@ -25,7 +25,7 @@ from seq2seq.cells.once import once_differentiable
 from seq2seq.cells.steps import CellSteps
 from seq2seq.cells.vanilla import times
 from seq2seq.errors import UserError
-from seq2seq.products import addmm, linear, mm, tmm
+from seq2seq.products import addmm, linear, mm, multiplier, tmm
 from seq2seq.structures import HiddenState
 
 
@@ -150,38 +150,48 @@ class GRUThroughTime(Function):
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
         """(gates [T,B,3H], h_0, W_hh, b_hh, mask [T,B] | None, reverse, keep) → (outputs [T,B,H], last h)."""
         gates, h, weight, bias, mask, reverse, keep = arguments
-        size, weight_t = h.size(1), weight.t().contiguous()
-        outputs = gates.new_empty(len(gates), *h.shape)
-        previous, us, ns = (torch.empty_like(outputs) for _ in range(3))
-        rzs = gates.new_empty(len(gates), h.size(0), 2 * size)
+        size, product = h.size(1), multiplier(weight.t().contiguous())
+        hs = gates.new_empty(len(gates) + 1, *h.shape)
+        hs[-1 if reverse else 0] = h
+        previous, outputs = _shifted(hs, reverse)
+        rzs, ns = gates.new_empty(*gates.shape[:2], 2 * size), torch.empty_like(previous)
+        # Views of all steps are made at once: in the loop each would take as long as a small product.
+        inputs_rz, inputs_n = (part.unbind() for part in gates.split((2 * size, size), -1))
+        marks = None if mask is None else mask[:, :, None].unbind()
+        steps = (
+            *(values.unbind() for values in (previous, outputs, rzs, ns)),
+            *(part.unbind() for part in rzs.chunk(2, -1)),
+        )
+        us: list[Tensor] = []
         for t in times(len(gates), reverse):
-            previous[t] = h
-            hidden = addmm(bias, h, weight_t)
-            rz = torch.add(gates[t, :, : 2 * size], hidden[:, : 2 * size], out=rzs[t]).sigmoid_()
-            r, z = rz[:, :size], rz[:, size:]
-            us[t] = hidden[:, 2 * size :]
-            n = torch.addcmul(gates[t, :, 2 * size :], r, us[t], out=ns[t]).tanh_()
-            new = torch.lerp(n, h, z) if keep else torch.lerp(h, n, z)
-            h = new if mask is None else torch.where(mask[t, :, None], new, h)
-            outputs[t] = h
-        ctx.save_for_backward(previous, rzs, us, ns, weight, mask)
+            before, after, rz, n, r, z = (step[t] for step in steps)
+            hidden_rz, u = product(before, bias).split((2 * size, size), -1)
+            torch.add(inputs_rz[t], hidden_rz, out=rz).sigmoid_()
+            torch.addcmul(inputs_n[t], r, u, out=n).tanh_()
+            torch.lerp(n, before, z, out=after) if keep else torch.lerp(before, n, z, out=after)
+            if marks is not None:
+                torch.where(marks[t], after, before, out=after)
+            us.append(u)
+        ctx.save_for_backward(hs, rzs, torch.stack(us[::-1] if reverse else us), ns, weight, mask)
         ctx.reverse, ctx.keep = reverse, keep
-        return outputs, h
+        return outputs, hs[0 if reverse else -1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The formulas of the class's docstring."""
-        previous, rzs, us, ns, weight, mask = ctx.saved_tensors
+        hs, rzs, us, ns, weight, mask = ctx.saved_tensors
+        previous, _ = _shifted(hs, ctx.reverse)
         r, n_slope, z_slope, carry = _factors(previous, rzs, ns, mask, ctx.keep)
-        size = r.size(-1)
+        size, product, ds = r.size(-1), multiplier(weight), torch.empty_like(ns)
         g = torch.cat([n_slope * us * r * (1 - r), z_slope, n_slope * r], -1)
-        g4 = g.view(*g.shape[:2], 3, size)
-        d, ds = gradients[1].clone(), torch.empty_like(previous)
+        steps = tuple(values.unbind() for values in (g, g.unflatten(-1, (3, size)), carry, gradients[0], ds))
+        d = gradients[1]
         for t in times(len(g), not ctx.reverse):
-            d = torch.add(d, gradients[0][t], out=ds[t])
-            g4[t].mul_(d[:, None])
-            d = addmm(d * carry[t], g[t], weight)
+            g_t, by_gate, carried, gradient, d_t = (step[t] for step in steps)
+            torch.add(d, gradient, out=d_t)
+            by_gate.mul_(d_t.unsqueeze(1))
+            d = product(g_t, d_t * carried)
         flat = g.flatten(0, 1)
         gates = torch.cat([g[..., : 2 * size], ds.mul_(n_slope)], -1)
         return gates, d, tmm(flat, previous.flatten(0, 1)), flat.sum(0), None, None, None
@@ -238,6 +248,11 @@ class GRUResetBeforeThroughTime(Function):
             [tmm(flat_rz, previous.flatten(0, 1)), tmm(flat[:, 2 * size :], (r * previous).flatten(0, 1))]
         )
         return g, d, weight_gradient, flat.sum(0), None, None, None
+
+
+def _shifted(hs: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    """Of T + 1 states in the order of time, those before and after each step in the order of reading."""
+    return (hs[1:], hs[:-1]) if reverse else (hs[:-1], hs[1:])
 
 
 def _factors(
