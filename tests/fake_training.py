@@ -17,7 +17,9 @@ from seq2seq.tasks.callbacks import Watcher
 VALIDATIONS = 6
 
 
-def train(config: dict[str, Any], folder: Path, overrides: list[str], watch: Watcher | None = None) -> dict[str, Any]:
+def train(
+    config: dict[str, Any], folder: Path, overrides: list[str], *, watch: Watcher | None = None
+) -> dict[str, Any]:
     """Instead of `seq2seq.tasks.training.train`."""
     if (folder / "run.json").exists() and not config.get("resume"):
         raise UserError(f"{folder}: already holds a run")

@@ -209,7 +209,7 @@ def _train(trial: optuna.Trial, overrides: list[str], place: Path) -> dict[str, 
         return read(place)
     if found is Standing.BROKEN:
         restart(config, place)
-    return train(config, place, overrides, watch)
+    return train(config, place, overrides, watch=watch)
 
 
 def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:

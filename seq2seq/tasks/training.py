@@ -58,7 +58,7 @@ class Run(NamedTuple):
 
 
 def train(
-    config: Mapping[str, Any], folder: Path, overrides: Sequence[str], watch: Watcher | None = None
+    config: Mapping[str, Any], folder: Path, overrides: Sequence[str], *, watch: Watcher | None = None
 ) -> dict[str, Any]:
     """Train as `config` says and leave everything in `folder`; returns what run.json then holds.
 

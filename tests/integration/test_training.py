@@ -157,7 +157,7 @@ def test_a_run_that_its_watcher_gives_up(corpus, tmp_path):
     with composing():
         config = composed([*TINY, *corpus])
     seen = []
-    found = train(config, tmp_path / "a", [], lambda number, value: seen.append((number, value)) or number == 1)
+    found = train(config, tmp_path / "a", [], watch=lambda number, value: seen.append((number, value)) or number == 1)
     assert [number for number, _ in seen] == [0, 1]
     assert found["status"] == record(tmp_path / "a")["status"] == "pruned"
     assert found["val_bleu"] == pytest.approx(seen[1][1], rel=1e-6)
