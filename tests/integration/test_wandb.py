@@ -30,7 +30,7 @@ def command(tmp_path, monkeypatch):
 
 def whole(folder: Path) -> WandbRun:
     """The run in `folder`, once wandb's own process has written its end."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while (found := read(folder)).exit_code is None and time.monotonic() < until:
         time.sleep(0.1)
     return found
