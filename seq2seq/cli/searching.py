@@ -51,7 +51,10 @@ def add_search(parser: ArgumentParser) -> None:
 def _add_requests(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("what a line asks for", "Both at once: source<TAB>prefix<TAB>phrase<TAB>…")
     group.add_argument(
-        "--prefixes", action="store_true", help="input is source<TAB>prefix: the translation begins with the prefix"
+        "--prefixes",
+        action="store_true",
+        help="input is source<TAB>prefix: the translation begins with the prefix, which best ends with a word, without a "
+        "space behind it",
     )
     group.add_argument(
         "--constraints",

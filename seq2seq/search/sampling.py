@@ -4,8 +4,11 @@ p_τ(v) ∝ p(v)^{1/τ}      temperature τ: below 1 bolder, above 1 wilder
 top-k                    only the k most likely tokens (Fan et al. 2018)
 top-p                    only the fewest tokens that together have at least the mass p (Holtzman et al. 2020)
 
-Draw i of a sentence takes at step t the token in whose share of [0, 1), in the order of ids, a number u(seed, number of
-the sentence, i, t) falls. So a draw depends neither on the batch nor on how many draws there are.
+A token wins a race: of the E_v / p(v), where the E_v are independent and exponential, each is the least with
+probability p(v) (the Gumbel-max trick, in another scale). The E are a stream of (seed, number of the sentence, number
+of the draw), V numbers a step; so a draw depends neither on the batch nor on how many draws there are. With [0, 1) cut
+into V shares one number would do; but then a rounding of p (10⁻⁶, by the size of the batch) moves each of V borders,
+where here it changes the token with a probability of its own size.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ def sample(
         raise ValueError("search: constraints belong to beam search, not to sampling")
     longest = max(steps_allowed(limits), default=0)
     numbers = range(len(limits)) if sentences.numbers is None else sentences.numbers
-    uniform = uniforms(options.seed, numbers, options.n_best, longest).to(limits.device)
+    race = Race(options.seed, numbers, options.n_best)
     rules, live = start(sentences, limits, options)
     rows = torch.arange(len(limits), device=limits.device)
     last = torch.full((len(rows), options.n_best), -1, device=limits.device)
@@ -51,7 +54,7 @@ def sample(
     for t in range(longest):
         log_probs, state, weights = step(ids, state, memory)
         open_tokens = _open_tokens(permitted(log_probs, t, rules, live, options)[0], options.banned(t))
-        tokens = draw(truncated(open_tokens, options.temperature, options.top_k, options.top_p), uniform[rows, :, t])
+        tokens = race(truncated(open_tokens, options.temperature, options.top_k, options.top_p), rows)
         values = open_tokens.view(len(rows), -1, open_tokens.size(1))
         values = values.expand(-1, tokens.size(1), -1).gather(2, tokens[:, :, None])[:, :, 0].float()
         width = len(ids) // len(rows)
@@ -72,14 +75,20 @@ def sample(
     return to_hypotheses(trace_back(history, last, slots), options)
 
 
-def uniforms(seed: int, numbers: Sequence[int], count: int, steps: int) -> Float[Tensor, "B n T"]:
-    """u in [0, 1) for each sentence's number, draw and step. NumPy's bit generators give the same in every version."""
-    found = np.empty((len(numbers), count, steps))
-    for b, number in enumerate(numbers):
-        for i in range(count):
-            bits = np.random.PCG64(np.random.SeedSequence((seed, number, i))).random_raw(steps)
-            found[b, i] = (bits >> np.uint64(11)) * 2.0**-53
-    return torch.from_numpy(found)
+class Race:
+    """The draws of each sentence, a step after the other."""
+
+    def __init__(self, seed: int, numbers: Sequence[int], count: int) -> None:
+        self._streams = [
+            [np.random.Generator(np.random.PCG64((seed, number, i))) for i in range(count)] for number in numbers
+        ]
+
+    def __call__(self, probabilities: Float[Tensor, "N V"], rows: Int[Tensor, "B"]) -> Int[Tensor, "B n"]:
+        """The next token of each draw of the sentences `rows`, which have one or n prefixes each."""
+        size, streams = probabilities.size(1), [self._streams[row] for row in rows.tolist()]
+        times = np.stack([[stream.standard_exponential(size) for stream in draws] for draws in streams])
+        shares = probabilities.view(len(streams), -1, size)
+        return (torch.from_numpy(times).to(shares.device) / shares).argmin(2)
 
 
 def truncated(
@@ -96,15 +105,6 @@ def truncated(
     if top_k is not None:
         kept[:, top_k:] = 0
     return torch.zeros_like(kept).scatter(-1, order, kept / kept.sum(-1, keepdim=True))
-
-
-def draw(probabilities: Float[Tensor, "N V"], uniform: Float[Tensor, "B n"]) -> Int[Tensor, "B n"]:
-    """The tokens in whose shares the numbers fall: n of each row, or, of B·n rows, one each."""
-    shares = probabilities.cumsum(-1)
-    points = uniform.reshape(len(shares), -1) * shares[:, -1:]
-    points = torch.minimum(points, shares[:, -1:].nextafter(shares.new_zeros(())))  # u · total may be rounded to total
-    tokens = torch.searchsorted(shares, points, right=True).clamp(max=shares.size(1) - 1)
-    return tokens.view_as(uniform)
 
 
 def _open_tokens(log_probs: Float[Tensor, "N V"], banned: tuple[int, ...]) -> Float[Tensor, "N V"]:
