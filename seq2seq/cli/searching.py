@@ -14,6 +14,7 @@ from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from seq2seq.cli.files import STREAM
 from seq2seq.errors import UserError
 from seq2seq.minimum_risk import METRICS
 
@@ -53,8 +54,8 @@ def _add_requests(parser: ArgumentParser) -> None:
     group.add_argument(
         "--prefixes",
         action="store_true",
-        help="input is source<TAB>prefix: the translation begins with the prefix, which best ends with a word, without a "
-        "space behind it",
+        help="input is source<TAB>prefix: the translation begins with the prefix, which best ends with a word and has "
+        "no space behind it",
     )
     group.add_argument(
         "--constraints",
@@ -127,12 +128,13 @@ def requests(lines: Iterable[str], arguments: Namespace) -> Iterator[str | Reque
         return
     from seq2seq.requests import Request
 
+    name = "standard input" if arguments.input == STREAM else arguments.input
     for number, line in enumerate(lines, 1):
         text, *fields = line.split("\t")
         prefix = fields.pop(0) if arguments.prefixes and fields else ""
         if fields and not arguments.constraints:
             raise UserError(
-                f"{arguments.input}:{number}: has {len(fields) + 2} fields, where --prefixes reads two, "
+                f"{name}:{number}: has {len(fields) + 2} fields, where --prefixes reads two, "
                 "source<TAB>prefix; take the other tabs out, or add --constraints"
             )
         yield Request(text, prefix, tuple(filter(None, fields)))
