@@ -48,6 +48,8 @@ ROLES: dict[str, type] = {
     "source": TokenizerTrainer,  # of a tokenizer that differs by side
     "target": TokenizerTrainer,
 }
+# Where this project's components are. No other module of it is imported for a name: `seq2seq.__main__` would run.
+COMPONENTS = [[part] for part in "bridges cells contexts corpora decoder encoders feedback heads text".split()]
 EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share")
 
 
@@ -65,7 +67,7 @@ def resolve(target: object, place: str, trusted: Sequence[str] = (), base: type 
             f"{place}._target_: {target!r} is not a component of seq2seq; "
             f"if it is your own, name its package: trust=[{package or 'PACKAGE'}] (--trust when translating)"
         )
-    if module_name.startswith("seq2seq.cli"):
+    if package == "seq2seq" and module_name.split(".")[1:2] not in COMPONENTS:
         raise UserError(f"{place}._target_: {target!r} is not a component")
     if package in trusted and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # last, so that nothing installed is hidden by a file that lies here

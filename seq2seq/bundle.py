@@ -28,9 +28,12 @@ from torch import nn
 
 from seq2seq import build
 from seq2seq.errors import UserError
+from seq2seq.plain_json import read_json
 from seq2seq.search import SearchOptions
-from seq2seq.text import BOS, EOS, PAD, Tokenizers, load_tokenizers
+from seq2seq.text import BOS, EOS, PAD, TOKENIZER_FILES, Tokenizers, load_tokenizers
+from seq2seq.weights import Header, build_within, check_depth, load_weights, read_header
 
+LIMIT = 64 << 20  # bytes of any file but the weights
 FORMAT_VERSION = 2  # 1 knew translation only
 MODEL, CONFIG, METRICS, CARD, CHECKSUMS = (
     "model.safetensors",
@@ -39,7 +42,9 @@ MODEL, CONFIG, METRICS, CARD, CHECKSUMS = (
     "README.md",
     "checksums.json",
 )
+SIZES = ("source", "target", "features")
 SPECIALS = {"bos": BOS, "eos": EOS, "pad": PAD}
+MOST = {"beam_size": 1000, "min_length": 100_000, "max_length_ratio": 1000, "max_length_extra": 100_000}
 COMMANDS = {"translation": "translate-file", "language_modeling": "sample"}
 """What a bundle is used with on the command line, by its task, where that is not predict-file."""
 Item = TypeVar("Item")
@@ -124,39 +129,30 @@ def load_bundle(folder: Path | str, *, trusted: Sequence[str] = (), device: str 
     """
     folder, place = Path(folder), _device(device)
     config = described(folder)
+    _check_place(folder / MODEL)
+    header = read_header(folder / MODEL)  # before it is hashed: it need not be as long as it seems
     _verify(folder)
-    tokenizers = load_tokenizers(folder)
+    metrics, tokenizers = _read_json(folder / METRICS), load_tokenizers(folder)
     for side, tokenizer in (("source", tokenizers.source), ("target", tokenizers.target)):
         if side in config["sizes"] and config["sizes"][side] != len(tokenizer):
             raise UserError(
                 f"{folder / CONFIG}: sizes.{side}={config['sizes'][side]!r}, but the tokenizer "
                 f"beside it has {len(tokenizer)} pieces; the files are of different bundles: copy it again, whole"
             )
-    search = _blaming(folder / CONFIG, lambda: _search_options(config["search"]))
-    model = _blaming(folder / CONFIG, lambda: _build(config["task"], config["model"], config["sizes"], trusted))
-    _load_weights(model, folder / MODEL)
+    search = _blaming(folder / CONFIG, lambda: _affordable(_search_options(config["search"])))
+    model = _blaming(folder / CONFIG, lambda: _build(config, header, trusted))
+    load_weights(model, folder / MODEL)
     model = model.to(place).eval()
-    return Bundle(
-        config["task"], model, tokenizers, config["model"], _read_json(folder / METRICS), search, config["provenance"]
-    )
+    return Bundle(config["task"], model, tokenizers, config["model"], metrics, search, config["provenance"])
 
 
-def _build(task: str, config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str]) -> nn.Module:
-    """The model before its weights; the draws of its first weights leave no trace in the random generator."""
-    with torch.random.fork_rng(devices=[]):
-        return build.model(task, config, sizes, trusted)
-
-
-def _load_weights(model: nn.Module, path: Path) -> None:
-    """Copy the weights into the parameters, which are tied already."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_model
-
-    try:
-        load_model(model, path)
-    except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: does not fit the model of {CONFIG}: {reason}; copy the bundle again, whole") from None
+def _build(config: Mapping[str, Any], header: Header, trusted: Sequence[str]) -> nn.Module:
+    """The model before its weights."""
+    task, nodes = config["task"], config["model"]
+    for name in nodes:
+        build.check_key(name, build.NODES[task], "model", task)
+    check_depth(nodes, header)
+    return build_within(header, lambda: build.model(task, nodes, config["sizes"], trusted))
 
 
 def _search_options(options: Mapping[str, Any]) -> SearchOptions:
@@ -165,9 +161,17 @@ def _search_options(options: Mapping[str, Any]) -> SearchOptions:
     return SearchOptions(**{**options, **SPECIALS})
 
 
+def _affordable(options: SearchOptions) -> SearchOptions:
+    """The options; UserError where somebody's default would take all memory. Who translates may ask for more."""
+    for name, most in MOST.items():
+        if (value := getattr(options, name)) > most:
+            raise UserError(f"search.{name}={value}: a bundle may ask for {most} at most")
+    return options
+
+
 def described(folder: Path) -> dict[str, Any]:
     """config.json, of a format that is understood."""
-    if not (folder / CONFIG).is_file():
+    if not (folder / CONFIG).exists():
         inside = folder / "bundle"
         hint = f"did you mean {inside}?" if (inside / CONFIG).is_file() else "give the folder that a training run wrote"
         what = f"it has no {CONFIG}" if folder.is_dir() else "there is no such folder"
@@ -186,7 +190,7 @@ def described(folder: Path) -> dict[str, Any]:
             f"{folder / CONFIG}: task={config['task']!r} is not known; this seq2seq knows {', '.join(build.BUILDERS)}"
         )
     for name, size in config["sizes"].items():
-        if not isinstance(size, int) or isinstance(size, bool):
+        if name not in SIZES or not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise UserError(f"{folder / CONFIG}: sizes.{name}={size!r} is not what a bundle has; copy it again")
     return config
 
@@ -202,14 +206,16 @@ def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
 def _verify(folder: Path) -> None:
     """Compare every file with its checksum."""
     known = _read_json(folder / CHECKSUMS)
-    for name in sorted({MODEL, CONFIG, METRICS, *known}):
+    there = {name for name in TOKENIZER_FILES if (folder / name).exists()}
+    for name in sorted({MODEL, CONFIG, METRICS, *there, *known}):
         path = folder / name
         if name not in known or Path(name).name != name:
             raise UserError(
                 f"{folder / CHECKSUMS}: {name!r} should not be, or is missing; copy the bundle again, whole"
             )
-        if not path.is_file():
-            raise UserError(f"{path}: is missing; copy the bundle again, whole")
+        _check_place(path)
+        if name != MODEL and path.stat().st_size > LIMIT:
+            raise UserError(f"{path}: has more than {LIMIT:,} bytes, which no such file has")
         if _sha256(path) != known[name]:
             raise UserError(f"{path}: is not as it was saved (its checksum differs); copy the bundle again, whole")
 
@@ -220,7 +226,7 @@ def _blaming(path: Path, make: Callable[[], Item]) -> Item:
         return make()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError, RuntimeError) as error:
         raise UserError(f"{path}: describes no model that can be built ({type(error).__name__}: {error})") from error
 
 
@@ -233,15 +239,19 @@ def _device(name: str) -> torch.device:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: is missing; copy the bundle again, whole") from None
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}); copy the bundle again, whole") from None
+    _check_place(path)
+    found = read_json(path)
     if not isinstance(found, dict):
         raise UserError(f"{path}: is not a JSON object; copy the bundle again, whole")
     return found
+
+
+def _check_place(path: Path) -> None:
+    """Raise `UserError` unless this is a regular file, and not a link to one outside of its folder."""
+    if not path.is_file():
+        raise UserError(f"{path}: is missing, or is no file; copy the bundle again, whole")
+    if path.resolve().parent != path.parent.resolve():
+        raise UserError(f"{path}: is a link out of the bundle; copy the files themselves into it (cp -L)")
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,5 +1,16 @@
 """The one exception of a user's mistake: the command line prints it as one line and exits with code 2."""
 
+LONGEST = 4000  # characters of a message; a value that was quoted may be of any size
+
 
 class UserError(Exception):
-    """A mistake in what the user gave: its text names the file and line, the value, and the remedy."""
+    """A mistake in what the user gave: its text names the file and line, the value, and the remedy.
+
+    The text is one line of printable characters, whatever was quoted in it: line feeds and the control sequences that
+    a terminal obeys are written as escapes, and what is too long is cut out of its middle.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in message)
+        half = LONGEST // 2
+        super().__init__(line if len(line) <= LONGEST else f"{line[:half]} […] {line[-half:]}")

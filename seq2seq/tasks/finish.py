@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from seq2seq import build
 from seq2seq.bundle import save_bundle
 from seq2seq.card import model_card
@@ -15,6 +13,7 @@ from seq2seq.errors import UserError
 from seq2seq.reporting.curves import learning_curves
 from seq2seq.scoring import Score
 from seq2seq.tasks.base import Kind, Outcome, Scored
+from seq2seq.tasks.checkpoint_files import read_checkpoint
 
 
 def finish(
@@ -39,7 +38,7 @@ def restore(kind: Kind, outcome: Outcome, checkpoint: Path | None) -> dict[str, 
     metrics: dict[str, float | None] = dict.fromkeys(kind.logged(outcome.config))
     if checkpoint is None:
         return metrics
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = read_checkpoint(checkpoint)
     outcome.task.load_state_dict(state["state_dict"])
     metrics.update(state["seq2seq_metrics"])
     return metrics

@@ -7,6 +7,7 @@ from seq2seq.text.sides import SourceAndTarget
 from seq2seq.text.spelling import BYTES, SpellingTokenizer, SpellingTrainer
 from seq2seq.text.subwords import SentencePieceTokenizer, SentencePieceTrainer
 from seq2seq.text.tokenizer import (
+    TOKENIZER_FILES,
     Sampling,
     Tokenizer,
     Tokenizers,
@@ -24,6 +25,7 @@ __all__ = [
     "BYTES",
     "EOS",
     "PAD",
+    "TOKENIZER_FILES",
     "UNK",
     "CharacterTokenizer",
     "CharacterTrainer",

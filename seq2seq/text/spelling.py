@@ -51,14 +51,14 @@ class SpellingTokenizer(PlainFiles):
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The words as they are spelt."""
+        """The words as they are spelt; a line feed, which only a model's own bytes could hold, becomes a space."""
         words: list[bytearray] = []
         for i in ids:
             if i in BYTES and words:
                 words[-1].append(i - BYTES[0])
             elif i not in BYTES:
                 words.append(bytearray())
-        return " ".join(word.decode(errors="replace") for word in words if word)
+        return " ".join(word.decode(errors="replace") for word in words if word).replace("\n", " ")
 
     def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Text of each sentence."""

@@ -13,8 +13,15 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from seq2seq.errors import UserError
+from seq2seq.plain_json import read_json
 
 FORMAT = 1
+LIMIT = 64 << 20
+"""Bytes of a description or a model: room for a million words."""
+
+TOKENIZER_FILES = tuple(f"{name}.{suffix}" for name in ("joint", "source", "target") for suffix in ("json", "model"))
+"""All that `Tokenizers.save` may write."""
+
 TextPairs = Callable[[], Iterable[tuple[str, str]]]
 """A corpus that can be read from its beginning as often as needed: (source, target) texts."""
 
@@ -178,6 +185,25 @@ def load_tokenizers(folder: Path) -> Tokenizers:
 
 def load_tokenizer(folder: Path, name: str) -> Tokenizer:
     """Read NAME.json and NAME.model from `folder`; nothing is unpickled. Raises UserError if they do not parse."""
+    path, model_path = folder / f"{name}.json", folder / f"{name}.model"
+    try:
+        description, model = read_json(path, LIMIT), _model(model_path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); a tokenizer is NAME.json and NAME.model") from None
+    try:
+        if description["format"] != FORMAT:
+            raise UserError(f"format {description['format']!r}, this version reads {FORMAT}")
+        if hashlib.sha256(model).hexdigest() != description["model_sha256"]:
+            raise UserError(f"{model_path.name} is damaged or missing (its checksum is not the one in {path.name})")
+        return _described(description, model)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: is not a tokenizer's description ({type(error).__name__}: {error})") from None
+
+
+def _described(description: dict[str, Any], model: bytes) -> Tokenizer:
+    """The tokenizer of a description. Raises UserError, KeyError, TypeError or ValueError where it describes none."""
     from seq2seq.text.characters import CharacterTokenizer
     from seq2seq.text.labels import LabelTokenizer
     from seq2seq.text.letters import LetterTokenizer
@@ -185,33 +211,44 @@ def load_tokenizer(folder: Path, name: str) -> Tokenizer:
     from seq2seq.text.subwords import SentencePieceTokenizer
     from seq2seq.text.words import WhitespaceTokenizer
 
-    path, model_path = folder / f"{name}.json", folder / f"{name}.model"
-    try:
-        description = json.loads(path.read_bytes())
-        model = model_path.read_bytes() if model_path.exists() else b""
-        if description["format"] != FORMAT:
-            raise UserError(f"{path}: format {description['format']!r}, this version reads {FORMAT}")
-        if hashlib.sha256(model).hexdigest() != description["model_sha256"]:
-            raise UserError(f"{model_path}: damaged or missing (its checksum is not the one in {path.name})")
-        if description["kind"] == SentencePieceTokenizer.kind:
-            return SentencePieceTokenizer(model)
-        if description["kind"] == WhitespaceTokenizer.kind:
-            return WhitespaceTokenizer(description["words"], lowercase=description.get("lowercase", False))
-        if description["kind"] == CharacterTokenizer.kind:
-            return CharacterTokenizer(description["characters"])
-        if description["kind"] == LetterTokenizer.kind:
-            return LetterTokenizer(description["characters"])
-        if description["kind"] == SpellingTokenizer.kind:
-            words = WhitespaceTokenizer(description["words"], lowercase=description.get("lowercase", False))
-            return SpellingTokenizer(words)
-        if description["kind"] == LabelTokenizer.kind:
-            return LabelTokenizer(*(description[key] for key in ("labels", "form", "separator", "none")))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); a tokenizer is NAME.json and NAME.model") from None
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: is not a tokenizer's description ({type(error).__name__}: {error})") from None
-    known = "sentencepiece, whitespace, characters, letters, spelling, labels"
-    raise UserError(f"{path}: kind {description['kind']!r} is none of {known}")
+    kind = description["kind"]
+    if kind == SentencePieceTokenizer.kind:
+        return SentencePieceTokenizer(model)
+    if kind == WhitespaceTokenizer.kind:
+        return WhitespaceTokenizer(**_words(description))
+    if kind == CharacterTokenizer.kind:
+        return CharacterTokenizer(_line(description["characters"]))
+    if kind == LetterTokenizer.kind:
+        return LetterTokenizer(_line(description["characters"]))
+    if kind == SpellingTokenizer.kind:
+        return SpellingTokenizer(WhitespaceTokenizer(**_words(description)))
+    if kind == LabelTokenizer.kind:
+        signs = (_line(description[key]) for key in ("form", "separator", "none"))
+        return LabelTokenizer([_line(label) for label in description["labels"]], *signs)
+    raise UserError(f"kind {kind!r} is none of sentencepiece, whitespace, characters, letters, spelling, labels")
+
+
+def _model(path: Path) -> bytes:
+    if not path.exists():
+        return b""
+    if not path.is_file() or path.stat().st_size > LIMIT:
+        raise UserError(f"{path}: is no file, or has more than {LIMIT:,} bytes, which no tokenizer has")
+    return path.read_bytes()
+
+
+def _words(description: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a `WhitespaceTokenizer`."""
+    lowercase = description.get("lowercase", False)
+    if not isinstance(lowercase, bool) or not isinstance(description["words"], list):
+        raise ValueError("words must be a list, and lowercase true or false")
+    return {"words": [_line(word) for word in description["words"]], "lowercase": lowercase}
+
+
+def _line(text: object) -> str:
+    """A text of one line: what a tokenizer decodes to must never end one."""
+    if not isinstance(text, str) or "\n" in text:
+        raise ValueError(f"{text!r} is not text of one line")
+    return text
 
 
 def _write(path: Path, content: bytes) -> None:

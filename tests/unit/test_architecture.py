@@ -16,7 +16,7 @@ from seq2seq.paths import PACKAGE
 ROOT = PACKAGE.parent
 FOLDERS = {"conf", "seq2seq", "data", "experiments", "tests"}
 
-FREE = {"errors", "paths", "products"}
+FREE = {"errors", "paths", "products", "plain_json"}
 PARTS = "encoders contexts bridges heads"
 NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words attention_loop decoder models"
 TEXT = "text corpora"
@@ -29,7 +29,7 @@ ARROWS = {
     for unit, allowed in {
         "errors": "",
         "paths": "errors",
-        "products": "",
+FREE = {"errors", "paths", "products", "plain_json"}
         "structures": "",
         "cells": "structures",
         "recurrence": "structures cells",
@@ -52,7 +52,7 @@ ARROWS = {
         "build": f"{NETWORK} {TEXT} search",
         "card": "",
         "record": "",
-        "bundle": f"{NETWORK} {TEXT} search build card",
+        "bundle": f"{NETWORK} {TEXT} search build card weights",
         "predictor": f"{NETWORK} {TEXT} search build bundle translator",
         "alignment": "text",
         "notebook": "",

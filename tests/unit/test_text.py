@@ -202,12 +202,12 @@ def test_plain_files_and_back(tokenizer: SentencePieceTokenizer | WhitespaceToke
     ("damage", "words"),
     [
         (lambda d: (d / "x.json").unlink(), "x.json: cannot be read"),
-        (lambda d: (d / "x.json").write_bytes(b"\x80\x04pickle"), "x.json: is not a tokenizer's description"),
+        (lambda d: (d / "x.json").write_bytes(b"\x80\x04pickle"), "x.json: is not JSON"),
         (lambda d: (d / "x.json").write_text("[]"), "x.json: is not a tokenizer's description"),
         (lambda d: _edit(d, kind="builtins.eval"), "x.json: kind 'builtins.eval'"),
         (lambda d: _edit(d, format=9), "x.json: format 9"),
-        (lambda d: (d / "x.model").unlink(), "x.model: damaged or missing"),
-        (lambda d: (d / "x.model").write_bytes(b"garbage"), "x.model: damaged or missing"),
+        (lambda d: (d / "x.model").unlink(), "x.json: x.model is damaged or missing"),
+        (lambda d: (d / "x.model").write_bytes(b"garbage"), "x.json: x.model is damaged or missing"),
     ],
 )
 def test_damaged_files(damage: object, words: str, tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""What an attack would leave behind: a file, a secret in a message, a forbidden act that Python's own audit reports.
+
+Audit hooks (PEP 578) see what happens inside of libraries, too; they cannot be removed, so one hook serves all tests.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SECRET = "canary-7f3a91c2-secret"
+FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.chmod",
+    "os.link",
+    "os.symlink",
+    "subprocess.Popen",
+    "pickle.find_class",
+    "socket.",
+    "shutil.",
+    "pty.spawn",
+    "urllib.",
+    "webbrowser.",
+    "runpy.",
+)
+MEMORY = 400 << 20
+"""Bytes by which an attack may raise the peak of memory: the limits of the readers, with room for libraries."""
+
+_seen: list[str] | None = None
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if _seen is None:
+        return
+    if event.startswith(FORBIDDEN) or (event == "open" and _writes(*arguments)):
+        _seen.append(f"{event}{arguments!r}")
+
+
+def _writes(path: object, mode: str | None, flags: int | None) -> bool:
+    if "__pycache__" in str(path):
+        return False
+    return bool(set(mode or "") & set("wax+") or (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Nothing is executed, written, sent or unpickled in this block, and its memory is bounded."""
+    global _seen
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    _seen = []
+    try:
+        yield
+    finally:
+        acts, _seen = _seen, None
+    assert acts == []
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before < MEMORY
+
+
+class Bomb:
+    """A pickle that makes the file `path` when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def bomb(path: Path) -> bytes:
+    """Such a pickle."""
+    return pickle.dumps(Bomb(path))
