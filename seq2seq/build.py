@@ -12,6 +12,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import math
 import os
 import sys
 import types
@@ -50,6 +51,8 @@ ROLES: dict[str, type] = {
 }
 # Where this project's components are. No other module of it is imported for a name: `seq2seq.__main__` would run.
 COMPONENTS = [[part] for part in "bridges cells contexts corpora decoder encoders feedback heads text".split()]
+RANGES = {"hidden_size": 10**7, "size": 10**7, "attention_size": 10**7, "num_layers": 1000}
+"""Hyper-parameters of any component that are at least 1, and the most that is not a mistake."""
 EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share")
 
 
@@ -101,6 +104,7 @@ def factory(
         check_key(key, [name for name in parameters if name not in given], place, kind.__name__)
         if key not in ROLES and not fits(value, hints.get(key, Any)):
             raise UserError(f"{place}.{key}: {value!r} is not of type {_spell(hints[key])}")
+        _check_range(key, value, place)
     missing = [
         name
         for name, parameter in parameters.items()
@@ -116,6 +120,15 @@ def model(task: str, config: Mapping[str, Any], sizes: Mapping[str, int], truste
     """The model of a task, for training and for bundles alike. `sizes` are those that follow from the data: of the
     vocabularies (`source`, `target`), or the width of float inputs (`features`)."""
     return BUILDERS[task](config, sizes, trusted)
+
+
+def trial_sizes(task: str, config: Mapping[str, Any]) -> dict[str, int]:
+    """Sizes for a model that is only built to see whether its configuration makes one: small ones, with room for the
+    bytes of characters; an image has the size that its encoder expects."""
+    if task != "captioning":
+        return {"source": 8, "target": 8} if task not in ("tagging", "classification") else {"source": 300, "target": 8}
+    sides = [config["encoder"].get(side) for side in ("height", "width")]
+    return {"features": math.prod(sides) if all(isinstance(side, int) for side in sides) else 8, "target": 8}
 
 
 def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> EncoderDecoder:
@@ -177,6 +190,11 @@ def _reader(
 def _characters(config: Mapping[str, Any], options: Mapping[str, Any], trusted: Sequence[str]) -> CharacterEncoder:
     for key in options:
         check_key(key, ("size", "hidden_size", "dropout"), "embedding.characters", "characters")
+    for key in ("size", "hidden_size"):
+        if not fits(options.get(key), int) or not 1 <= options[key] <= RANGES[key]:
+            raise UserError(
+                f"embedding.characters.{key}={options.get(key)!r}: must be a whole number from 1 to {RANGES[key]:,}"
+            )
     cell = config["encoder"].get("cell")
     if cell is None:
         raise UserError("embedding.characters: there is no encoder.cell to read words with; set it to null")
@@ -253,19 +271,33 @@ def check_key(key: str, known: Sequence[str], place: str, owner: str) -> None:
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Whether a plain value is of a signature's plain type; an int passes for a float, a bool for nothing but bool."""
+    """Whether a plain value is of a signature's plain type, its items included; an int passes for a float, a bool for
+    nothing but bool, and no number that is not finite for any."""
     if hint is Any or isinstance(hint, typing.TypeVar):
         return True
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return any(fits(value, option) for option in typing.get_args(hint))
+    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(fits(value, option) for option in arguments)
     if hint is type(None):
         return value is None
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    origin = typing.get_origin(hint) or hint
+    if hint in (float, int):
+        kinds = (int, float) if hint is float else int
+        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    if origin is Sequence:
+        return isinstance(value, (list, tuple)) and all(fits(item, option) for item in value for option in arguments)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            fits(item, option) for item in value.values() for option in arguments[1:]
+        )
     return not isinstance(origin, type) or isinstance(value, origin)
+
+
+def _check_range(key: str, value: object, place: str) -> None:
+    """Raise `UserError` for a value out of the range that a hyper-parameter of this name has in any component."""
+    if key in RANGES and isinstance(value, int) and not 1 <= value <= RANGES[key]:
+        raise UserError(f"{place}.{key}={value} must be at least 1 and at most {RANGES[key]:,}")
+    if key == "dropout" and isinstance(value, (int, float)) and not 0 <= value < 1:
+        raise UserError(f"{place}.{key}={value} must be at least 0 and below 1")
 
 
 def _bind(key: str, value: object, place: str, trusted: Sequence[str]) -> object:

@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
         hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="train")(job)()
     except SystemExit as stop:  # Hydra's own errors have been printed by now
         if stop.code:
-            return 2
+            return _mistyped(argv)
     finally:
         sys.argv = before
     if _sweeps:
@@ -59,6 +59,17 @@ def run(argv: Sequence[str]) -> int:
     if _failures:
         raise _failures[0]
     return 0
+
+
+def _mistyped(argv: Sequence[str]) -> int:
+    """Add the nearest right key to what Hydra has said of a wrong one."""
+    from seq2seq.tasks.catalogue import nearest
+
+    for override in argv:
+        key, sign, _ = override.partition("=")
+        if sign and key[:1] not in "+~-" and "@" not in key and (near := nearest(key)):
+            print(f"seq2seq: error: {key}: there is no such option; did you mean {near}?", file=sys.stderr)
+    return 2
 
 
 def _register_sweeper() -> None:
@@ -79,6 +90,9 @@ def job(config: DictConfig) -> float | None:
             if not mine:
                 raise UserError(f"{folder}: another process is training here; let it end, or choose another folder")
             settled = plain(config, overrides)
+            from seq2seq.tasks.configuration import check
+
+            check(settled)
             if sweeping and not _begin(settled, folder, overrides):
                 return score(read(folder))
             from seq2seq.tasks.training import train

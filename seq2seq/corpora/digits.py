@@ -43,6 +43,8 @@ class Digits(FeatureCorpus):
         for name, size in self.sizes.items():
             if size < 1:
                 raise UserError(f"data.corpus.{name}={size}: must be at least 1")
+        if seed < 0:
+            raise UserError(f"data.corpus.seed={seed}: must be at least 0")
         if not 1 <= max_digits <= 4:
             raise UserError(f"data.corpus.max_digits={max_digits}: must be from 1 to 4")
         self.max_digits, self.seed = max_digits, seed

@@ -63,6 +63,8 @@ class FeatureFiles(_Files, FeatureCorpus):
         width: int | None = None,
     ) -> None:
         super().__init__(source_language, target_language, train, val, tests)
+        if width is not None and width < 1:
+            raise UserError(f"data.corpus.width={width}: must be at least 1")
         self.features_field, self.target_field, self.width = features_field, target_field, width
 
     def examples(self, split: str) -> Iterator[tuple[Frames, str]]:

@@ -154,7 +154,7 @@ class Kind(ABC):
 
     def trial_sizes(self, config: Mapping[str, Any]) -> dict[str, int]:
         """Sizes for the model that `check` builds to see whether the configuration makes one."""
-        return {"source": 8, "target": 8}
+        return build.trial_sizes(self.name, config)
 
     @abstractmethod
     def data(self, config: Mapping[str, Any]) -> Any:

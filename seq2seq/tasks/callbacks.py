@@ -146,6 +146,18 @@ def _cell(value: object) -> str:
     return str(value).replace("\t", " ").replace("\n", " ").replace("\r", " ")
 
 
+def check_monitors(config: Mapping[str, Any], metrics: Sequence[str]) -> None:
+    """Raise `UserError` for an unknown key of `callbacks`, or a metric that is not among those that are logged."""
+    for key in config:
+        check_key(str(key), ("checkpoint", "early_stopping", "samples", "ema"), "callbacks", "callbacks")
+    for place in ("checkpoint", "early_stopping"):
+        options = config[place]
+        if options["monitor"] not in metrics:
+            raise UserError(f"callbacks.{place}.monitor={options['monitor']!r}: use one of {', '.join(metrics)}")
+        if options["mode"] not in ("min", "max"):
+            raise UserError(f"callbacks.{place}.mode={options['mode']!r}: use min or max")
+
+
 def make_callbacks(
     config: Mapping[str, Any], folder: Path, metrics: Sequence[str], *, progress: bool
 ) -> list[Callback]:
@@ -153,14 +165,8 @@ def make_callbacks(
 
     `metrics` are those that the task's validation logs. Raises `UserError` for an unknown key or metric.
     """
-    for key in config:
-        check_key(str(key), ("checkpoint", "early_stopping", "samples", "ema"), "callbacks", "callbacks")
+    check_monitors(config, metrics)
     checkpoint, stopping = dict(config["checkpoint"]), dict(config["early_stopping"])
-    for place, options in (("checkpoint", checkpoint), ("early_stopping", stopping)):
-        if options["monitor"] not in metrics:
-            raise UserError(f"callbacks.{place}.monitor={options['monitor']!r}: use one of {', '.join(metrics)}")
-        if options["mode"] not in ("min", "max"):
-            raise UserError(f"callbacks.{place}.mode={options['mode']!r}: use min or max")
     name = "{epoch}-{step}-{" + checkpoint["monitor"] + ":.2f}"
     callbacks: list[Callback] = [
         ModelCheckpoint(folder / "checkpoints", filename=name, save_last=True, **checkpoint),

@@ -44,10 +44,6 @@ class Captioning(Translation):
             raise UserError("search.equal_length=true: rows of numbers and words of text are not of equal number")
         super().check(config)
 
-    def trial_sizes(self, config: Mapping[str, Any]) -> dict[str, int]:
-        """See `Kind.trial_sizes`; an image has the size that its encoder expects."""
-        return {"features": _pixels(config["encoder"]) or 8, "target": 8}
-
     def data(self, config: Mapping[str, Any]) -> FeatureData:
         """See `Kind.data`. Where files are read for an encoder of images, each row must be such an image."""
         corpus = dict(config["data"]["corpus"])

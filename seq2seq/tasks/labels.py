@@ -157,10 +157,6 @@ class Labelling(Kind):
         if build.factory(corpus, "data.corpus", (), config["trust"], LabelCorpus)().unit != self.unit:
             raise UserError(f"data.corpus: {kind.__name__} has no labels of each {self.unit} here; {self.remedy}")
 
-    def trial_sizes(self, config: Mapping[str, Any]) -> dict[str, int]:
-        """With room for characters."""
-        return {"source": 300, "target": 8}
-
     def trainer(self, config: Mapping[str, Any]) -> TokenizerTrainer:
         """The trainer of both sides."""
         text = build.factory(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()

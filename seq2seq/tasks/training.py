@@ -25,9 +25,9 @@ from seq2seq.allocation import keep_freed_memory
 from seq2seq.bundle import load_bundle
 from seq2seq.errors import UserError
 from seq2seq.record import Record
-from seq2seq.tasks import kinds, optimization
+from seq2seq.tasks import configuration, kinds
 from seq2seq.tasks.base import Kind, Outcome, TrainingTask
-from seq2seq.tasks.callbacks import Pruned, Throughput, Watch, Watcher, make_callbacks
+from seq2seq.tasks.callbacks import Pruned, Throughput, Watch, Watcher, check_monitors, make_callbacks
 from seq2seq.tasks.finish import finish
 from seq2seq.tasks.loggers import finish_wandb, log_bundle, log_results, make_loggers
 
@@ -99,10 +99,11 @@ def train(
 
 def check(config: Mapping[str, Any]) -> Kind:
     """Raise `UserError` for whatever can be known to be wrong before data are read; returns the task's kind."""
+    configuration.check(config)
     kind = kinds.find(config["task"])
     for key in config:
         build.check_key(key, (*KEYS, *build.NODES[kind.name], *kind.groups), "config", kind.name)
-    optimization.check(config["optimizer"], config["scheduler"])
+    check_monitors(config["callbacks"], kind.logged(config))
     known = list(inspect.signature(lightning.Trainer.__init__).parameters)
     for key in config["trainer"]:
         build.check_key(key, ["threads", *known], "trainer", "Trainer")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from seq2seq.errors import UserError
-from seq2seq.text.tokenizer import PlainFiles, TokenizerTrainer
+from seq2seq.text.tokenizer import PlainFiles, TokenizerTrainer, check_counts
 from seq2seq.text.vocabulary import EOS, SPECIALS, UNK, UNKNOWN
 
 
@@ -62,6 +62,9 @@ class CharacterTrainer(TokenizerTrainer):
     min_frequency: int = 1
     joint: bool = True
     training_lines: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        check_counts(self.min_frequency, self.training_lines)
 
     def settings(self) -> dict[str, Any]:
         """What decides the list."""

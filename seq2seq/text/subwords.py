@@ -126,11 +126,17 @@ class SentencePieceTrainer(TokenizerTrainer):
             )
         if self.training_lines < 1:
             raise UserError(f"tokenizer.training_lines={self.training_lines}: must be at least 1")
+        if not 0 < self.character_coverage <= 1:
+            raise UserError(f"tokenizer.character_coverage={self.character_coverage}: must be above 0 and at most 1")
         self._check_sampling()
 
     def _check_sampling(self) -> None:
         if self.sampling_alpha < 0 or (self.model_type == "bpe" and self.sampling_alpha >= 1):
             raise UserError(f"tokenizer.sampling_alpha={self.sampling_alpha}: 0 is off; for bpe it is below 1")
+        if self.sampling_nbest_size < -1:
+            raise UserError(
+                f"tokenizer.sampling_nbest_size={self.sampling_nbest_size}: must be at least -1, which is all"
+            )
         if self.sampling and self.model_type not in ("bpe", "unigram"):
             raise UserError(
                 f"tokenizer.sampling_alpha: model_type={self.model_type} knows one segmentation; set it to 0"

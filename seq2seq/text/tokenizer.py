@@ -152,6 +152,13 @@ class Tokenizers(NamedTuple):
         self.target.save(folder, "target")
 
 
+def check_counts(min_frequency: int, training_lines: int) -> None:
+    """Raise UserError for counts below 1."""
+    for key, value in (("min_frequency", min_frequency), ("training_lines", training_lines)):
+        if value < 1:
+            raise UserError(f"tokenizer.{key}={value}: must be at least 1")
+
+
 def train_tokenizers(trainer: TokenizerTrainer, pairs: TextPairs, count: int) -> Tokenizers:
     """Train on `count` pairs, or on every n-th of them so that about `trainer.training_lines` are used."""
 

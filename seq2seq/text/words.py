@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from seq2seq.errors import UserError
-from seq2seq.text.tokenizer import PlainFiles, TokenizerTrainer
+from seq2seq.text.tokenizer import PlainFiles, TokenizerTrainer, check_counts
 from seq2seq.text.vocabulary import EOS, SPECIALS, UNK, UNKNOWN
 
 
@@ -65,6 +65,13 @@ class WhitespaceTrainer(TokenizerTrainer):
     lowercase: bool = False
     joint: bool = False
     training_lines: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        check_counts(self.min_frequency, self.training_lines)
+        if self.vocabulary_size is not None and self.vocabulary_size <= len(SPECIALS):
+            raise UserError(
+                f"tokenizer.vocabulary_size={self.vocabulary_size}: {len(SPECIALS)} are the special ones; set it higher"
+            )
 
     def settings(self) -> dict[str, Any]:
         """What decides the list."""

@@ -438,7 +438,7 @@ def test_images_and_attention_take_no_more_than_their_weights(folder: Path) -> N
     config(folder, lambda found: found.update(task="captioning", sizes={"features": 1 << 40, "target": 18}))
     config(folder, lambda found: found["model"].update(encoder=image))
     refused(folder, r"far more than the file of its weights")
-    context = node("context", "additive", attention_size=10**12)
+    context = node("context", "additive", attention_size=10**7)
     config(folder, lambda found: found.update(task="translation", sizes={"source": 18, "target": 18}))
     config(folder, lambda found: found["model"].update(model_config() | {"context": context}))
     refused(folder, r"far more than the file of its weights")

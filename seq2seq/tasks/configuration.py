@@ -1,0 +1,110 @@
+"""A configuration's mistakes, each named by its key, found before anything is read and before Lightning is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from seq2seq import build
+from seq2seq.corpora import Corpus
+from seq2seq.errors import UserError
+from seq2seq.search import SearchOptions
+from seq2seq.tasks import optimization
+from seq2seq.tasks.catalogue import below, catalogue
+from seq2seq.tasks.rules import RULES, TRAINER, like
+from seq2seq.text import BOS, EOS, PAD, TokenizerTrainer
+
+COMPONENTS = ("encoder", "bridge", "context", "decoder", "head", "tokenizer", "data.corpus")
+MORE = {"trainer": TRAINER}
+"""Keys that are known beside those of the YAML files."""
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raise `UserError` for a key that is not known (with the nearest that is), a value of the wrong type or out of its
+    range, components that do not fit each other, and a model that this machine's memory cannot hold."""
+    task = config["task"].get("name") if isinstance(config.get("task"), Mapping) else None
+    if not isinstance(task, str) or task not in build.BUILDERS:
+        raise UserError(f"task.name={task!r}: there is no such task; use one of {', '.join(build.BUILDERS)}")
+    for place, value in _options(config, ""):
+        _check_value(place, value)
+    optimization.check(config["optimizer"], config["scheduler"])
+    if config.get("search") is not None:
+        for key in config["search"]:
+            build.check_key(key, list(SearchOptions.__dataclass_fields__), "search", "search")
+        SearchOptions(**{"bos": BOS, "eos": EOS, "pad": PAD, **config["search"]})
+    trust = config["trust"]
+    for place, node, base in (
+        ("data.corpus", config["data"].get("corpus"), Corpus),
+        ("tokenizer", config.get("tokenizer"), TokenizerTrainer),
+    ):
+        build.factory(node, place, (), trust, base)()
+    if not trust:  # what others' components do when they are made is their own affair
+        _check_model(task, config)
+
+
+def _options(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
+    """Each option outside of components, with its place."""
+    for key, value in node.items():
+        name = f"{place}.{key}" if place else str(key)
+        if name in COMPONENTS:
+            if value is not None and not (isinstance(value, Mapping) and "_target_" in value):
+                raise UserError(f"{name}={value!r}: a component is expected here; use {name.split('.')[0]}=NAME")
+        elif isinstance(value, Mapping) and name not in RULES and (value or name not in catalogue()):
+            _check_known(name)
+            yield from _options(value, name)
+        else:
+            yield name, value
+
+
+def _check_known(place: str) -> None:
+    parent, _, key = place.rpartition(".")
+    if parent != "optimizer":  # torch's own, see optimization.check
+        build.check_key(key, [*below(parent), *MORE.get(parent, ())], parent or "config", parent or "the configuration")
+
+
+def _check_value(place: str, value: object) -> None:
+    known = catalogue().get(place)
+    if known is None:
+        _check_known(place)
+    if place.count(".") == 0 and known is None and value is None:
+        return  # a group that the task has no use for
+    rule = RULES.get(place) or (like(known) if known else None)
+    if rule and not rule.fits(value):
+        raise UserError(f"{place}={value!r}: must be {rule.words}")
+
+
+def _check_model(task: str, config: Mapping[str, Any]) -> None:
+    """Build the model without memory for its numbers, as small as the data could make it."""
+    try:
+        with torch.device("meta"):
+            model = build.model(task, config, build.trial_sizes(task, config), config["trust"])
+        needed = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    except (RuntimeError, OverflowError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{_largest(config)}: no such model can be made ({reason}); lower it") from None
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise UserError(
+            f"{_largest(config)}: the model alone would take {needed / 1e9:,.0f} GB, and this machine has "
+            f"{there / 1e9:,.0f}; lower it"
+        )
+
+
+def _largest(config: Mapping[str, Any]) -> str:
+    """The largest number among the sizes, with its place."""
+    nodes = {name: config.get(name) or {} for name in ("embedding", *COMPONENTS[:-2])}
+    sizes = [(value, place) for place, value in _numbers(nodes, "")]
+    value, place = max(sizes)
+    return f"{place}={value}"
+
+
+def _numbers(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, int]]:
+    for key, value in node.items():
+        name = f"{place}.{key}" if place else str(key)
+        if isinstance(value, Mapping):
+            yield from _numbers(value, name)
+        elif isinstance(value, int) and not isinstance(value, bool) and key != "halfway":
+            yield name, value
