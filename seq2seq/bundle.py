@@ -30,6 +30,7 @@ from seq2seq import build
 from seq2seq.errors import UserError
 from seq2seq.plain_json import read_json
 from seq2seq.search import SearchOptions
+from seq2seq.secrets import hide
 from seq2seq.text import BOS, EOS, PAD, TOKENIZER_FILES, Tokenizers, load_tokenizers
 from seq2seq.weights import Header, build_within, check_depth, load_weights, read_header
 
@@ -75,7 +76,8 @@ def save_bundle(
     card: str,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write a bundle, in place of an older one; after an exception the older one stands as it did.
+    """Write a bundle, in place of an older one; after an exception the older one stands as it did. No secret of the
+    environment stands in what it tells of itself.
 
     Args:
         folder: where to; its parents are made.
@@ -101,15 +103,15 @@ def save_bundle(
         "model": {name: config[name] for name in build.NODES[task]},
         "sizes": dict(sizes),
         "search": {name: value for name, value in search.items() if name not in SPECIALS},
-        "provenance": dict(provenance),
+        "provenance": hide(dict(provenance)),
     }
     with replacing(folder) as made:
         save_model(model, str(made / MODEL), {"format": "pt"})
         tokenizers.save(made)
         _write_json(made / CONFIG, described)
-        _write_json(made / METRICS, metrics)
+        _write_json(made / METRICS, hide(metrics))
         _write_json(made / CHECKSUMS, {path.name: _sha256(path) for path in sorted(made.iterdir())})
-        (made / CARD).write_text(card, encoding="utf-8")
+        (made / CARD).write_text(hide(card), encoding="utf-8")
         for path in made.iterdir():
             path.chmod(0o644)
 

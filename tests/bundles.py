@@ -22,7 +22,15 @@ def tokenizers(*, joint: bool = True) -> Tokenizers:
     return Tokenizers(source, source if joint else WhitespaceTokenizer([*WORDS, "und"]), joint)
 
 
-def save(folder: Path, *, joint: bool = True, seed: int = 0, spread: float = 4, **changes: Any) -> EncoderDecoder:
+def save(
+    folder: Path,
+    *,
+    joint: bool = True,
+    seed: int = 0,
+    spread: float = 4,
+    provenance: dict[str, Any] | None = None,
+    **changes: Any,
+) -> EncoderDecoder:
     """Write a bundle; `spread` scales the weights, so that the model has opinions. `changes` are model_config's."""
     torch.manual_seed(seed)
     config, both = model_config(**changes), tokenizers(joint=joint)
@@ -42,7 +50,7 @@ def save(folder: Path, *, joint: bool = True, seed: int = 0, spread: float = 4, 
         metrics=metrics,
         search=SEARCH,
         card="# A card\n",
-        provenance={"seed": seed},
+        provenance={"seed": seed} | (provenance or {}),
     )
     return model.eval()
 

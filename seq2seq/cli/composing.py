@@ -14,6 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.errors import UserError
 from seq2seq.paths import packaged
+from seq2seq.secrets import environment, hide
+
+OmegaConf.register_new_resolver("oc.env", environment, replace=True)  # it remembers what must not be recorded
 
 UNUSED = ("cell",)  # nodes that only feed others: editing them would change nothing
 
@@ -32,7 +35,7 @@ def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     found: Any = OmegaConf.to_container(config, resolve=True)
     for key in UNUSED:
         found.pop(key, None)
-    return dict(found)
+    return {**found, "name": hide(found["name"])}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import yaml
 
 from seq2seq.errors import UserError
 from seq2seq.record import LOCK, Record, claim, read
+from seq2seq.secrets import hide
 
 KEPT = (LOCK, "hydra")  # what Hydra wrote for the job that begins now, before it called us
 NO_MATTER = ("resume",)  # keys that say how a run is run, not what it is
@@ -97,7 +98,9 @@ def record_failure(folder: Path, overrides: Sequence[str], error: Exception, *, 
     known = read(folder)
     if known and (known["status"] != "running" or identity(known["overrides"]) != identity(overrides)):
         return
-    Record(folder, name=name, seed=seed, overrides=list(overrides)).update(status="failed", error=said(error))
+    Record(folder, name=name, seed=seed, overrides=list(overrides)).update(
+        status="failed", error=hide(said(error), everything=True)
+    )
 
 
 def said(error: Exception) -> str:

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from seq2seq.cli.composing import plain
 from seq2seq.cli.standing import (
@@ -84,7 +84,7 @@ def job(config: DictConfig) -> float | None:
     """One training run in Hydra's folder. Returns the first test score, for Hydra's sweepers."""
     settings = HydraConfig.get()
     folder, sweeping = Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN
-    overrides = list(settings.overrides.task)
+    overrides: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # as typed: ${…} stays ${…}
     with claim(folder) as mine:
         try:
             if not mine:

@@ -25,6 +25,7 @@ from seq2seq.allocation import keep_freed_memory
 from seq2seq.bundle import load_bundle
 from seq2seq.errors import UserError
 from seq2seq.record import Record
+from seq2seq.secrets import hide
 from seq2seq.tasks import configuration, kinds
 from seq2seq.tasks.base import Kind, Outcome, TrainingTask
 from seq2seq.tasks.callbacks import Pruned, Throughput, Watch, Watcher, check_monitors, make_callbacks
@@ -138,9 +139,9 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, watch: Watcher 
     )
     callbacks += kind.callbacks(config, data, folder)
     callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], watch)] if watch else []
-    loggers = make_loggers(config["logger"], folder, config["name"])
+    loggers = make_loggers(hide(config["logger"]), folder, config["name"])
     for logger in loggers:
-        logger.log_hyperparams(dict(config))
+        logger.log_hyperparams({**hide(dict(config), everything=True), "name": config["name"]})
     trainer = lightning.Trainer(
         callbacks=callbacks, logger=loggers, enable_model_summary=False, use_distributed_sampler=False, **options
     )

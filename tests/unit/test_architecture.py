@@ -22,14 +22,17 @@ NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words 
 TEXT = "text corpora"
 EVERYTHING = (
     f"{NETWORK} {TEXT} search int8 allocation decoding scoring build card bundle translator sampler reporting record "
-    "requests minimum_risk label_scores predictor captioner ensemble alignment notebook forced averaging exporting"
+    "requests minimum_risk label_scores predictor captioner ensemble alignment notebook forced averaging exporting "
+    "secrets"
 )
 ARROWS = {
     unit: set(allowed.split()) | (FREE if unit not in FREE else set())
     for unit, allowed in {
         "errors": "",
         "paths": "errors",
-FREE = {"errors", "paths", "products", "plain_json"}
+        "plain_json": "errors",
+        "secrets": "",
+        "weights": "",
         "structures": "",
         "cells": "structures",
         "recurrence": "structures cells",
@@ -51,8 +54,8 @@ FREE = {"errors", "paths", "products", "plain_json"}
         "label_scores": "scoring text",
         "build": f"{NETWORK} {TEXT} search",
         "card": "",
-        "record": "",
-        "bundle": f"{NETWORK} {TEXT} search build card weights",
+        "record": "secrets",
+        "bundle": f"{NETWORK} {TEXT} search build card weights secrets",
         "predictor": f"{NETWORK} {TEXT} search build bundle translator",
         "alignment": "text",
         "notebook": "",
