@@ -270,6 +270,15 @@ def check_key(key: str, known: Sequence[str], place: str, owner: str) -> None:
     raise UserError(f"{place}.{key}: {owner} has no option {key!r}; {hint}")
 
 
+def check_options(options: Mapping[str, Any], kind: type, place: str) -> None:
+    """Raise `UserError` for a key that the dataclass `kind` has not, or a value that is not of its type."""
+    hints = typing.get_type_hints(kind)
+    for key, value in options.items():
+        check_key(key, list(hints), place, kind.__name__)
+        if not fits(value, hints[key]):
+            raise UserError(f"{place}.{key}: {value!r} is not of type {_spell(hints[key])}")
+
+
 def fits(value: object, hint: Any) -> bool:
     """Whether a plain value is of a signature's plain type, its items included; an int passes for a float, a bool for
     nothing but bool, and no number that is not finite for any."""

@@ -158,8 +158,7 @@ def _build(config: Mapping[str, Any], header: Header, trusted: Sequence[str]) ->
 
 
 def _search_options(options: Mapping[str, Any]) -> SearchOptions:
-    for name in options:
-        build.check_key(name, list(SearchOptions.__dataclass_fields__), "search", "SearchOptions")
+    build.check_options(options, SearchOptions, "search")
     return SearchOptions(**{**options, **SPECIALS})
 
 

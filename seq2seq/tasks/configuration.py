@@ -32,8 +32,7 @@ def check(config: Mapping[str, Any]) -> None:
         _check_value(place, value)
     optimization.check(config["optimizer"], config["scheduler"])
     if config.get("search") is not None:
-        for key in config["search"]:
-            build.check_key(key, list(SearchOptions.__dataclass_fields__), "search", "search")
+        build.check_options(config["search"], SearchOptions, "search")
         SearchOptions(**{"bos": BOS, "eos": EOS, "pad": PAD, **config["search"]})
     trust = config["trust"]
     for place, node, base in (

@@ -74,6 +74,8 @@ def like(values: Sequence[Any]) -> Rule:
         "NoneType": null,
     }
     kinds = {type(value).__name__ for value in values}
+    if kinds == {"NoneType"}:  # the files do not tell; who reads it checks it
+        return Rule("anything", lambda value: True)
     kinds -= {"int"} if "float" in kinds else set()
     found = [rules[kind] for kind in sorted(kinds)]
     rule = found[0]
@@ -85,6 +87,7 @@ def like(values: Sequence[Any]) -> Rule:
 null = Rule("null", lambda value: value is None)
 flag = Rule("true or false", lambda value: isinstance(value, bool))
 text = Rule("text", lambda value: isinstance(value, str) and bool(value))
+inside = Rule("a number between 0 and 1", lambda value: is_number(value) and 0 < value < 1)
 share = Rule("a number from 0 to below 1", lambda value: is_number(value) and 0 <= value < 1)
 batches = whole(1) | above(0, 1)
 part = whole(0) | number(0, 1)
@@ -124,7 +127,7 @@ RULES: dict[str, Rule] = {
     "optimizer.rho": share,
     "optimizer.betas": list_of(share, 2),
     "scheduler.mode": better,
-    "scheduler.factor": Rule("a number above 0 and below 1", lambda value: is_number(value) and 0 < value < 1),
+    "scheduler.factor": inside,
     "search.beam_size": whole(1, 1000),
     "search.n_best": whole(1, 1000),
     "search.min_length": whole(0, 100_000),
@@ -151,6 +154,8 @@ RULES: dict[str, Rule] = {
     "callbacks.checkpoint.save_top_k": whole(-1),
     "callbacks.early_stopping.mode": better,
     "callbacks.early_stopping.patience": whole(0) | null,
+    "callbacks.ema.decay": inside | null,
+    "callbacks.ema.update_every_n_steps": whole(1),
     "callbacks.samples": whole(0, 10_000) | null,
 }
 """Those that the YAML files' values do not tell: see `like`, which holds for all others."""

@@ -76,7 +76,7 @@ def test_training_itself_does_not_see_the_average(corpus, tmp_path, recorder):  
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("callbacks.ema.decay=1.5", "callbacks.ema.decay=1.5: must be between 0 and 1"),
+        ("callbacks.ema.decay=1.5", "callbacks.ema.decay=1.5: must be a number between 0 and 1"),
         ("callbacks.ema.update_every_n_steps=0", "update_every_n_steps=0: must be a whole number"),
         ("+callbacks.ema.dekay=0.9", "did you mean callbacks.ema.decay"),
     ],

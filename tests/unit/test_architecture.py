@@ -31,6 +31,7 @@ ARROWS = {
         "errors": "",
         "paths": "errors",
         "plain_json": "errors",
+        "products": "",
         "secrets": "",
         "weights": "",
         "structures": "",
