@@ -22,6 +22,16 @@ def add_files(parser: ArgumentParser, what: str) -> None:
     parser.add_argument("output", type=Path, help="where to write, compressed by its name likewise; - writes to stdout")
 
 
+def add_errors(parser: ArgumentParser) -> None:
+    """Declare what becomes of bytes that are not UTF-8."""
+    parser.add_argument(
+        "--errors",
+        choices=("strict", "replace"),
+        default="strict",
+        help="bytes that are not UTF-8 end the command (%(default)s), or are replaced by U+FFFD, with a warning",
+    )
+
+
 def add_running(parser: ArgumentParser) -> None:
     """Declare the arguments of a command that runs a bundle."""
     parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="sentences at once (%(default)s)")
@@ -47,23 +57,20 @@ def check_output(target: Path) -> None:
         raise UserError(f"{target}: is a folder, or in none that exists; give the name of a file")
 
 
-def count(source: Path) -> int | None:
+def count(source: Path, errors: str = "strict") -> int | None:
     """The number of lines of a file, all of which are then known to be UTF-8; None for a stream."""
-    return None if source == STREAM or not source.is_file() else sum(1 for _ in lines(source))
+    return None if source == STREAM or not source.is_file() else sum(1 for _ in lines(source, errors))
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a file, or of standard input."""
+def lines(path: Path, errors: str = "strict") -> Iterator[str]:
+    """The lines of a file, or of standard input; `errors` is what becomes of bytes that are not UTF-8."""
+    from seq2seq.corpora import readers
+
     if path != STREAM:
-        from seq2seq.corpora import readers
-
-        yield from readers.lines(path)
+        yield from readers.lines(path, errors)
         return
     for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            yield line.removesuffix(b"\n").decode()
-        except UnicodeDecodeError as error:
-            raise UserError(f"standard input:{number}: is not UTF-8 ({error.reason}); convert it to UTF-8") from None
+        yield readers.decoded(line.removesuffix(b"\n"), "standard input", number, errors)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from seq2seq.cli.files import STREAM, add_files, add_running, check, count, lines, output
+from seq2seq.cli.files import STREAM, add_errors, add_files, add_running, check, count, lines, output
 from seq2seq.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq predict-file`."""
     add_files(parser, "UTF-8 text, words between single spaces, plain, .gz, .xz, .zst, - reads stdin; or features")
     parser.add_argument("--probabilities", action="store_true", help="JSON lines: labels with all their probabilities")
+    add_errors(parser)
     add_running(parser)
 
 
@@ -53,9 +54,9 @@ def _labels(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
     from seq2seq.predictor import Predictor
 
     predictor = Predictor(bundle)
-    total = count(arguments.input)
+    total = count(arguments.input, arguments.errors)
     with tqdm(total=total, unit=" lines", disable=not sys.stderr.isatty()) as bar:
-        stream = lines(arguments.input)
+        stream = lines(arguments.input, arguments.errors)
         for found in predictor.predict_stream(stream, batch_size=arguments.batch_size, progress=bar.update):
             as_json = arguments.probabilities
             yield json.dumps(found.as_dict(predictor.labels.labels), ensure_ascii=False) if as_json else found.text
@@ -67,6 +68,8 @@ def _texts(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
 
     if arguments.probabilities:
         raise UserError("--probabilities: the bundle's task is captioning, which gives texts, not labels; leave it out")
+    if arguments.errors != "strict":
+        raise UserError(f"--errors {arguments.errors}: features are numbers; leave it out")
     if arguments.input == STREAM:
         raise UserError("-: features are read from a .npz or JSON lines file; name one")
     captioner = Captioner(bundle)

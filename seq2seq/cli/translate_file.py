@@ -17,7 +17,7 @@ from itertools import tee
 from pathlib import Path
 
 from seq2seq.cli import formats
-from seq2seq.cli.files import STREAM, add_files, add_running, check, count, lines, output
+from seq2seq.cli.files import STREAM, add_errors, add_files, add_running, check, count, lines, output
 from seq2seq.cli.searching import add_search, check_search, requests, search_options, utility
 
 
@@ -39,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="BUNDLE",
         help="translate together with these bundles, by the mean of their probabilities; write it behind the files",
     )
+    add_errors(parser)
     formats.add_arguments(parser)
     add_search(parser)
     parser.add_argument("--int8", action="store_true", help="8-bit output layer: faster on a CPU, nearly the same text")
@@ -51,7 +52,7 @@ def run(arguments: Namespace) -> int:
     check(source, target)
     formats.check_arguments(arguments.format, arguments.attention, arguments.alignments, source, target)
     check_search(arguments)
-    total = count(source)
+    total = count(source, arguments.errors)
     from seq2seq.allocation import keep_freed_memory
     from seq2seq.translator import Translator
 
@@ -76,7 +77,7 @@ def run(arguments: Namespace) -> int:
     if form.aligner:
         options = replace(options, return_attention=True)
     if source != STREAM and (arguments.prefixes or arguments.constraints):
-        translator.check(requests(lines(source), arguments), options)
+        translator.check(requests(lines(source, arguments.errors), arguments), options)
     from tqdm import tqdm
 
     with (
@@ -84,7 +85,7 @@ def run(arguments: Namespace) -> int:
         formats.maybe_output(arguments.alignments) as write_links,
         tqdm(total=total, unit=" lines", disable=not sys.stderr.isatty()) as bar,
     ):
-        given, asked = tee(requests(lines(source), arguments))
+        given, asked = tee(requests(lines(source, arguments.errors), arguments))
         found = translator.translate_stream(
             given, options, batch_size=arguments.batch_size, progress=bar.update, utility=utility(arguments)
         )

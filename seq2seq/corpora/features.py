@@ -101,10 +101,8 @@ def read_examples(
     """
     for where, numbers, target in _items(path, features_field, target_field):
         frames = to_frames(numbers, where, width)
-        if not isinstance(target, str) or "\n" in target:
-            raise UserError(f"{where}: its target is {target!r}, not one line of text")
         width = frames.shape[1]
-        yield frames, target
+        yield frames, readers.one_line(target, f"{where}: its target")
 
 
 def to_frames(numbers: Any, where: str, width: int | None = None) -> Frames:
@@ -152,7 +150,7 @@ def _lines(path: Path, features_field: str, target_field: str | None) -> Iterato
         where = f"{path}:{number}"
         try:
             item = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{where}: is not JSON ({error})") from None
         target = None if target_field is None else readers.step_into(item, target_field, where)
         yield where, readers.step_into(item, features_field, where), target

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import lzma
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -19,26 +22,49 @@ SUFFIXES = ("", ".gz", ".xz", ".zst")
 """The compressions that are read, by the end of a file's name."""
 
 BLOCK = 1 << 16  # bytes read at once
+PACKED = 1 << 10  # bytes of zstd unpacked at once: they may become 30,000 times as many
+LONGEST = 16 << 20  # bytes of a line; what has none is not held in memory to find that out
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+log = logging.getLogger(__name__)
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a plain, .gz, .xz or .zst file, without their LF, exactly as they stand.
+def lines(path: Path, errors: str = "strict") -> Iterator[str]:
+    """The lines of a plain, .gz, .xz or .zst file, without their LF, exactly as they stand; see `decoded`.
 
-    Raises UserError for a file that is missing, damaged or (with its line) not UTF-8.
+    Raises UserError for a file that is missing or damaged, and (with its line) for what is not UTF-8 or longer than
+    a sentence can be.
     """
     number = 0
     try:
-        for number, line in enumerate(_split(_blocks(path)), 1):  # noqa: B007 (errors name it)
-            yield line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        value = error.object[error.start]
-        raise UserError(
-            f"{path}:{number}: byte 0x{value:02x} at position {error.start + 1} is not UTF-8; convert the file to UTF-8"
-        ) from None
+        for number, line in enumerate(_split(_blocks(path), path), 1):
+            yield decoded(line, path, number, errors)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, EOFError, lzma.LZMAError, _zstd_error()) as error:
         raise UserError(f"{path}: cannot be read after line {number} ({error}); is it whole?") from None
+
+
+def decoded(line: bytes, name: object, number: int, errors: str = "strict") -> str:
+    """One line of UTF-8 as text. A byte-order mark at the beginning of a file is no text and is left out.
+
+    What is not UTF-8 raises UserError with the line's number, or with errors="replace" becomes U+FFFD, with a warning.
+    """
+    if number == 1:
+        line = line.removeprefix(BOM_UTF8)
+        if line.endswith(b"\r"):
+            log.warning("%s: its lines end in CR LF; the CR is read as a part of the text", name)
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        value, wide = error.object[error.start], number == 1 and line.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        what = f"byte 0x{value:02x} at position {error.start + 1} is not UTF-8{' (UTF-16, it seems)' if wide else ''}"
+        if errors != "replace":
+            raise UserError(
+                f"{name}:{number}: {what}; convert it to UTF-8 (or write U+FFFD in its place: --errors replace)"
+            ) from None
+        log.warning("%s:%d: %s; U+FFFD is written in its place", name, number, what)
+        return line.decode("utf-8", "replace")
 
 
 def parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
@@ -84,7 +110,7 @@ def json_lines(path: Path, source_field: str, target_field: str) -> Iterator[tup
     for number, line in enumerate(lines(path), 1):
         try:
             item = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: is not JSON ({error})") from None
         yield _text(item, source_field, f"{path}:{number}"), _text(item, target_field, f"{path}:{number}")
 
@@ -108,18 +134,30 @@ def step_into(item: Any, name: str, where: str) -> Any:
 
 
 def _text(item: Any, name: str, where: str) -> str:
-    value = step_into(item, name, where)
-    if not isinstance(value, str) or "\n" in value:
-        what = "holds a line feed; a sentence is one line" if isinstance(value, str) else f"is {value!r}, not a text"
-        raise UserError(f"{where}: field {name!r} {what}")
+    return one_line(step_into(item, name, where), f"{where}: field {name!r}")
+
+
+def one_line(value: Any, where: str) -> str:
+    """A value of JSON that is a text of one line. Raises UserError, saying `where`, for another, and for half of a
+    surrogate pair, which UTF-8 cannot say."""
+    if not isinstance(value, str):
+        raise UserError(f"{where} is {value!r}, not a text")
+    if "\n" in value:
+        raise UserError(f"{where} holds a line feed; a sentence is one line")
+    if found := SURROGATE.search(value):
+        raise UserError(f"{where} holds U+{ord(found[0]):04X}, half of a character; write the whole, or U+FFFD")
     return value
 
 
-def _split(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def _split(blocks: Iterable[bytes], name: object) -> Iterator[bytes]:
     rest: list[bytes] = []
+    number = size = 0
     for block in blocks:
         first, *others = block.split(b"\n")
         rest.append(first)
+        number, size = number + len(others), len(others[-1]) if others else size + len(first)
+        if size > LONGEST:
+            raise UserError(f"{name}:{number + 1}: has more than {LONGEST:,} bytes without a line's end; is it text?")
         if others:
             yield b"".join(rest)
             yield from others[:-1]
@@ -143,7 +181,7 @@ def _zstd_blocks(path: Path) -> Iterator[bytes]:
 
     frame: Any = None
     with open(path, "rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(PACKED):
             while block:
                 frame = frame or zstandard.ZstdDecompressor().decompressobj()
                 yield frame.decompress(block)

@@ -74,9 +74,11 @@ class Snips(LabelCorpus):
             try:
                 item = json.loads(line)
                 text, tags, intent = " ".join(item["tokens"]), " ".join(item["tags"]), str(item["intent"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(f"{path}:{number}: is not of the form {FORM} ({type(error).__name__})") from None
-            yield Row(text, tags if self.labels == "slots" else intent, path, number)
+            where = f"{path}:{number}: its text"
+            labels = tags if self.labels == "slots" else intent
+            yield Row(readers.one_line(text, where), readers.one_line(labels, where), path, number)
 
     def _there(self, split: str) -> Path | None:
         folders = self._folder, self._folder.parent

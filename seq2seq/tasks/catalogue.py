@@ -28,10 +28,12 @@ def catalogue() -> dict[str, list[Any]]:
 
 
 def files() -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """Each packaged YAML file, and where its options stand."""
+    """Each packaged YAML file that is not about Hydra itself, and where its options stand."""
     root = packaged("conf")
     for path in sorted(root.rglob("*.yaml")):
         group = path.parent.relative_to(root).as_posix().removeprefix(".")
+        if group.startswith("hydra"):
+            continue
         everywhere = path.read_text(encoding="utf-8").startswith(GLOBAL)
         yield path, ("",) if everywhere else PLACES.get(group, (group,))
 

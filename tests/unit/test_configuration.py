@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 
-from seq2seq.cli.train import _plain
+from seq2seq.cli.composing import composed as hydra_composed
+from seq2seq.cli.composing import composing
 from seq2seq.errors import UserError
 from seq2seq.paths import packaged
 from seq2seq.tasks.catalogue import catalogue, files, leaves, nearest, read
@@ -38,8 +38,8 @@ Config = dict[str, Any]
 
 @cache
 def composed(task: str) -> Config:
-    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
-        return _plain(compose("train", overrides=[f"task={task}", "name=x", *TASKS[task]]), [])
+    with composing():
+        return hydra_composed([f"task={task}", "name=x", *TASKS[task]])
 
 
 def merge(config: Config, node: Config) -> None:

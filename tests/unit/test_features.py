@@ -89,7 +89,7 @@ def bad(**changes: Any) -> Callable[[], Path]:
         (bad(features=[]), "^f.jsonl:2: is empty"),
         (bad(features=[[[1, 2]]]), "^f.jsonl:2: has shape .1, 1, 2."),
         (bad(features=None), "^f.jsonl:2: has shape .. and holds object"),
-        (bad(target="a\nb"), r"^f.jsonl:2: its target is 'a\\nb', not one line"),
+        (bad(target="a\nb"), r"^f.jsonl:2: its target holds a line feed"),
         (bad(target=3), "^f.jsonl:2: its target is 3"),
         (lambda: lines("f.jsonl", GOOD, "{"), "^f.jsonl:2: is not JSON"),
         (lambda: lines("f.jsonl", {"target": "a"}), "^f.jsonl:1: no field 'features' .*it has 'target'"),
