@@ -248,6 +248,13 @@ def test_what_cannot_be_is_refused(prefixes, constraints, limit, message):
         Table(1).run(beam, [limit], options(), told=Sentences(prefixes, constraints))
 
 
+def test_a_prefix_may_end_several_phrases_at_once():
+    """Before its last token more seems to be needed than the limit leaves."""
+    told = Sentences([(3, 4, 5)], [[(3, 4, 5), (5,)]])
+    (found,) = Table(1, eos=1.0).run(beam, [4], options(beam_size=3, n_best=1), told=told)
+    assert [(h.tokens, h.finished) for h in found] == [([3, 4, 5], True)]
+
+
 def test_a_coverage_penalty_needs_attention():
     def without(ids, state, memory):
         log_probs, state, _ = table(ids, state, memory)
