@@ -14,12 +14,13 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
-.PHONY: help demo test lint bench bench-quick
+.PHONY: help demo test lint torture bench bench-quick
 
 help:
 	@echo 'make demo   train the default model on the embedded corpus, score it, and translate with it (minutes)'
 	@echo 'make test   the tests'
 	@echo 'make lint   ruff and mypy'
+	@echo 'make torture  break it on purpose: kill training, again and again (experiments/reliability)'
 	@echo 'make bench  how fast this machine trains and searches (experiments/throughput); bench-quick: five minutes'
 
 demo: $(STAMP)
@@ -32,6 +33,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+torture: $(STAMP)
+	$(BIN)/python -m experiments.reliability.kill $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m experiments.throughput.run $(ARGS)

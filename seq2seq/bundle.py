@@ -148,13 +148,21 @@ def load_bundle(folder: Path | str, *, trusted: Sequence[str] = (), device: str 
     return Bundle(config["task"], model, tokenizers, config["model"], metrics, search, config["provenance"])
 
 
+def read_provenance(folder: Path) -> tuple[dict[str, Any], str]:
+    """Where a bundle comes from, and the sha256 of its weights. Raises `UserError` for what is no whole bundle."""
+    found = described(folder)
+    _verify(folder)
+    return found["provenance"], str(_read_json(folder / CHECKSUMS)[MODEL])
+
+
 def _build(config: Mapping[str, Any], header: Header, trusted: Sequence[str]) -> nn.Module:
-    """The model before its weights."""
+    """The model before its weights; the draws of its first weights leave no trace in the random generator."""
     task, nodes = config["task"], config["model"]
     for name in nodes:
         build.check_key(name, build.NODES[task], "model", task)
     check_depth(nodes, header)
-    return build_within(header, lambda: build.model(task, nodes, config["sizes"], trusted))
+    with torch.random.fork_rng(devices=[]):
+        return build_within(header, lambda: build.model(task, nodes, config["sizes"], trusted))
 
 
 def _search_options(options: Mapping[str, Any]) -> SearchOptions:

@@ -1,4 +1,4 @@
-"""The one exception of a user's mistake: the command line prints it as one line and exits with code 2."""
+"""What ends a command early: a mistake of the user, which is one line and code 2, or a signal."""
 
 LONGEST = 4000  # characters of a message; a value that was quoted may be of any size
 
@@ -14,3 +14,7 @@ class UserError(Exception):
         line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in message)
         half = LONGEST // 2
         super().__init__(line if len(line) <= LONGEST else f"{line[:half]} […] {line[-half:]}")
+
+
+class Stopped(BaseException):
+    """A signal asked the process to end, and what it did can be gone on with; no `except Exception` holds it up."""

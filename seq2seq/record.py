@@ -34,8 +34,11 @@ class Record:
         """Set values and write the whole file anew, beside it first."""
         self.values |= hide(values)
         partial = self.path.with_name(".run.json.partial")
-        partial.write_text(json.dumps(self.values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, self.path)
+        try:
+            partial.write_text(json.dumps(self.values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -22,8 +22,9 @@ from seq2seq.corpora.data_module import Batches
 from seq2seq.paths import packaged
 from seq2seq.tasks.base import TrainingTask
 from seq2seq.tasks.callbacks import make_callbacks
+from seq2seq.tasks.checkpoints import Seeded
 from seq2seq.tasks.loggers import make_loggers
-from seq2seq.tasks.training import quiet
+from seq2seq.tasks.training import OWN, quiet
 
 OPTIMIZER, SCHEDULER = {"name": "adam", "lr": 0.001}, {"name": "cosine", "warmup_steps": 0}
 WARM = 5  # steps that are not counted
@@ -75,13 +76,13 @@ def through_trainer(batches: list[Any], *, bar: bool) -> float:
         yaml.safe_load((packaged("conf") / group / "default.yaml").read_text()) for group in ("trainer", "callbacks")
     )
     options |= {"max_steps": len(batches), "limit_val_batches": 0, "enable_progress_bar": bar, "accelerator": "cpu"}
-    options.pop("threads")
+    options = {key: value for key, value in options.items() if key not in OWN}
     callbacks = {name: node for name, node in callbacks.items() if name != "samples"}
     for name in ("checkpoint", "early_stopping"):
         callbacks[name] |= {"monitor": "val_loss", "mode": "min"}
     task = Trivial(nn.Linear(4, 4), optimizer=OPTIMIZER, scheduler=SCHEDULER)
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder, _silent():
-        made = make_callbacks(callbacks, Path(folder), ("val_loss",), progress=bar)
+        made = [*make_callbacks(callbacks, Path(folder), ("val_loss",), progress=bar), Seeded(1)]
         logger = make_loggers({}, Path(folder), "throughput")
         trainer = lightning.Trainer(callbacks=made, logger=logger, enable_model_summary=False, **options)
         trainer.fit(task, train_dataloaders=Batches(len(batches), lambda: iter(batches)))

@@ -8,6 +8,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
+from seq2seq.cli.files import quoted
 from seq2seq.errors import UserError
 
 FOLDER = Path("runs/demo")
@@ -40,7 +41,7 @@ def run(arguments: Namespace) -> int:
     folder = arguments.folder or next(folder for folder in _numbered() if not folder.exists())
     if (folder / "run.json").exists():
         raise UserError(f"demo: --folder {folder} already holds a run; name another folder")
-    code = train.run(["experiment=demo", f"hydra.run.dir={_quoted(folder)}", *arguments.overrides])
+    code = train.run(["experiment=demo", f"hydra.run.dir={quoted(folder)}", *arguments.overrides])
     return code or _show(folder)
 
 
@@ -53,11 +54,6 @@ def _check(overrides: list[str]) -> None:
         key = override.lstrip("+~").partition("=")[0]
         if key in FIXED or key.startswith("data.corpus."):
             raise UserError(f"demo: {override!r}: it has its own corpus and --folder; use `seq2seq train {override}`")
-
-
-def _quoted(path: Path) -> str:
-    """A path as a quoted value of Hydra's override grammar, in which spaces, commas and = would mean something."""
-    return "'" + str(path).replace("'", "\\'") + "'"
 
 
 def _show(folder: Path) -> int:

@@ -42,6 +42,11 @@ def add_running(parser: ArgumentParser) -> None:
     )
 
 
+def quoted(path: Path) -> str:
+    """A path as a quoted value of Hydra's override grammar, in which spaces, commas and = would mean something."""
+    return "'" + str(path).replace("'", "\\'") + "'"
+
+
 def check(source: Path, target: Path) -> None:
     """Raise `UserError` for an input that is not there, or an output that cannot be."""
     if source != STREAM and not source.exists():

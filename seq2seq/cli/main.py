@@ -15,11 +15,12 @@ from importlib import import_module
 from types import ModuleType
 
 from seq2seq import __version__
-from seq2seq.errors import UserError
+from seq2seq.errors import Stopped, UserError
 
 COMMANDS = {
     "train": "train a model, or with -m many of them; the arguments are Hydra overrides",
     "tune": "search for the best overrides, with Optuna: a space in YAML, pruning, many processes",
+    "reproduce": "train a bundle's model again, by its recorded command, and compare the weights",
     "translate-file": "translate a file, line by line, with a trained bundle",
     "force-decode": "log-probabilities of given translations, per token and per sentence",
     "predict-file": "label a file, or describe its images, with a trained bundle",
@@ -33,13 +34,19 @@ COMMANDS = {
     "demo": "train on the embedded corpus, score, and translate: minutes on two cores",
 }
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 + SIGINT, 128 + SIGPIPE
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+CODES = (
+    f"Exit codes: 0 done; {USER_ERROR} a mistake, named on stderr; {STOPPED} a training that SIGTERM or SIGUSR1 has "
+    f"stopped, which the same command with resume=auto goes on with; {INTERRUPTED} Ctrl-C."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own) and return its exit code.
 
     A user's mistake (a `UserError`, or a file that cannot be read or written) is one line on stderr and code 2, Ctrl-C
-    is 130, a reader that went away is 141; a traceback means a mistake of this project.
+    is 130, a training that SIGTERM or SIGUSR1 ended is 75, a reader that went away is 141; a traceback means a mistake
+    of this project.
     """
     try:
         code = _run(sys.argv[1:] if argv is None else list(argv))
@@ -51,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("seq2seq: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Stopped as stop:
+        print(f"seq2seq: {stop}", file=sys.stderr)
+        return STOPPED
     except BrokenPipeError:
         # What is still buffered has no reader, and Python would complain of it at exit (docs of `signal`, "SIGPIPE").
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,7 +96,9 @@ def _run(argv: list[str]) -> int:
 
 
 def _parser(name: str | None, module: ModuleType | None) -> ArgumentParser:
-    parser = ArgumentParser("seq2seq", description="Sequence-to-sequence translation with recurrent networks.")
+    parser = ArgumentParser(
+        "seq2seq", description="Sequence-to-sequence translation with recurrent networks.", epilog=CODES
+    )
     parser.add_argument("--version", action="version", version=f"seq2seq {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for each, summary in COMMANDS.items():

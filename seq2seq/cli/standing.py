@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum
 from itertools import count
 from pathlib import Path
@@ -98,9 +99,10 @@ def record_failure(folder: Path, overrides: Sequence[str], error: Exception, *, 
     known = read(folder)
     if known and (known["status"] != "running" or identity(known["overrides"]) != identity(overrides)):
         return
-    Record(folder, name=name, seed=seed, overrides=list(overrides)).update(
-        status="failed", error=hide(said(error), everything=True)
-    )
+    with suppress(OSError):  # a full disk, perhaps: the error itself is what must be seen
+        Record(folder, name=name, seed=seed, overrides=list(overrides)).update(
+            status="failed", error=hide(said(error), everything=True)
+        )
 
 
 def said(error: Exception) -> str:

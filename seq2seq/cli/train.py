@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from seq2seq.cli.composing import plain
+from seq2seq.cli.files import quoted
 from seq2seq.cli.standing import (
     Standing,
     bury,
@@ -46,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
     _failures.clear()
     _sweeps.clear()
     _register_sweeper()
-    before, sys.argv = sys.argv, ["seq2seq train", *argv]
+    before, sys.argv = sys.argv, ["seq2seq train", *continued(argv)]
     try:
         hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="train")(job)()
     except SystemExit as stop:  # Hydra's own errors have been printed by now
@@ -84,7 +85,8 @@ def job(config: DictConfig) -> float | None:
     """One training run in Hydra's folder. Returns the first test score, for Hydra's sweepers."""
     settings = HydraConfig.get()
     folder, sweeping = Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN
-    overrides: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # as typed: ${…} stays ${…}
+    typed: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # as typed: ${…} stays ${…}
+    overrides = [override for override in typed if not override.startswith("resume=")]
     with claim(folder) as mine:
         try:
             if not mine:
@@ -97,7 +99,7 @@ def job(config: DictConfig) -> float | None:
                 return score(read(folder))
             from seq2seq.tasks.training import train
 
-            record = train(settled, folder, overrides)
+            record = train(settled, folder, overrides, options=_options(settings))
         except Exception as error:
             if mine:
                 record_failure(folder, overrides, error, name=str(config.get("name", "")), seed=int(config.seed))
@@ -123,6 +125,32 @@ class EndOfSweep(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Remember the sweep's configuration."""
         _sweeps.append(config)
+
+
+def continued(argv: Sequence[str]) -> list[str]:
+    """The command line, where `resume` names a run's folder, or one of its checkpoints, with that run's own before it.
+
+    So `seq2seq train resume=runs/first` is enough, and what is given besides comes last. Raises `UserError` where there
+    is no run to go on with.
+    """
+    named = [override for override in argv if override.startswith("resume=")]
+    value = named[-1].partition("=")[2].strip("'\"") if named else ""
+    if value in ("", "auto", "null"):
+        return list(argv)
+    path = Path(value).resolve()
+    folder = path.parent.parent if path.suffix == ".ckpt" else path
+    known = read(folder)
+    if not known:
+        raise UserError(f"{named[-1]}: {folder} is not the folder of a run; resume=auto goes on with hydra.run.dir=…")
+    given = [override for override in argv if override not in named]
+    where = [f"hydra.run.dir={quoted(folder)}", f"resume={quoted(path) if path.suffix == '.ckpt' else 'auto'}"]
+    return [*known.get("options", []), *known["overrides"], *given, *where]
+
+
+def _options(settings: Any) -> list[str]:
+    """What stood before the overrides and decides about them: the folder of the user's own YAML files."""
+    sources = settings.runtime.config_sources
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def _begin(config: dict[str, Any], folder: Path, overrides: Sequence[str]) -> bool:

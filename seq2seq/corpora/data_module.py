@@ -35,15 +35,15 @@ MEASURED = 1000  # batches from which the pad share is taken
 
 
 class Batches:
-    """What Lightning iterates over: `Pairs` for each list of positions that `plan` gives; its length is known."""
+    """What Lightning iterates over: what `plan` gives anew each time, so many batches."""
 
-    def __init__(self, count: int, plan: Callable[[], Iterator[Pairs]]) -> None:
+    def __init__(self, count: int, plan: Callable[[], Iterator[Any]]) -> None:
         self._count, self._plan = count, plan
 
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Pairs]:
+    def __iter__(self) -> Iterator[Any]:
         return self._plan()
 
 
@@ -122,7 +122,8 @@ class TranslationData(lightning.LightningDataModule):
         return TrainingBatches(self.encoded("train"), self.budget, self.seed)
 
     def train_dataloader(self) -> Batches:
-        """Batches of the trainer's current epoch (or of `self.epoch`): the same for the same seed and epoch."""
+        """Batches of the trainer's current epoch (or of `self.epoch`): the same for the same seed and epoch. In a run
+        that is resumed within an epoch, those that are left of it."""
         return Batches(len(self.training_batches), self._training)
 
     def val_dataloader(self) -> Batches:
@@ -161,10 +162,19 @@ class TranslationData(lightning.LightningDataModule):
             self._scans[split] = scan(self.corpus, split)
         return self._scans[split]
 
-    def _training(self) -> Iterator[Pairs]:
-        data, epoch = self.encoded("train"), self.trainer.current_epoch if self.trainer else self.epoch
-        for number, index in enumerate(self.training_batches.epoch(epoch)):
+    def _training(self) -> Iterator[Any]:
+        data, epoch, begin = (
+            self.encoded("train"),
+            self.trainer.current_epoch if self.trainer else self.epoch,
+            self._begin,
+        )
+        for number, index in enumerate(islice(self.training_batches.epoch(epoch), begin, None), begin):
             yield self._sampled(data, index, [self.seed, epoch, number])
+
+    @property
+    def _begin(self) -> int:
+        """How many batches of the epoch are done before its first one is asked for: not 0 where a run is resumed."""
+        return self.trainer.fit_loop.batch_idx + 1 if self.trainer else 0
 
     def _pairs(self, data: EncodedPairs, index: Ints) -> Any:
         """The pairs `index` as they are."""

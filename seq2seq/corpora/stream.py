@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from seq2seq.corpora.corpus import Corpus
-from seq2seq.corpora.data_module import TranslationData
+from seq2seq.corpora.data_module import Batches, TranslationData
 from seq2seq.errors import UserError
 from seq2seq.structures import Window
 from seq2seq.text import EOS, UNK, Tokenizers, TokenizerTrainer
@@ -54,9 +54,15 @@ class StreamData(TranslationData):
         """The ids of a split, memory-mapped; every line ends with eos."""
         return self.encoded(split).target.values
 
-    def train_dataloader(self) -> Windows:  # type: ignore[override]
-        """The windows of an epoch, the same in each."""
+    def train_dataloader(self) -> Batches:
+        """The windows of an epoch, the same in each; see `TranslationData` for a run that is resumed."""
+        return Batches(len(self._windows()), self._training)
+
+    def _windows(self) -> Windows:
         return Windows(self.stream("train"), self.rows, self.window)
+
+    def _training(self) -> Iterator[Window]:
+        yield from self._windows().since(self._begin)  # asked when the first window is, not before
 
     def val_dataloader(self) -> Windows:  # type: ignore[override]
         """The validation text as one row."""
@@ -98,7 +104,11 @@ class Windows:
         return -(-self._length // self._size)
 
     def __iter__(self) -> Iterator[Window]:
-        for begin in range(0, self._length, self._size):
+        return self.since(0)
+
+    def since(self, number: int) -> Iterator[Window]:
+        """The windows from the one with this number (from 0) on."""
+        for begin in range(number * self._size, self._length, self._size):
             position = self._starts + np.arange(begin - 1, min(begin + self._size, self._length))
             ids = torch.from_numpy(np.where(position < 0, EOS, self._stream[position]).astype(np.int64))
             yield Window(ids[:, :-1], ids[:, 1:], begin == 0)

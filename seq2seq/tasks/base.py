@@ -14,7 +14,9 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from seq2seq import build
+from seq2seq.tasks.memory import SplitsBatches
 from seq2seq.tasks.optimization import make_optimizer, make_scheduler
+from seq2seq.tasks.skipping import Skipping, clip, spreading
 from seq2seq.text import Tokenizers
 
 Scored = dict[str, dict[str, Any]]
@@ -56,11 +58,12 @@ class Card(NamedTuple):
     use: str
 
 
-class TrainingTask(lightning.LightningModule, ABC):
+class TrainingTask(SplitsBatches, ABC):
     """Trains a model on a loss that is a sum over tokens.
 
     The optimizer sees Σ loss / number of tokens, in training and across accumulated batches, and so does validation:
-    no number depends on how the items were split into batches. `metrics` holds those of the last validation.
+    no number depends on how the items were split into batches. `metrics` holds those of the last validation. A step
+    whose loss or gradient is not finite is skipped and counted in `skipping`.
     """
 
     def __init__(self, model: nn.Module, *, optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
@@ -72,10 +75,7 @@ class TrainingTask(lightning.LightningModule, ABC):
         self.trained_tokens: Tensor
         self._validation = torch.zeros(2, dtype=torch.double)  # Σ loss in nats, number of tokens
         self._accumulated: Tensor | None = None  # tokens since the last optimizer step
-
-    @abstractmethod
-    def loss(self, batch: Any, *, training: bool) -> tuple[Tensor, Tensor]:
-        """Σ loss of a batch in nats, and the number of tokens (or items) that it is a sum over, as a tensor."""
+        self.skipping = Skipping()
 
     def validate(self, batch: Any) -> None:
         """What validation does with a batch beside its loss; nothing unless a task says otherwise."""
@@ -86,14 +86,15 @@ class TrainingTask(lightning.LightningModule, ABC):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """The mean loss of a batch; where batches are accumulated, the sum (see `on_before_optimizer_step`)."""
-        total, count = self.loss(batch, training=True)
+        total, count = self.training_loss(batch)
         self.trained_tokens += count
         self.log("train_loss", total.detach() / count, on_step=True, on_epoch=False, prog_bar=True)
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         if self.trainer.accumulate_grad_batches == 1:
-            return total / count
+            self._factor = 1 / count
+            return spreading(total / count)
         self._accumulated = count if self._accumulated is None else self._accumulated + count
-        return total
+        return spreading(total)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Turn the accumulated gradient of Σ loss / batches into that of the mean over all tokens of the batches."""
@@ -103,6 +104,15 @@ class TrainingTask(lightning.LightningModule, ABC):
         scale = self.trainer.accumulate_grad_batches / self._accumulated.to(gradients[0].dtype)
         torch._foreach_mul_(gradients, scale)
         self._accumulated = None
+
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        """Clip, and skip the step where the gradients are not finite; a scaler of 16-bit floats does so itself."""
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:
+            self.skipping(optimizer, clip(self.parameters(), gradient_clip_val, gradient_clip_algorithm))
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
@@ -124,6 +134,10 @@ class TrainingTask(lightning.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The validation metrics go with the weights that had them."""
         checkpoint["seq2seq_metrics"] = self.metrics
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """So that a resumed run writes them again."""
+        self.metrics = checkpoint["seq2seq_metrics"]
 
     def configure_optimizers(self) -> Any:
         """By the configuration's names."""

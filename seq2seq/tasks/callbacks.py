@@ -12,7 +12,6 @@ from pytorch_lightning.callbacks import (
     Callback,
     EarlyStopping,
     EMAWeightAveraging,
-    ModelCheckpoint,
     TQDMProgressBar,
 )
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
@@ -20,6 +19,8 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from seq2seq.build import check_key
 from seq2seq.errors import UserError
 from seq2seq.tasks.base import TrainingTask
+from seq2seq.tasks.checkpoints import Best
+from seq2seq.tasks.skipping import NotFinite
 
 
 class ProgressBar(TQDMProgressBar):
@@ -35,13 +36,28 @@ class ProgressBar(TQDMProgressBar):
 class Throughput(Callback):
     """Logs `tokens_per_second`: tokens of training batches over the time spent on them, validation left out.
 
-    The task counts its tokens on its own device; they are read only when something is logged.
+    The task counts its tokens on its own device; they are read only when something is logged. A resumed run counts
+    on.
     """
 
     def __init__(self) -> None:
         self.tokens, self.seconds = 0, 0.0
         self._window = 0.0  # seconds, up to the last log
         self._since: float | None = None
+
+    def on_save_checkpoint(self, trainer: lightning.Trainer, task: Any, checkpoint: dict[str, Any]) -> None:
+        """What was counted up to here."""
+        checkpoint["seq2seq_throughput"] = {"tokens": int(task.trained_tokens), "seconds": self.seconds}
+
+    def on_load_checkpoint(self, trainer: lightning.Trainer, task: Any, checkpoint: dict[str, Any]) -> None:
+        """Count on."""
+        self.tokens, self.seconds = checkpoint["seq2seq_throughput"].values()
+
+    def on_train_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        """What the task counts, too."""
+        assert isinstance(task, TrainingTask)
+        task.trained_tokens += self.tokens
+        self._window, self._since = self.seconds, time.perf_counter()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
         """Start the clock; making batches counts."""
@@ -58,7 +74,7 @@ class Throughput(Callback):
         now = time.perf_counter()
         self.seconds += now - (self._since or now)
         self._since = now
-        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if trainer._logger_connector.should_update_logs:
             before = self.tokens
             self._count(task)
             task.log(
@@ -146,10 +162,13 @@ def _cell(value: object) -> str:
     return str(value).replace("\t", " ").replace("\n", " ").replace("\r", " ")
 
 
+KEYS = ("checkpoint", "early_stopping", "samples", "ema", "skipped_in_a_row")
+
+
 def check_monitors(config: Mapping[str, Any], metrics: Sequence[str]) -> None:
     """Raise `UserError` for an unknown key of `callbacks`, or a metric that is not among those that are logged."""
     for key in config:
-        check_key(str(key), ("checkpoint", "early_stopping", "samples", "ema"), "callbacks", "callbacks")
+        check_key(str(key), KEYS, "callbacks", "callbacks")
     for place in ("checkpoint", "early_stopping"):
         options = config[place]
         if options["monitor"] not in metrics:
@@ -167,10 +186,14 @@ def make_callbacks(
     """
     check_monitors(config, metrics)
     checkpoint, stopping = dict(config["checkpoint"]), dict(config["early_stopping"])
+    for every in ("every_minutes", "every_steps"):  # `Continuing`'s, not those of the best model
+        if (value := checkpoint.pop(every, None)) is not None and value <= 0:
+            raise UserError(f"callbacks.checkpoint.{every}={value} must be above 0, or null")
     name = "{epoch}-{step}-{" + checkpoint["monitor"] + ":.2f}"
     callbacks: list[Callback] = [
-        ModelCheckpoint(folder / "checkpoints", filename=name, save_last=True, **checkpoint),
+        Best(folder / "checkpoints", filename=name, enable_version_counter=False, **checkpoint),
         Throughput(),
+        NotFinite(folder, config.get("skipped_in_a_row", 20)),
     ]
     if stopping.get("patience") is not None:
         callbacks.append(EarlyStopping(**stopping, strict=False))  # training may end before a validation

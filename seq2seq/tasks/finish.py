@@ -16,13 +16,10 @@ from seq2seq.tasks.base import Kind, Outcome, Scored
 from seq2seq.tasks.checkpoint_files import read_checkpoint
 
 
-def finish(
-    kind: Kind, outcome: Outcome, checkpoint: Path | None, folder: Path, record: Mapping[str, Any]
-) -> dict[str, Any]:
+def finish(kind: Kind, outcome: Outcome, checkpoint: Path, folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Score, draw and bundle; returns what the run's record is to hold besides: validation metrics and test scores.
 
-    `checkpoint` is the best one, None where training ended before the first validation. Leaves in `folder`: bundle/,
-    curves.png, and what the task's `score` writes.
+    `checkpoint` is the best one. Leaves in `folder`: bundle/, curves.png, and what the task's `score` writes.
     """
     validation = restore(kind, outcome, checkpoint)
     tests = kind.score(outcome, folder)
@@ -32,12 +29,10 @@ def finish(
     return {**validation, "test": next(iter(tests.values()), {}), "tests": tests}
 
 
-def restore(kind: Kind, outcome: Outcome, checkpoint: Path | None) -> dict[str, float | None]:
-    """Load a checkpoint's weights into the model; returns the validation metrics that it had."""
+def restore(kind: Kind, outcome: Outcome, checkpoint: Path) -> dict[str, float | None]:
+    """Load a checkpoint's weights into the model; returns the validation metrics that it had, None before the first."""
     outcome.task.eval()
     metrics: dict[str, float | None] = dict.fromkeys(kind.logged(outcome.config))
-    if checkpoint is None:
-        return metrics
     state = read_checkpoint(checkpoint)
     outcome.task.load_state_dict(state["state_dict"])
     metrics.update(state["seq2seq_metrics"])

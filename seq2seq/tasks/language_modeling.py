@@ -44,6 +44,7 @@ class LanguageModelingTask(TrainingTask):
     """
 
     model: LanguageModel
+    remedy = "lower data.batch_size or task.window"
 
     def __init__(
         self,
@@ -72,6 +73,24 @@ class LanguageModelingTask(TrainingTask):
         path = "plain" if len(head.weight) <= FEW else "auto"
         total = token_cross_entropy(features.flatten(0, 1), head.weight, head.bias, targets, path=path)
         return total, torch.tensor(targets.numel(), device=targets.device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The carried state, as plain tensors."""
+        super().on_save_checkpoint(checkpoint)
+        found: list[Tensor] = []
+        map_tensors(lambda x: found.append(x) or x, self.state)  # type: ignore[func-returns-value]
+        checkpoint["seq2seq_state"] = found
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See above; before the first batch there was none."""
+        super().on_load_checkpoint(checkpoint)
+        if found := checkpoint["seq2seq_state"]:
+            values = iter(found)
+            self.state = map_tensors(lambda _: next(values), self.model.init_state(1))
+
+    def on_train_start(self) -> None:
+        """A state that was loaded goes where the model is."""
+        self.state = map_tensors(lambda x: x.to(self.device), self.state)
 
     def _before(self, batch: Window, *, training: bool) -> StackState:
         if batch.begin:
@@ -109,6 +128,11 @@ class LanguageModeling(Kind):
             raise UserError(f"task.reset={config['task']['reset']} must be at least 0 and below 1")
         if not config["tokenizer"].get("joint", True):
             raise UserError("tokenizer.joint=false: a language model has one vocabulary; set tokenizer.joint=true")
+        if config["trainer"].get("split_out_of_memory"):
+            raise UserError(
+                "trainer.split_out_of_memory=true: a language model carries its state from batch to batch, which are "
+                "not split; lower data.batch_size or task.window"
+            )
         super().check(config)
 
     def data(self, config: Mapping[str, Any]) -> StreamData:

@@ -9,21 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from seq2seq.build import check_key
+from seq2seq.tasks.metrics_file import MetricsFile
 
 KINDS = ("csv", "tensorboard", "wandb")
 
 
-def make_loggers(config: Mapping[str, Any], folder: Path, name: str) -> list[Logger]:
+def make_loggers(config: Mapping[str, Any], folder: Path, name: str, *, step: int = 0) -> list[Logger]:
     """One logger for each entry of the configuration, e.g. {csv: {}, wandb: {project: …}}; raises `UserError` for an
-    unknown one."""
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    unknown one. What a run that is gone on with at `step` had logged from there on is forgotten (TensorBoard hides it;
+    wandb shows it twice)."""
+    loggers: list[Logger] = [MetricsFile(folder, step)]
     for kind in config:
         check_key(str(kind), KINDS, "logger", "logger")
     if "tensorboard" in config:
-        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard", purge_step=step or None))
     if "wandb" in config:
         options = config["wandb"]
         for key in options:

@@ -104,6 +104,7 @@ RULES: dict[str, Rule] = {
     "name": text,
     "seed": whole(0, (1 << 32) - 1),
     "trust": list_of(text),
+    "resume": text | null,
     "init_from": text | null,
     "embedding.size": whole(1),
     "embedding.dropout": share,
@@ -152,6 +153,9 @@ RULES: dict[str, Rule] = {
     "logger.wandb.tags": list_of(text),
     "callbacks.checkpoint.mode": better,
     "callbacks.checkpoint.save_top_k": whole(-1),
+    "callbacks.checkpoint.every_minutes": above(0) | null,
+    "callbacks.checkpoint.every_steps": whole(1) | null,
+    "callbacks.skipped_in_a_row": whole(1),
     "callbacks.early_stopping.mode": better,
     "callbacks.early_stopping.patience": whole(0) | null,
     "callbacks.ema.decay": inside | null,
@@ -162,8 +166,8 @@ RULES: dict[str, Rule] = {
 
 TRAINER = """
 strategy fast_dev_run min_epochs min_steps limit_train_batches limit_test_batches overfit_batches
-gradient_clip_algorithm deterministic benchmark inference_mode profiler detect_anomaly barebones plugins
-sync_batchnorm reload_dataloaders_every_n_epochs default_root_dir num_nodes enable_checkpointing limit_predict_batches
+gradient_clip_algorithm deterministic benchmark inference_mode profiler detect_anomaly barebones
+sync_batchnorm reload_dataloaders_every_n_epochs num_nodes enable_checkpointing limit_predict_batches
 enable_autolog_hparams model_registry
 """.split()
 """Arguments of Lightning's Trainer that conf/trainer does not have; others are set by the project itself."""

@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import inspect
 import logging
-import platform
 import shlex
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import nn
 
-from seq2seq import __version__, build
+from seq2seq import build
 from seq2seq.allocation import keep_freed_memory
 from seq2seq.bundle import load_bundle
-from seq2seq.errors import UserError
+from seq2seq.errors import Stopped, UserError
 from seq2seq.record import Record
 from seq2seq.secrets import hide
-from seq2seq.tasks import configuration, kinds
+from seq2seq.tasks import configuration, kinds, resuming
 from seq2seq.tasks.base import Kind, Outcome, TrainingTask
 from seq2seq.tasks.callbacks import Pruned, Throughput, Watch, Watcher, check_monitors, make_callbacks
+from seq2seq.tasks.checkpoints import END, Best, Continuing, DurableFiles, Seeded, naming_full_disk
 from seq2seq.tasks.finish import finish
 from seq2seq.tasks.loggers import finish_wandb, log_bundle, log_results, make_loggers
+from seq2seq.tasks.provenance import provenance
+from seq2seq.tasks.resuming import Start
+from seq2seq.tasks.stopping import Stopping
 
 # The keys of every task's configuration; its model's nodes and its own groups come besides.
 KEYS = (
     "name",
     "seed",
     "trust",
+    "resume",
     "init_from",
     "task",
     "data",
@@ -48,6 +51,10 @@ KEYS = (
 )
 
 
+OWN = ("threads", "split_out_of_memory")
+"""Keys of `trainer` that are not Lightning's."""
+
+
 class Run(NamedTuple):
     """Everything that one run needs, ready to fit."""
 
@@ -56,46 +63,90 @@ class Run(NamedTuple):
     task: TrainingTask
     trainer: lightning.Trainer
     throughput: Throughput
+    continuing: Continuing
+
+
+class Surroundings(NamedTuple):
+    """What decides how a run runs, beside its configuration."""
+
+    begin: Start
+    began: float  # by the monotonic clock, as if one process had done all
+    stopping: Stopping
+    watch: Watcher | None
+
+
+class Fitted(NamedTuple):
+    """What training came to, as run.json keeps it: a run that is killed while it is scored does not train again."""
+
+    status: str  # finished, or interrupted by Ctrl-C
+    best: str  # the name of the best checkpoint
+    steps: int
+    epochs: int
+    seconds: float
+    tokens_per_second: float
 
 
 def train(
-    config: Mapping[str, Any], folder: Path, overrides: Sequence[str], *, watch: Watcher | None = None
+    config: Mapping[str, Any],
+    folder: Path,
+    overrides: Sequence[str],
+    *,
+    watch: Watcher | None = None,
+    options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train as `config` says and leave everything in `folder`; returns what run.json then holds.
 
-    Ctrl-C ends the training, not the run: the best model so far is scored and bundled, and the status is "interrupted".
-    `watch` is told of every validation, and may give the run up: then its status is "pruned", and it has no bundle.
-    Raises `UserError` for a mistake in the configuration or the data, before anything heavy where that is possible.
+    With `resume`, a run that is there already goes on at its last checkpoint; one that is finished is left as it is.
+    `overrides`, and `options` before them, are what the command line was. Ctrl-C ends the training, not the run: the
+    best model so far is scored and bundled, and the status is "interrupted". SIGTERM and SIGUSR1 end the run with a
+    checkpoint. `watch` is told of every validation, and may give the run up: then its status is "pruned", and it has no
+    bundle. Raises `UserError` for a mistake in the configuration or the data, before anything heavy where that is
+    possible, and where the disk is full; `Stopped` after a signal.
     """
     kind = check(config)
     keep_freed_memory()
     quiet()
-    if (folder / "run.json").exists():
-        raise UserError(f"{folder}: already holds a run; choose another folder with hydra.run.dir=…")
+    known = resuming.earlier(folder, config["resume"])
+    if known.get("status") in ("finished", "pruned"):
+        print(f"{folder}: holds a finished run; nothing is left to do (to train it further: init_from={folder}/bundle)")
+        return known
+    begin = resuming.start(folder, config, known)
     record = Record(folder, name=config["name"], seed=config["seed"], overrides=list(overrides))
-    record.update(status="running", error=None)
-    began, exit_code = time.time(), 1
+    record.update(status="running", error=None, options=list(options))
+    began, exit_code = time.monotonic() - begin.seconds, 1
     try:
-        run = prepare(kind, config, folder, watch)
-        record.update(parameters=sum(p.numel() for p in run.task.model.parameters()))
-        announce(run, record.values["parameters"], folder)
-        status = fit(run)
-        values = {"status": status, "seconds": time.time() - began, "tokens_per_second": run.throughput.average}
-        outcome = Outcome(run.data, run.task, config, provenance(config, run, overrides))
-        found = finish(run.kind, outcome, best_checkpoint(run.trainer), folder, record.values | values)
-        record.update(**(values | found))
-        log_results(run.trainer.loggers, folder, found["tests"])
-        log_bundle(run.trainer.loggers, folder / "bundle", config["name"])
+        with Stopping() as stopping, naming_full_disk(folder):
+            run = prepare(kind, config, folder, Surroundings(begin, began, stopping, watch))
+            record.update(parameters=sum(p.numel() for p in run.task.model.parameters()))
+            announce(run, record.values["parameters"], folder, begin)
+            fitted = Fitted(**known["trained"]) if begin is resuming.END else fit(run, begin)
+            if fitted.status == "finished":
+                record.update(trained=fitted._asdict())
+            stopping.now()
+            complete(run, fitted, config, folder, record)
         exit_code = 0
     except Pruned:
-        record.update(status="pruned", seconds=time.time() - began, **run.task.metrics)
+        record.update(status="pruned", seconds=time.monotonic() - began, **run.task.metrics)
         exit_code = 0
-    except KeyboardInterrupt:
-        record.update(status="interrupted", error="interrupted before there was a bundle")
+    except (KeyboardInterrupt, Stopped) as stop:
+        with suppress(OSError):
+            record.update(status="interrupted", error=str(stop) or "interrupted before there was a bundle")
         raise
     finally:
         finish_wandb(exit_code)
     return record.values
+
+
+def complete(run: Run, fitted: Fitted, config: Mapping[str, Any], folder: Path, record: Record) -> None:
+    """Score, draw, bundle and log what was trained."""
+    came = {key: value for key, value in fitted._asdict().items() if key not in ("best", "steps", "epochs")}
+    words = ["seq2seq", "train", *record.values["options"], *record.values["overrides"]]
+    origin = provenance(config, run.data, {"steps": fitted.steps, "epochs": fitted.epochs}, shlex.join(words))
+    best = run.continuing.path.with_name(fitted.best)
+    found = finish(run.kind, Outcome(run.data, run.task, config, origin), best, folder, record.values | came)
+    record.update(**(came | found))
+    log_results(run.trainer.loggers, folder, found["tests"])
+    log_bundle(run.trainer.loggers, folder / "bundle", config["name"])
 
 
 def check(config: Mapping[str, Any]) -> Kind:
@@ -107,7 +158,7 @@ def check(config: Mapping[str, Any]) -> Kind:
     check_monitors(config["callbacks"], kind.logged(config))
     known = list(inspect.signature(lightning.Trainer.__init__).parameters)
     for key in config["trainer"]:
-        build.check_key(key, ["threads", *known], "trainer", "Trainer")
+        build.check_key(key, [*OWN, *known], "trainer", "Trainer")
     kind.check(config)
     return kind
 
@@ -120,32 +171,52 @@ def quiet() -> None:
         "LeafSpec",
         "Checkpoint directory",
         "Experiment logs directory",
+        "dataloader is not resumable",  # it is: see TranslationData
         "log_every_n_steps",
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")
 
 
-def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, watch: Watcher | None = None) -> Run:
+def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroundings) -> Run:
     """Read the data, build the model and the trainer."""
+    resuming.tidy(folder, around.begin)
     options = dict(config["trainer"])
-    if threads := options.pop("threads", None):
-        torch.set_num_threads(threads)
+    own = {key: options.pop(key, None) for key in OWN}
+    if own["threads"]:
+        torch.set_num_threads(own["threads"])
     lightning.seed_everything(config["seed"], verbose=False)
     data = kind.data(config)
     data.prepare_data()
+    resuming.check_data(around.begin, data.fingerprint)
     task = kind.task(config, make_model(kind, config, data), data)
+    task.splits = bool(own["split_out_of_memory"])
     callbacks = make_callbacks(
         config["callbacks"], folder, kind.logged(config), progress=options["enable_progress_bar"]
     )
     callbacks += kind.callbacks(config, data, folder)
-    callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], watch)] if watch else []
-    loggers = make_loggers(hide(config["logger"]), folder, config["name"])
+    callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], around.watch)] if around.watch else []
+    facts = {"config": hide(dict(config), everything=True), "data": data.fingerprint}
+    every = {key: config["callbacks"]["checkpoint"].get(key) for key in ("every_minutes", "every_steps")}
+    continuing = Continuing(folder / "checkpoints", around.stopping, facts, began=around.began, **every)
+    callbacks += [Seeded(config["seed"]), continuing]
+    loggers = make_loggers(hide(config["logger"]), folder, config["name"], step=around.begin.step)
     for logger in loggers:
         logger.log_hyperparams({**hide(dict(config), everything=True), "name": config["name"]})
     trainer = lightning.Trainer(
-        callbacks=callbacks, logger=loggers, enable_model_summary=False, use_distributed_sampler=False, **options
+        callbacks=callbacks,
+        logger=loggers,
+        plugins=plugins(),
+        default_root_dir=folder,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **options,
     )
-    return Run(kind, data, task, trainer, next(c for c in callbacks if isinstance(c, Throughput)))
+    return Run(kind, data, task, trainer, next(c for c in callbacks if isinstance(c, Throughput)), continuing)
+
+
+def plugins() -> list[Any]:
+    """How checkpoints are written; and on SLURM, that Lightning leaves signals and requeueing to `Continuing`."""
+    return [DurableFiles(), *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [])]
 
 
 def make_model(kind: Kind, config: Mapping[str, Any], data: Any) -> nn.Module:
@@ -163,46 +234,38 @@ def make_model(kind: Kind, config: Mapping[str, Any], data: Any) -> nn.Module:
     return model
 
 
-def announce(run: Run, parameters: int, folder: Path) -> None:
+def announce(run: Run, parameters: int, folder: Path, begin: Start) -> None:
     """Say what is about to be trained on what, and where its results will be."""
     print(f"data: {run.kind.describe(run.data)}\nmodel: {parameters:,} parameters\nfolder: {folder}", flush=True)
+    if begin.checkpoint:
+        print(f"goes on at step {begin.optimizer_steps:,}: {begin.checkpoint}", flush=True)
 
 
-def fit(run: Run) -> str:
-    """Train; returns "finished", or "interrupted" after Ctrl-C."""
+def fit(run: Run, begin: Start) -> Fitted:
+    """Train, from the beginning or from a checkpoint on."""
+    trainer = run.trainer
     try:
-        run.trainer.fit(run.task, datamodule=run.data)
+        trainer.fit(run.task, datamodule=run.data, ckpt_path=begin.checkpoint, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C, with SIGINT ignored from there on
-        if not run.trainer.interrupted:
+        if not trainer.interrupted:
             raise
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    return "interrupted" if run.trainer.interrupted else "finished"
+    run.continuing.sweep(trainer)
+    return Fitted(
+        status="interrupted" if trainer.interrupted else "finished",
+        best=best_checkpoint(run),
+        steps=trainer.global_step,
+        epochs=trainer.current_epoch,
+        seconds=time.monotonic() - run.continuing.began,
+        tokens_per_second=run.throughput.average,
+    )
 
 
-def best_checkpoint(trainer: lightning.Trainer) -> Path | None:
-    """The best checkpoint's file; None where there was no validation yet."""
-    callback = trainer.checkpoint_callback
-    path = callback.best_model_path if isinstance(callback, ModelCheckpoint) else ""
-    return Path(path) if path else None
-
-
-def provenance(config: Mapping[str, Any], run: Run, overrides: Sequence[str]) -> dict[str, Any]:
-    """Where a model comes from: versions, seed, threads, the data's hash and the command."""
-    return {
-        "seq2seq": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "lightning": version("pytorch-lightning"),
-        "seed": config["seed"],
-        "threads": torch.get_num_threads(),
-        "data": run.data.corpus.name,
-        "data_fingerprint": run.data.fingerprint,
-        "data_statistics": run.data.statistics,
-        "source_language": run.data.corpus.source_language,
-        "target_language": run.data.corpus.target_language,
-        "steps": run.trainer.global_step,
-        "epochs": run.trainer.current_epoch,
-        "command": shlex.join(["seq2seq", "train", *overrides]),
-        "platform": sys.platform,
-    }
+def best_checkpoint(run: Run) -> str:
+    """The name of the best checkpoint; where there was no validation yet, of one that is made of the last weights."""
+    best = run.trainer.checkpoint_callback
+    if isinstance(best, Best) and best.best_model_path:
+        return Path(best.best_model_path).name
+    run.trainer.save_checkpoint(run.continuing.path.with_name(END))
+    return END

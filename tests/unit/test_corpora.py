@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -230,7 +231,7 @@ def test_the_epoch_is_the_trainers(data: TranslationData) -> None:
     for epoch in range(8):
         data.epoch = epoch
         epochs[epoch] = [batch.rows.tolist() for batch in data.train_dataloader()]
-        data.trainer = type("Trainer", (), {"current_epoch": epoch})()
+        data.trainer = SimpleNamespace(current_epoch=epoch, fit_loop=SimpleNamespace(batch_idx=-1))
         data.epoch = -1
         assert [batch.rows.tolist() for batch in data.train_dataloader()] == epochs[epoch]
         data.trainer = None
