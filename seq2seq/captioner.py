@@ -9,7 +9,7 @@ captioner.caption(read_features(Path("digits.npz")))
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -48,11 +48,11 @@ class Captioner(Translator):
         """The `options.n_best` texts of each sequence, best first; `chunk` sequences are held at once."""
         return self._stream(sequences, options, batch_size, chunk)
 
-    def _encode(self, texts: list[Any], before: int) -> list[Any]:
+    def _encode(self, texts: list[Any], numbers: Sequence[int]) -> list[Any]:
         width = self.bundle.model.features
         return [
-            torch.from_numpy(to_frames(sequence, f"sequence {before + i}", width))
-            for i, sequence in enumerate(texts, 1)
+            torch.from_numpy(to_frames(sequence, f"sequence {number + 1}", width))
+            for sequence, number in zip(texts, numbers, strict=True)
         ]
 
     def _batch(self, sources: list[Any]) -> Any:

@@ -93,7 +93,7 @@ class ForcedDecoder(Translator):
     ) -> Iterator[Forced]:
         before = 0
         while held := list(islice(pairs, chunk)):
-            sources = self._encode([source for source, _ in held], before)
+            sources = self._encode([source for source, _ in held], range(before, before + len(held)))
             targets = self.bundle.tokenizers.target.encode_batch([target for _, target in held])
             found = [_unread(target) for target in targets]
             lengths = [max(len(s), len(t) + 1) if s else 0 for s, t in zip(sources, targets, strict=True)]

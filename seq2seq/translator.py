@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -193,10 +193,12 @@ class Translator:
         chunk: int = CHUNK,
         progress: Callable[[int], object] | None = None,
         utility: Utility | None = None,
+        numbers: Iterable[int] | None = None,
     ) -> Iterator[list[Translation]]:
         """`translate_full` as a stream that holds `chunk` lines at once.
 
-        `progress` is called with the number of lines that were translated, a batch at a time. `utility` numbers the
+        `progress` is called with the number of lines that were translated, a batch at a time. `numbers` are the lines',
+        from 0, where they are part of a text: draws depend on them, and messages name them. `utility` numbers the
         translations of a line: they are returned once each, best first, that number in place of their score; with
         draws and a `minimum_risk.ExpectedUtility` this is minimum Bayes risk.
 
@@ -205,16 +207,16 @@ class Translator:
         """
         if isinstance(lines, str):
             raise TypeError("lines is one string, not an iterable of them; call the translator itself, or give a list")
-        return self._stream(lines, options, batch_size, chunk, progress, utility)
+        return self._stream(lines, options, batch_size, chunk, progress, utility, numbers)
 
     def check(self, requests: Iterable[str | Request], options: SearchOptions | None = None) -> None:
         """Raise `UserError` for the first line that asks for what cannot be had, before any is translated."""
-        requests, before, options = iter(requests), 0, options or self.bundle.search
+        requests, numbers, options = iter(requests), count(), options or self.bundle.search
         while items := list(islice(requests, CHUNK)):
             texts = [item.text if isinstance(item, Request) else item for item in items]
             ids = self.bundle.tokenizers.source.encode_batch(texts)
-            self._asked(items, [min(len(each), self.max_source) + 1 for each in ids], options, before)
-            before += len(items)
+            lengths = [min(len(each), self.max_source) + 1 for each in ids]
+            self._asked(items, lengths, options, list(islice(numbers, len(items))))
 
     def _stream(
         self,
@@ -224,13 +226,15 @@ class Translator:
         chunk: int,
         progress: Callable[[int], object] | None = None,
         utility: Utility | None = None,
+        numbers: Iterable[int] | None = None,
     ) -> Iterator[list[Translation]]:
         """`translate_stream` of whatever `_encode` takes."""
         if batch_size < 1 or chunk < 1:
             raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
         options, progress = options or self.bundle.search, progress or (lambda count: None)
         check_search(self.model, options)
-        return self._chunks(iter(items), options, batch_size, chunk, progress, utility)
+        counter = iter(count() if numbers is None else numbers)
+        return self._chunks(iter(items), options, batch_size, chunk, progress, utility, counter)
 
     def _chunks(
         self,
@@ -240,42 +244,44 @@ class Translator:
         chunk: int,
         progress: Callable[[int], object],
         utility: Utility | None,
+        counter: Iterator[int],
     ) -> Iterator[list[Translation]]:
-        before = 0
         while items := list(islice(lines, chunk)):
+            numbers = list(islice(counter, len(items)))
             texts = [item.text if isinstance(item, Request) else item for item in items]
-            sources = self._encode(texts, before)
-            wanted = self._asked(items, [len(source) for source in sources], options, before)
+            sources = self._encode(texts, numbers)
+            wanted = self._asked(items, [len(source) for source in sources], options, numbers)
             translations = [[EMPTY] for _ in texts]
             progress(sum(not len(source) for source in sources))
             for batch in batches([len(source) for source in sources], batch_size):
-                padded, sentences = self._batch([sources[i] for i in batch]), _sentences(wanted, batch, before)
+                padded, sentences = self._batch([sources[i] for i in batch]), _sentences(wanted, batch, numbers)
                 found = translate_ids(self.model, padded, options, self.step, sentences)
                 for i, hypotheses in zip(batch, found, strict=True):
                     translations[i] = _by_utility(self._decode(hypotheses), utility)
                 progress(len(batch))
             yield from translations
-            before += len(texts)
 
-    def _encode(self, texts: list[Any], before: int) -> list[Any]:
-        """Ids with eos; none for a line without text. `before` lines stand before them."""
+    def _encode(self, texts: list[Any], numbers: Sequence[int]) -> list[Any]:
+        """Ids with eos; none for a line without text. The lines have these `numbers`, from 0."""
         sources = self.bundle.tokenizers.source.encode_batch(texts)
         for i, text in enumerate(texts):
             if not text.strip():
                 sources[i] = []
             elif len(sources[i]) > self.max_source:
                 log.warning(
-                    "line %d: its %d pieces are cut to the first %d", before + i + 1, len(sources[i]), self.max_source
+                    "line %d: its %d pieces are cut to the first %d", numbers[i] + 1, len(sources[i]), self.max_source
                 )
                 sources[i] = sources[i][: self.max_source]
         return [[*source, EOS] if source else [] for source in sources]
 
-    def _asked(self, items: list[Any], lengths: list[int], options: SearchOptions, before: int) -> list[Asked]:
+    def _asked(
+        self, items: list[Any], lengths: list[int], options: SearchOptions, numbers: Sequence[int]
+    ) -> list[Asked]:
         """What each line asks for; `lengths` are those of the sources, with eos."""
         target = self.bundle.tokenizers.target
         return [
-            asked(item, target, length, options, f"line {number}") if isinstance(item, Request) else NOTHING
-            for number, (item, length) in enumerate(zip(items, lengths, strict=True), before + 1)
+            asked(item, target, length, options, f"line {number + 1}") if isinstance(item, Request) else NOTHING
+            for item, length, number in zip(items, lengths, numbers, strict=True)
         ]
 
     def _batch(self, sources: list[Any]) -> Any:
@@ -289,11 +295,11 @@ class Translator:
         return [Translation(*pair) for pair in zip(texts, hypotheses, strict=True)]
 
 
-def _sentences(wanted: list[Asked], batch: list[int], before: int) -> Sentences:
-    """For the search of a batch of lines; `before` lines stand before those `wanted`."""
+def _sentences(wanted: list[Asked], batch: list[int], numbers: Sequence[int]) -> Sentences:
+    """For the search of a batch of lines, which have these `numbers`."""
     prefixes, constraints = zip(*(wanted[i] for i in batch), strict=True)
-    numbers = [before + i for i in batch]
-    return Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, numbers)
+    mine = [numbers[i] for i in batch]
+    return Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, mine)
 
 
 def _by_utility(found: list[Translation], utility: Utility | None) -> list[Translation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from seq2seq.errors import UserError
 
 STREAM = Path("-")
 Write: TypeAlias = Callable[[bytes], object]
+BLOCK = 1 << 16  # bytes read at once: what a pipe holds on Linux
+PATIENCE = 0.02  # seconds: a person does not notice them, and another program has written on
 
 
 def add_files(parser: ArgumentParser, what: str) -> None:
@@ -69,13 +72,35 @@ def count(source: Path, errors: str = "strict") -> int | None:
 
 def lines(path: Path, errors: str = "strict") -> Iterator[str]:
     """The lines of a file, or of standard input; `errors` is what becomes of bytes that are not UTF-8."""
+    return (line for line in arriving(path, errors) if line is not None)
+
+
+def arriving(path: Path, errors: str = "strict") -> Iterator[str | None]:
+    """`lines`, with None where the next one has not come yet, and may be long in coming."""
     from seq2seq.corpora import readers
 
     if path != STREAM:
         yield from readers.lines(path, errors)
         return
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        yield readers.decoded(line.removesuffix(b"\n"), "standard input", number, errors)
+    number = 0
+    for line in readers.split(_blocks(sys.stdin.buffer), "standard input"):
+        number += line is not None
+        yield line if line is None else readers.decoded(line, "standard input", number, errors)
+
+
+def _blocks(stream: Any) -> Iterator[bytes | None]:
+    while block := stream.read1(BLOCK):
+        yield block
+        if not _soon(stream):
+            yield None
+
+
+def _soon(stream: Any) -> bool:
+    """Whether more can be read at once or nearly so; True where the system cannot tell."""
+    try:
+        return bool(select.select([stream], [], [], PATIENCE)[0])
+    except (OSError, ValueError):
+        return True
 
 
 @contextmanager
@@ -85,8 +110,7 @@ def output(path: Path) -> Iterator[Write]:
     Compressed bytes depend on neither name nor time. What is no regular file is written directly.
     """
     if path == STREAM:
-        yield sys.stdout.buffer.write
-        sys.stdout.buffer.flush()
+        yield _to_stdout
     elif path.exists() and not path.is_file():  # a pipe or a device, /dev/null among them
         with path.open("wb") as file:
             yield file.write
@@ -96,12 +120,19 @@ def output(path: Path) -> Iterator[Write]:
         with (
             whole(path.resolve()) as temporary,
             temporary.open("wb") as file,
-            _compressing(file, path.suffix) as packed,
+            compressing(file, path.suffix) as packed,
         ):
             yield packed.write
 
 
-def _compressing(file: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
+def _to_stdout(content: bytes) -> None:
+    """Somebody may be waiting for every line."""
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def compressing(file: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
+    """What to write to, so that `file` gets it compressed as `suffix` says."""
     if suffix == ".gz":
         import gzip
 

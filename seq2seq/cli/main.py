@@ -22,6 +22,7 @@ COMMANDS = {
     "tune": "search for the best overrides, with Optuna: a space in YAML, pruning, many processes",
     "reproduce": "train a bundle's model again, by its recorded command, and compare the weights",
     "translate-file": "translate a file, line by line, with a trained bundle",
+    "merge": "one file of the shards that translate-file --shard wrote",
     "force-decode": "log-probabilities of given translations, per token and per sentence",
     "predict-file": "label a file, or describe its images, with a trained bundle",
     "sample": "write text with a trained language model",

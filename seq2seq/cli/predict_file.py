@@ -14,7 +14,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from seq2seq.cli.files import STREAM, add_errors, add_files, add_running, check, count, lines, output
+from seq2seq.cli.chunks import chunks
+from seq2seq.cli.files import STREAM, add_errors, add_files, add_running, check, count, output
 from seq2seq.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,14 +53,15 @@ def _labels(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
     from tqdm import tqdm
 
     from seq2seq.predictor import Predictor
+    from seq2seq.translator import CHUNK
 
-    predictor = Predictor(bundle)
+    predictor, size = Predictor(bundle), arguments.batch_size
     total = count(arguments.input, arguments.errors)
     with tqdm(total=total, unit=" lines", disable=not sys.stderr.isatty()) as bar:
-        stream = lines(arguments.input, arguments.errors)
-        for found in predictor.predict_stream(stream, batch_size=arguments.batch_size, progress=bar.update):
-            as_json = arguments.probabilities
-            yield json.dumps(found.as_dict(predictor.labels.labels), ensure_ascii=False) if as_json else found.text
+        for chunk in filter(None, chunks(arguments.input, CHUNK, errors=arguments.errors)):
+            for found in predictor.predict_stream(chunk.texts, batch_size=size, progress=bar.update):
+                as_json = arguments.probabilities
+                yield json.dumps(found.as_dict(predictor.labels.labels), ensure_ascii=False) if as_json else found.text
 
 
 def _texts(bundle: Bundle, arguments: Namespace) -> Iterator[str]:

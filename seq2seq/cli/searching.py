@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import TYPE_CHECKING
 
 from seq2seq.cli.files import STREAM
@@ -121,20 +122,22 @@ def search_options(translator: Translator, arguments: Namespace) -> SearchOption
     return options
 
 
-def requests(lines: Iterable[str], arguments: Namespace) -> Iterator[str | Request]:
-    """What each line asks for. Raises `UserError` for a line with too many fields."""
+def requests(
+    lines: Iterable[str], arguments: Namespace, numbers: Iterable[int] | None = None
+) -> Iterator[str | Request]:
+    """What each line asks for; `numbers` are the lines', from 0. Raises `UserError` for one with too many fields."""
     if not arguments.prefixes and not arguments.constraints:
         yield from lines
         return
     from seq2seq.requests import Request
 
     name = "standard input" if arguments.input == STREAM else arguments.input
-    for number, line in enumerate(lines, 1):
+    for line, number in zip(lines, count() if numbers is None else numbers):
         text, *fields = line.split("\t")
         prefix = fields.pop(0) if arguments.prefixes and fields else ""
         if fields and not arguments.constraints:
             raise UserError(
-                f"{name}:{number}: has {len(fields) + 2} fields, where --prefixes reads two, "
+                f"{name}:{number + 1}: has {len(fields) + 2} fields, where --prefixes reads two, "
                 "source<TAB>prefix; take the other tabs out, or add --constraints"
             )
         yield Request(text, prefix, tuple(filter(None, fields)))

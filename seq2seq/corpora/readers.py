@@ -37,7 +37,8 @@ def lines(path: Path, errors: str = "strict") -> Iterator[str]:
     """
     number = 0
     try:
-        for number, line in enumerate(_split(_blocks(path), path), 1):
+        for number, line in enumerate(split(_blocks(path), path), 1):
+            assert line is not None  # no block is
             yield decoded(line, path, number, errors)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -149,10 +150,17 @@ def one_line(value: Any, where: str) -> str:
     return value
 
 
-def _split(blocks: Iterable[bytes], name: object) -> Iterator[bytes]:
+def split(blocks: Iterable[bytes | None], name: object) -> Iterator[bytes | None]:
+    """The lines of a text that comes in blocks, without their LF; a None between blocks is passed on.
+
+    Raises UserError, with the `name` and the line, for what is longer than a sentence can be.
+    """
     rest: list[bytes] = []
     number = size = 0
     for block in blocks:
+        if block is None:
+            yield None
+            continue
         first, *others = block.split(b"\n")
         rest.append(first)
         number, size = number + len(others), len(others[-1]) if others else size + len(first)

@@ -16,7 +16,7 @@ from seq2seq.paths import PACKAGE
 ROOT = PACKAGE.parent
 FOLDERS = {"conf", "seq2seq", "data", "experiments", "tests"}
 
-FREE = {"errors", "paths", "products", "plain_json"}
+FREE = {"errors", "paths", "products", "plain_json", "processes"}
 PARTS = "encoders contexts bridges heads"
 NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words attention_loop decoder models"
 TEXT = "text corpora"
@@ -34,6 +34,7 @@ ARROWS = {
         "products": "",
         "secrets": "",
         "weights": "",
+        "processes": "errors",
         "structures": "",
         "cells": "structures",
         "recurrence": "structures cells",

@@ -1,0 +1,90 @@
+"""The journal of an output that is being written: what is made, and how far it has come.
+
+JSON lines: first what is made (bundle, options, version); then, after each chunk, how many lines of the input are done,
+their sha256, and how many bytes of each output belong to them; and, when all are, that this is the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from seq2seq.cli.chunks import BEGINNING, Place
+from seq2seq.errors import UserError
+
+Made = Mapping[str, Any]
+"""What decides the content of an output, by name: plain JSON."""
+
+
+def partial_of(target: Path) -> Path:
+    """The file that is to become `target`, or what `target` links to."""
+    target = target.resolve()
+    return target.with_name(f"{target.name}.partial")
+
+
+def journal_of(target: Path) -> Path:
+    """The journal of an output."""
+    partial = partial_of(target)
+    return partial.with_name(f"{partial.name}.journal")
+
+
+class Journal:
+    """The lines of a journal; one that is torn counts for nothing, and a journal without its file neither."""
+
+    def __init__(self, target: Path) -> None:
+        self.path, self._partial = journal_of(target), partial_of(target)
+        self._length = 0  # bytes of whole lines
+        self.entries = list(self._read())
+        self.ended = len(self.entries) > 1 and "end" in self.entries[-1]
+        if not self.ended and not self._partial.exists():
+            self.entries = []
+        done = [entry for entry in self.entries[1:] if "lines" in entry]
+        self.place = Place(done[-1]["lines"], done[-1]["sha256"]) if done else BEGINNING
+        self.sizes: list[int] | None = done[-1]["bytes"] if done else None
+
+    def _read(self) -> Iterator[Any]:
+        if not self.path.exists():
+            return
+        for line in self.path.read_bytes().split(b"\n")[:-1]:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+            self._length += len(line) + 1
+
+    def check(self, made: Made) -> None:
+        """Raise `UserError` where the journal tells of something else than `made`, with the first difference."""
+        if self.entries and (found := difference(self.entries[0], made)):
+            raise UserError(f"{self._partial}: was begun with {found}; give the same to go on, or delete it")
+
+    def begin(self, made: Made) -> None:
+        """A new journal."""
+        self.path.write_bytes(b"")
+        self._length = 0
+        self.append(made)
+
+    def append(self, entry: Made) -> None:
+        """One more line; what it tells is on the disk already."""
+        with self.path.open("r+b") as file:
+            file.seek(self._length)
+            file.truncate()
+            file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            self._length = file.tell()
+
+
+def difference(before: Made, now: Made) -> str | None:
+    """In words, the first name whose values differ: `X instead of Y`."""
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            return f"{name} {_shown(before.get(name))}, not {_shown(now.get(name))}"
+    return None
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:36]} …"

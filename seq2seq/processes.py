@@ -1,0 +1,167 @@
+"""Work for several processes: items in, results out, in the same order, a bounded number of them held.
+
+The processes are spawned, so that they share nothing with this one but what they are sent. (A script that reaches this
+needs `if __name__ == "__main__":`, see the Python documentation, "multiprocessing: the spawn and forkserver start
+methods"; a command line does not.) A process has one item at a time: it waits while this one writes to it, and so
+neither side can block the other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+from seq2seq.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD = 4
+"""Items a process that may be done, or under way, while one before them is not."""
+
+
+def in_order(
+    make: Callable[[], Callable[[Item], Result]], items: Iterable[Item | None], workers: int
+) -> Iterator[tuple[Item, Result]]:
+    """Each item with what the function that `make` returns makes of it, in order; `make` is called once a process.
+
+    `make`, items and results travel by pickle. An item None says that the next one may be long in coming: what was
+    begun is finished first. However the iteration ends, no process remains; they end as well if this one is killed.
+
+    Raises, in place of the result:
+        UserError: what a process raised, or that one died.
+        RuntimeError: another exception in a process, with its traceback.
+    """
+    with closing(_Pool[Item, Result]()) as pool:
+        pool.start(make, workers)
+        for item in items:
+            if item is None:
+                yield from pool.results(pool.held)
+            else:
+                yield from pool.results(pool.held - AHEAD * workers + 1)
+                yield from pool.begin(item)
+        yield from pool.results(pool.held)
+
+
+class _Pool(Generic[Item, Result]):
+    """The processes, and what they are at."""
+
+    def __init__(self) -> None:
+        self._processes: dict[Connection, Any] = {}
+        self._free: list[Connection] = []
+        self._busy: dict[Connection, int] = {}
+        self._items: deque[Item] = deque()  # begun and not yielded
+        self._first = 0  # the number of the first of them
+        self._done: dict[int, tuple[bool, Any]] = {}  # a result, or the exception in its place
+
+    def start(self, make: Callable[[], Callable[[Item], Result]], workers: int) -> None:
+        """Start the processes."""
+        context = multiprocessing.get_context("spawn")
+        with _deaf():
+            for _ in range(workers):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs, make), daemon=True)
+                self._processes[ours] = process
+                process.start()
+                theirs.close()  # so that a process that dies ends its pipe
+                self._free.append(ours)
+
+    @property
+    def held(self) -> int:
+        """How many items were begun and not yielded."""
+        return len(self._items)
+
+    def begin(self, item: Item) -> Iterator[tuple[Item, Result]]:
+        """Give an item to a process, when one is free; yields what is ready meanwhile."""
+        while not self._free:
+            self._receive()
+            yield from self._ready()
+        connection = self._free.pop()
+        with suppress(OSError):  # it has died: that is its answer
+            connection.send(item)
+        self._busy[connection] = self._first + len(self._items)
+        self._items.append(item)
+
+    def results(self, count: int) -> Iterator[tuple[Item, Result]]:
+        """The next `count` results, and what else is ready."""
+        target = self._first + count
+        while self._first < target:
+            self._receive()
+            yield from self._ready()
+
+    def _ready(self) -> Iterator[tuple[Item, Result]]:
+        while self._first in self._done:
+            fine, result = self._done.pop(self._first)
+            if not fine:
+                raise result
+            self._first += 1
+            yield self._items.popleft(), result
+
+    def _receive(self) -> None:
+        for connection in wait(list(self._busy)):
+            assert isinstance(connection, Connection)
+            number = self._busy.pop(connection)
+            try:
+                self._done[number] = fine, _ = connection.recv()
+                self._free += [connection] * fine
+            except (EOFError, OSError):
+                self._done[number] = False, self._died(connection)
+
+    def _died(self, connection: Connection) -> UserError:
+        process = self._processes[connection]
+        process.join()
+        code = process.exitcode
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return UserError(
+            f"a worker process died ({how}); if the machine ran out of memory, use fewer workers or smaller batches"
+        )
+
+    def close(self) -> None:
+        """End the processes, whatever they are at."""
+        for process in self._processes.values():
+            if process.pid is not None:
+                process.kill()
+                process.join()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started here does not hear Ctrl-C, which a terminal sends to all processes: the first one ends them."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(connection: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
+    """What a process does."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        function = make()
+        while True:
+            connection.send((True, function(connection.recv())))
+    except (EOFError, ConnectionError):
+        return  # nobody is there any more
+    except UserError as error:
+        connection.send((False, error))
+    except Exception:
+        connection.send((False, RuntimeError(f"in a worker process:\n{traceback.format_exc()}")))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
