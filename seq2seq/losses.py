@@ -104,7 +104,8 @@ class CrossEntropyInChunks(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the sum, times its own."""
         into_features, into_weight_t, into_bias = ctx.saved_tensors
-        return into_features * gradient, (into_weight_t * gradient).t(), into_bias * gradient, None, None
+        into_weight = into_weight_t.t().contiguous().mul_(gradient)  # in the weight's own memory order
+        return into_features * gradient, into_weight, into_bias * gradient, None, None
 
 
 def _softmax_loss(logits: Tensor, y: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:

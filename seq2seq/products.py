@@ -65,7 +65,7 @@ def tmm(a: Float[Tensor, "N M"], b: Float[Tensor, "N K"]) -> Float[Tensor, "M K"
     so the narrower of the two is copied."""
     if a.size(1) <= b.size(1):
         return mm(a.t(), b)
-    return mm(b.t(), a).t() if _fits(b.t(), a) else a.t() @ b
+    return mm(b.t(), a).t().contiguous() if _fits(b.t(), a) else a.t() @ b
 
 
 def addmm(plus: Tensor, a: Float[Tensor, "M K"], b: Float[Tensor, "K N"]) -> Float[Tensor, "M N"]:
