@@ -19,7 +19,7 @@ from seq2seq.errors import UserError
 from seq2seq.models import Tagger
 from seq2seq.models.labels import Labels
 from seq2seq.structures import Tokens
-from seq2seq.text import EOS, PAD, LabelTokenizer
+from seq2seq.text import EOS, PAD, LabelTokenizer, check_text
 from seq2seq.translator import BATCH_SIZE, CHUNK, batches
 
 
@@ -82,7 +82,10 @@ class Predictor:
         if batch_size < 1 or chunk < 1:
             raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
         stream = iter(lines)
+        before = 0
         while texts := list(islice(stream, chunk)):
+            for before, text in enumerate(texts, before + 1):  # noqa: B020
+                check_text(text, f"line {before}")
             encoded = self.bundle.tokenizers.source.encode_batch(texts)
             sources = encoded if isinstance(self.bundle.model, Tagger) else [[*ids, EOS] for ids in encoded]
             found = [Predicted("", [], torch.zeros(0, len(self.labels.labels))) for _ in texts]

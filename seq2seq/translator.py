@@ -25,7 +25,7 @@ from seq2seq.notebook import Shown
 from seq2seq.requests import NOTHING, Asked, Request, asked
 from seq2seq.search import Hypothesis, SearchOptions, Sentences
 from seq2seq.structures import Tokens
-from seq2seq.text import EOS, PAD
+from seq2seq.text import EOS, PAD, check_text
 
 BATCH_SIZE = 128
 CHUNK = 4096
@@ -263,6 +263,8 @@ class Translator:
 
     def _encode(self, texts: list[Any], numbers: Sequence[int]) -> list[Any]:
         """Ids with eos; none for a line without text. The lines have these `numbers`, from 0."""
+        for number, text in zip(numbers, texts, strict=True):
+            check_text(text, f"line {number + 1}")
         sources = self.bundle.tokenizers.source.encode_batch(texts)
         for i, text in enumerate(texts):
             if not text.strip():

@@ -10,7 +10,7 @@ import torch
 from seq2seq import build
 from seq2seq.bundle import save_bundle
 from seq2seq.models import EncoderDecoder
-from seq2seq.text import Tokenizers, WhitespaceTokenizer
+from seq2seq.text import Tokenizer, Tokenizers, WhitespaceTokenizer
 from tests.conftest import model_config
 
 WORDS = ["a", "man", "woman", "dog", "sleeps", "runs", "sees", "the", "red", "old", "small", "house", "in", "and"]
@@ -29,11 +29,13 @@ def save(
     seed: int = 0,
     spread: float = 4,
     provenance: dict[str, Any] | None = None,
+    tokenizer: Tokenizer | None = None,
     **changes: Any,
 ) -> EncoderDecoder:
     """Write a bundle; `spread` scales the weights, so that the model has opinions. `changes` are model_config's."""
     torch.manual_seed(seed)
-    config, both = model_config(**changes), tokenizers(joint=joint)
+    config = model_config(**changes)
+    both = Tokenizers(tokenizer, tokenizer, joint=True) if tokenizer else tokenizers(joint=joint)
     sizes = {"source": len(both.source), "target": len(both.target)}
     model = build.encoder_decoder(config, sizes)
     with torch.no_grad():

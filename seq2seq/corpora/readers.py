@@ -9,7 +9,6 @@ import gzip
 import json
 import logging
 import lzma
-import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from seq2seq.errors import UserError
+from seq2seq.text import check_text
 
 SUFFIXES = ("", ".gz", ".xz", ".zst")
 """The compressions that are read, by the end of a file's name."""
@@ -25,7 +25,6 @@ BLOCK = 1 << 16  # bytes read at once
 PACKED = 1 << 10  # bytes of zstd unpacked at once: they may become 30,000 times as many
 LONGEST = 16 << 20  # bytes of a line; what has none is not held in memory to find that out
 
-SURROGATE = re.compile("[\ud800-\udfff]")
 log = logging.getLogger(__name__)
 
 
@@ -145,8 +144,7 @@ def one_line(value: Any, where: str) -> str:
         raise UserError(f"{where} is {value!r}, not a text")
     if "\n" in value:
         raise UserError(f"{where} holds a line feed; a sentence is one line")
-    if found := SURROGATE.search(value):
-        raise UserError(f"{where} holds U+{ord(found[0]):04X}, half of a character; write the whole, or U+FFFD")
+    check_text(value, where)
     return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from seq2seq.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
 
 MODEL_TYPES = ("bpe", "unigram", "char", "word")
 NORMALIZATIONS = ("identity", "nfkc", "nfkc_cf", "nmt_nfkc", "nmt_nfkc_cf")
+LONG = 4096  # characters of a line that are learned from together
 ALL = 10_000_000  # pieces: more than any text has; the trainer takes memory for as many
 SAMPLED_SIDES = {"source": (True, False), "target": (False, True), "both": (True, True)}
 
@@ -173,7 +174,9 @@ class SentencePieceTrainer(TokenizerTrainer):
         try:
             sentencepiece.SentencePieceTrainer.train(
                 # NUL and U+2585 are reserved by the trainer, which would leave out the line.
-                sentence_iterator=(_escape(line).replace("\0", " ").replace("\u2585", " ") for line in lines if line),
+                sentence_iterator=(
+                    _escape(part).replace("\0", " ").replace("\u2585", " ") for line in lines for part in _parts(line)
+                ),
                 model_writer=model,
                 model_type=self.model_type,
                 vocab_size=self.vocabulary_size or ALL,
@@ -215,6 +218,19 @@ class SentencePieceTrainer(TokenizerTrainer):
             f"tokenizer.vocabulary_size={self.vocabulary_size}: this text supports at most {largest} pieces "
             f"(model_type={self.model_type}); set tokenizer.vocabulary_size={largest} or less"
         )
+
+
+def _parts(line: str) -> Iterator[str]:
+    """A line in parts of at most LONG characters, cut before a word where there is one: words are learned from, not
+    lines, and for a unigram model the time grows with the square of a line."""
+    begin = 0
+    while len(line) - begin > LONG:
+        space = line.rfind(" ", begin + 1, begin + LONG)
+        end = begin + LONG if space < 0 else space
+        yield line[begin:end]
+        begin = end + (space >= 0)
+    if begin < len(line):
+        yield line[begin:]
 
 
 def _escape(text: str) -> str:

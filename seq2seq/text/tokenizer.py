@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from seq2seq.errors import UserError
 from seq2seq.plain_json import read_json
 
 FORMAT = 1
+SURROGATE = re.compile("[\ud800-\udfff]")
 LIMIT = 64 << 20
 """Bytes of a description or a model: room for a million words."""
 
@@ -150,6 +152,13 @@ class Tokenizers(NamedTuple):
             return self.source.save(folder, "joint")
         self.source.save(folder, "source")
         self.target.save(folder, "target")
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise UserError, saying `where`, for half of a surrogate pair, which is no character and which UTF-8 cannot
+    say."""
+    if found := SURROGATE.search(text):
+        raise UserError(f"{where} holds U+{ord(found[0]):04X}, half of a character; write the whole, or U+FFFD")
 
 
 def check_counts(min_frequency: int, training_lines: int) -> None:

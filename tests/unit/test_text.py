@@ -91,6 +91,20 @@ def test_a_long_line_is_learned_from() -> None:
     assert tokenizer.pieces(tokenizer.encode("needle")) == ["▁needle"]
 
 
+@pytest.mark.parametrize("model_type", SIZES)
+def test_a_long_line_teaches_what_its_words_do(model_type: str) -> None:
+    """In bounded time: unigram would take minutes for this line as one."""
+    one, many = " ".join(LINES * 20), LINES * 20
+    assert len(one) > 100_000
+    trainer = SentencePieceTrainer(model_type, SIZES[model_type])
+    of_one, of_many = trainer.train([one]), trainer.train(many)
+    pieces = range(len(of_many))
+    assert set(of_one.pieces(range(len(of_one)))) == set(of_many.pieces(pieces))
+    assert len(SentencePieceTrainer("char", None).train(["x" * 1_000_000])) == len(
+        SentencePieceTrainer("char", None).train(["x"])
+    )
+
+
 def test_ids_of_the_special_pieces() -> None:
     tokenizer = _trained("bpe")
     ids = tokenizer.encode("the dog")
