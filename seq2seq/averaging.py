@@ -81,11 +81,11 @@ def _name(checkpoint: Checkpoint) -> str:
 
 
 def _distinct(folder: Path) -> Iterator[Checkpoint]:
-    """The checkpoints of a folder, each step once: the last one is often the best one, too."""
+    """The checkpoints of a folder, each step once, but for the one to go on from: it stands between two validations."""
     seen: set[int] = set()
     for path in sorted(folder.glob("*.ckpt")):
         checkpoint = _read(path)
-        if checkpoint.step not in seen:
+        if checkpoint.step not in seen and path.name != "last.ckpt":
             seen.add(checkpoint.step)
             yield checkpoint
 

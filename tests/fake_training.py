@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ VALIDATIONS = 6
 
 
 def train(
-    config: dict[str, Any], folder: Path, overrides: list[str], *, watch: Watcher | None = None
+    config: dict[str, Any],
+    folder: Path,
+    overrides: list[str],
+    *,
+    watch: Watcher | None = None,
+    options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Instead of `seq2seq.tasks.training.train`."""
     if (folder / "run.json").exists() and not config.get("resume"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import sys
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from seq2seq import record
 from seq2seq.errors import UserError
 from seq2seq.reporting.whole import whole
 from seq2seq.secrets import hide
@@ -49,30 +49,31 @@ def earlier(folder: Path, resume: str | None) -> dict[str, Any]:
         raise UserError(
             f"{folder}: already holds a run; go on with it (resume=auto), or choose another folder (hydra.run.dir=…)"
         )
-    found: dict[str, Any] = json.loads(path.read_bytes())
+    if not (found := record.read(folder)):
+        raise UserError(f"{path}: cannot be read; remove it to begin anew")
     return found
 
 
-def start(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> Start:
+def start(folder: Path, config: Mapping[str, Any], known: Mapping[str, Any]) -> Start:
     """The checkpoint that `resume` names: with "auto" the folder's last, the beginning where there is none yet, or the
     end where the record says that training is done.
 
     Raises `UserError` for one that is missing or damaged, or of a run that learned something else.
     """
     resume = config["resume"]
-    if resume == "auto" and record.get("trained"):
+    if resume == "auto" and known.get("trained"):
         return END
     path = folder / "checkpoints" / LAST if resume == "auto" else Path(resume or "")
     if resume is None or (resume == "auto" and not path.exists()):
         return Start()
     found = read(path)
-    known = found[KEY]
-    for key, now, before in differences(hide(dict(config), everything=True), known["config"]):
+    facts = found[KEY]
+    for key, now, before in differences(hide(dict(config), everything=True), facts["config"]):
         raise UserError(
             f"resume: {key} is {now!r}, but {before!r} in {path}; use the overrides it was trained with, or begin anew "
             "in another folder (with init_from=BUNDLE, if it is to start from these weights)"
         )
-    return Start(path, known["step"], found["global_step"], known["seconds"], known["data"])
+    return Start(path, facts["step"], found["global_step"], facts["seconds"], facts["data"])
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -64,14 +64,13 @@ class TestAgain:
         assert [row[2] for row in jobs(tmp_path).values()] == [1, 1]
 
     @pytest.mark.parametrize("status", ["running", "failed", "interrupted"])
-    def test_a_broken_job_begins_anew_in_its_clean_folder(self, tmp_path, status):
+    def test_a_broken_job_goes_on_in_its_folder(self, tmp_path, status):
         sweep(tmp_path, "seed=1,2")
         (tmp_path / "1" / "checkpoints").mkdir()
         change(tmp_path / "1", status=status)
         assert sweep(tmp_path, "seed=1,2") == 0
-        assert jobs(tmp_path) == {"seed=1": ("0", "finished", 1), "seed=2": ("1", "finished", 1)}
-        assert (tmp_path / "1" / "left.txt").read_text() == "x"
-        assert not (tmp_path / "1" / "checkpoints").exists()
+        assert jobs(tmp_path) == {"seed=1": ("0", "finished", 1), "seed=2": ("1", "finished", 2)}
+        assert (tmp_path / "1" / "checkpoints").exists()
         assert (tmp_path / "1" / "hydra" / "config.yaml").exists()
 
     def test_a_failure_is_recorded_and_tried_again(self, tmp_path, capsys):
