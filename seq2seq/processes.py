@@ -14,7 +14,7 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
@@ -30,7 +30,7 @@ AHEAD = 4
 
 def in_order(
     make: Callable[[], Callable[[Item], Result]], items: Iterable[Item | None], workers: int
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Each item with what the function that `make` returns makes of it, in order; `make` is called once a process.
 
     `make`, items and results travel by pickle. An item None says that the next one may be long in coming: what was

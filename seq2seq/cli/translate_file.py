@@ -18,6 +18,7 @@ import hashlib
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -122,9 +123,10 @@ def _side_by_side(
 ) -> None:
     from seq2seq.processes import in_order
 
-    for chunk, contents in in_order(make, given, workers):
-        written.write(contents, chunk.place)
-        progress(len(chunk.texts))
+    with closing(in_order(make, given, workers)) as results:
+        for chunk, contents in results:
+            written.write(contents, chunk.place)
+            progress(len(chunk.texts))
 
 
 def _worker(arguments: Namespace, threads: int) -> Work:

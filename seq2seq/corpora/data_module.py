@@ -52,7 +52,8 @@ class TranslationData(lightning.LightningDataModule):
 
     `tokenizer` trains the tokenizers, unless `tokenizers` (of a bundle that is trained further) are given; its sampling
     holds for both. `batch_tokens`, `batch_size` and `max_length` are explained at `Budget`. `epoch` is the epoch of
-    the next training batches where no Lightning trainer counts it. Raises UserError for a corpus of float sequences.
+    the next training batches where no Lightning trainer counts it. `encoding_workers` processes encode the text (see
+    `seq2seq.processes` for what a script needs). Raises UserError for a corpus of float sequences.
     """
 
     def __init__(
@@ -65,9 +66,13 @@ class TranslationData(lightning.LightningDataModule):
         batch_size: int | None = None,
         max_length: int = 512,
         tokenizers: Tokenizers | None = None,
+        encoding_workers: int = 1,
     ) -> None:
         super().__init__()
         self._check(corpus)
+        if encoding_workers < 1:
+            raise UserError(f"data.encoding_workers={encoding_workers}: must be at least 1")
+        self._workers = encoding_workers
         self.corpus, self.seed, self.epoch = corpus, seed, 0
         self.budget = Budget(batch_tokens, batch_size, max_length)
         self._tokenizer, self._given = tokenizer, tokenizers
@@ -113,7 +118,7 @@ class TranslationData(lightning.LightningDataModule):
         """The memory-mapped ids of a split."""
         if split not in self._encoded:
             found, pairs = self._scan(split), self.corpus.pairs(split)
-            self._encoded[split] = encoded(pairs, found.pairs, found.sha256, self.tokenizers)
+            self._encoded[split] = encoded(pairs, found.pairs, found.sha256, self.tokenizers, workers=self._workers)
         return self._encoded[split]
 
     @cached_property

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -16,7 +19,8 @@ from tqdm import tqdm
 from seq2seq.corpora.folders import whole_folder
 from seq2seq.errors import UserError
 from seq2seq.paths import cache_root
-from seq2seq.text import Tokenizer, Tokenizers
+from seq2seq.processes import in_order
+from seq2seq.text import Tokenizers
 from seq2seq.text.vocabulary import EOS, PAD
 
 FORMAT = 1
@@ -90,17 +94,18 @@ def encoded(
     sha256: str,
     tokenizers: Tokenizers,
     width: int | None = None,
+    workers: int = 1,
 ) -> EncodedPairs:
     """Open the encoded `count` pairs whose text has this hash; encode them first, in chunks, if nobody has yet.
 
-    With a `width` F the sources are float sequences [T, F], else text.
+    With a `width` F the sources are float sequences [T, F], else text. What `workers` processes write is what one does.
     """
     source = f"float32 {width}" if width else tokenizers.source.fingerprint
     key = json.dumps([FORMAT, sha256, source, tokenizers.target.fingerprint])
     folder = cache_root() / "encoded" / hashlib.sha256(key.encode()).hexdigest()
     if not folder.is_dir():
         with whole_folder(folder) as unfinished:
-            _encode(pairs, count, tokenizers, width, unfinished)
+            _encode(pairs, count, tokenizers, width, unfinished, workers)
     found = open_folder(folder)
     if not len(found.source) == len(found.target) == count:
         raise UserError(f"{folder}: does not hold the corpus's {count} pairs; delete this folder and try again")
@@ -120,15 +125,58 @@ def open_folder(folder: Path) -> EncodedPairs:
 
 
 def _encode(
-    pairs: Iterable[tuple[Any, str]], count: int, tokenizers: Tokenizers, width: int | None, folder: Path
+    pairs: Iterable[tuple[Any, str]],
+    count: int,
+    tokenizers: Tokenizers,
+    width: int | None,
+    folder: Path,
+    workers: int = 1,
 ) -> None:
     bar = tqdm(total=count, desc="encoding", unit="pair", unit_scale=True, delay=2, disable=None)
-    source = _frames_side(folder / "source", width) if width else _text_side(folder / "source", tokenizers.source)
-    with source, _text_side(folder / "target", tokenizers.target) as target, bar:
-        for chunk in _chunks(pairs, CHUNK // 40 if width else CHUNK):
-            source.append([pair[0] for pair in chunk])
-            target.append([pair[1] for pair in chunk])
-            bar.update(len(chunk))
+    encoder = _Encoder(tokenizers, width)
+    row = (width,) if width else ()
+    with (
+        _Side(folder / "source", encoder.dtypes[0], row) as source,
+        _Side(folder / "target", encoder.dtypes[1]) as target,
+        closing(_encoded(encoder, _chunks(pairs, CHUNK // 40 if width else CHUNK), workers)) as sides,
+        bar,
+    ):
+        for one, other in sides:
+            source.append(one)
+            target.append(other)
+            bar.update(len(one))
+
+
+def _encoded(
+    encoder: _Encoder, chunks: Iterator[list[tuple[Any, str]]], workers: int
+) -> Generator[tuple[Ragged, Ragged], None, None]:
+    """The chunks in order, each encoded on its own."""
+    if workers == 1:
+        yield from map(encoder, chunks)
+        return
+    for _, sides in in_order(partial(_Encoder, encoder.tokenizers, encoder.width), chunks, workers):
+        yield sides
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """From pairs to both sides of them; goes to other processes."""
+
+    tokenizers: Tokenizers
+    width: int | None
+
+    @property
+    def dtypes(self) -> list[DTypeLike]:
+        """How each side is kept."""
+        source, target = (np.uint16 if len(each) <= 1 << 16 else np.uint32 for each in self.tokenizers[:2])
+        return [np.float32 if self.width else source, target]
+
+    def __call__(self, pairs: list[tuple[Any, str]]) -> tuple[Ragged, Ragged]:
+        sources, targets = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        source = stack(sources) if self.width else pack(self.tokenizers.source.encode_batch(sources))
+        found = source, pack(self.tokenizers.target.encode_batch(targets))
+        one, other = (Ragged(s.values.astype(dtype, copy=False), s.offsets) for s, dtype in zip(found, self.dtypes))
+        return one, other
 
 
 def _chunks(pairs: Iterable[tuple[Any, str]], size: int) -> Iterator[list[tuple[Any, str]]]:
@@ -137,21 +185,10 @@ def _chunks(pairs: Iterable[tuple[Any, str]], size: int) -> Iterator[list[tuple[
         yield chunk
 
 
-def _text_side(path: Path, tokenizer: Tokenizer) -> _Side:
-    return _Side(path, lambda texts: pack(tokenizer.encode_batch(texts)), _dtype(len(tokenizer)))
-
-
-def _frames_side(path: Path, width: int) -> _Side:
-    return _Side(path, stack, np.float32, (width,))
-
-
 class _Side:
     """Values and offsets of one side, growing on disk."""
 
-    def __init__(
-        self, path: Path, encode: Callable[[list[Any]], Ragged], dtype: DTypeLike, row: tuple[int, ...] = ()
-    ) -> None:
-        self._encode = encode
+    def __init__(self, path: Path, dtype: DTypeLike, row: tuple[int, ...] = ()) -> None:
         self._values = _GrowingArray(path.with_name(f"{path.name}.values.npy"), dtype, row)
         self._offsets = _GrowingArray(path.with_name(f"{path.name}.offsets.npy"), np.int64)
         self._offsets.append(np.zeros(1, np.int64))
@@ -163,8 +200,7 @@ class _Side:
         self._values.close()
         self._offsets.close()
 
-    def append(self, items: list[Any]) -> None:
-        ragged = self._encode(items)
+    def append(self, ragged: Ragged) -> None:
         self._offsets.append(ragged.offsets[1:] + self._values.length)
         self._values.append(ragged.values)
 
@@ -193,7 +229,3 @@ class _GrowingArray:
         shape = (self.length, *self._row)
         head = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, head)
-
-
-def _dtype(vocabulary_size: int) -> DTypeLike:
-    return np.uint16 if vocabulary_size <= 1 << 16 else np.uint32

@@ -17,7 +17,10 @@ from seq2seq.reporting.whole import whole
 from seq2seq.secrets import hide
 from seq2seq.tasks.checkpoints import KEY, LAST
 
-FREE = ("name", "trust", "resume", "trainer.", "logger.", "search.", "callbacks.samples", "callbacks.checkpoint.every_")
+FREE = (
+    *("name", "trust", "resume", "trainer.", "logger.", "search.", "callbacks.samples", "callbacks.checkpoint.every_"),
+    "data.encoding_workers",
+)
 FIXED = ("trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip")
 """Where keys begin that may differ when a run is gone on with, because they decide how long is trained and what is
 watched, and those among them that decide what is learned."""

@@ -121,6 +121,7 @@ RULES: dict[str, Rule] = {
     "data.batch_tokens": whole(1, (1 << 31) - 1),
     "data.batch_size": whole(1, (1 << 31) - 1) | null,
     "data.max_length": whole(1, (1 << 31) - 1),
+    "data.encoding_workers": whole(1, 1024),
     "data.vocabulary_size": whole(1) | null,
     "data.root": text | null,
     "optimizer.lr": above(0),

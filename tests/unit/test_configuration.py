@@ -221,6 +221,7 @@ EDGES: list[tuple[str, str, list[object], list[object]]] = [
     ("translation", "data.batch_tokens", [1], [0, 2**31]),
     ("translation", "data.batch_size", [None, 1], [0]),
     ("translation", "data.max_length", [1], [0]),
+    ("translation", "data.encoding_workers", [1, 1024], [0, 1025]),
     ("translation", "data.corpus.source_language", ["en"], ["xx"]),
     ("translation", "tokenizer.character_coverage", [0.9995, 1.0], [0, 1.5]),
     ("translation", "tokenizer.vocabulary_size", [261], [260, 0]),

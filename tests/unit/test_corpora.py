@@ -3,6 +3,7 @@
 import gzip
 import json
 import lzma
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -277,6 +278,35 @@ def test_encoded_once_by_many_at_the_same_time(data: TranslationData, monkeypatc
         assert isinstance(side.values, np.memmap)
     monkeypatch.setattr(store, "_encode", lambda *_: pytest.fail("encoded again"))
     store.encoded(PAIRS, 5, "0" * 64, tokenizers)
+
+
+@pytest.mark.parametrize("sort", ["words", "subwords"])
+def test_several_processes_write_the_same_bytes(
+    sort: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [(f"{source} {i}", target * (i % 4)) for i in range(40) for source, target in PAIRS]
+    texts = [text for pair in pairs for text in pair]
+    trainer = SentencePieceTrainer(vocabulary_size=280) if sort == "subwords" else WhitespaceTrainer(min_frequency=3)
+    tokenizer = trainer.train(texts)
+    monkeypatch.setattr(store, "CHUNK", 7)
+    found = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        store._encode(pairs, len(pairs), Tokenizers(tokenizer, tokenizer, True), None, folder, workers)
+        found.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert found[0] == found[1]
+    assert len(store.open_folder(tmp_path / "2")) == len(pairs)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_mistake_in_the_text_ends_the_processes_and_leaves_nothing(data: TranslationData, tmp_path: Path) -> None:
+    write("train.tsv", *(f"{source}\t{target}" for source, target in PAIRS * 3), "a")
+    words = WhitespaceTokenizer(["a", "b"])
+    with pytest.raises(UserError, match=r"^train.tsv:16: 1 tab-separated columns"):
+        store.encoded(data.corpus.pairs("train"), 16, "2" * 64, Tokenizers(words, words, True), workers=2)
+    assert not multiprocessing.active_children()
+    assert not any((tmp_path / "cache" / "encoded").iterdir())
 
 
 def test_a_large_vocabulary_takes_32_bits(tmp_path: Path) -> None:
