@@ -28,7 +28,7 @@ from seq2seq.embedding import Dropout
 from seq2seq.errors import UserError
 from seq2seq.feedback import Feedback, TeacherForcing
 from seq2seq.heads import Head
-from seq2seq.recurrence import gates_of, project, unroll
+from seq2seq.recurrence import gates_of, in_full, project, unroll
 from seq2seq.structures import CellState, Inputs, Lookup, StateShape, dense, map_tensors, real_rows
 
 
@@ -183,7 +183,8 @@ class Decoder(nn.Module):
         """Only what recurs stands in the loop; the inputs' projection before it, readout and softmax after it."""
         gates = project(self.layers[0], vectors)  # type: ignore[arg-type]
         if self._by_hand():
-            found = attend_by_hand(self.layers[0], self.context, gates, keys, state.layers[0], self.embedding_size)  # type: ignore[arg-type]
+            start, width = state.layers[0], self.embedding_size
+            found = in_full(attend_by_hand, self.layers[0], self.context, gates, keys, start, width)
             return found[0].transpose(0, 1), found[1].transpose(0, 1)
         masks, share = self._layer_masks(gates), self.share(keys)
         tops: list[Tensor] = []

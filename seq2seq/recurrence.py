@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,7 +21,9 @@ from torch.nn import functional as F
 
 from seq2seq.cells import LSTM, Cell
 from seq2seq.errors import UserError
-from seq2seq.structures import CellState, Inputs, Lookup, dense
+from seq2seq.structures import CellState, Inputs, Lookup, dense, map_tensors
+
+Result = TypeVar("Result")
 
 
 def unroll(
@@ -48,11 +51,26 @@ def unroll(
         outputs, final = _fused(cell, inputs, marks, state, reverse)
     elif chosen in ("hand", "scan"):
         run = cell.by_hand if chosen == "hand" else cell.scan
-        outputs, final = run(gates_of(cell, inputs), marks, state, reverse)
+        outputs, final = in_full(run, gates_of(cell, inputs), marks, state, reverse)
     else:
         outputs, final = _stepwise(cell, gates_of(cell, inputs), marks, state, reverse)
     outputs = outputs.transpose(0, 1)
     return (outputs if mask is None else outputs * mask[:, :, None]), final
+
+
+def in_full(function: Callable[..., Result], *arguments: Any) -> Result:
+    """A function with derivatives by hand, in the precision of the weights: under autocast, which would make another of
+    each product's, its arguments are turned to float32 and it runs without."""
+    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return function(*arguments)
+    with torch.autocast(kind, enabled=False):
+        return function(*(map_tensors(_float, argument) for argument in arguments))
+
+
+def _float(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def choose(cell: Cell[Any], like: Tensor) -> str:
