@@ -143,8 +143,9 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 
 def add(parameters: Sequence[Tensor], gradients: Gradients, scale: Tensor | float) -> None:
-    """Add the gradients, scaled, to those that are there already."""
+    """Add the gradients, scaled, to those that are there already; in the parameters' layout, which fused optimizers
+    take for granted, and a gradient need not have."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is not None:
-            gradient = gradient * scale
+            gradient = torch.empty_like(parameter).copy_(gradient * scale)
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

@@ -351,3 +351,10 @@ def test_real_processes_are_killed(tmp_path, name):
     """The short form of `python -m experiments.reliability.kill`."""
     found = kill.study(name, kill.JOBS[name], tmp_path, kills=3, seed=5, steps=150)
     assert found.lost == []
+
+
+def test_the_page_holds_the_numbers_that_were_recorded():
+    page = (kill.HERE / "README.md").read_text(encoding="utf-8")
+    found = json.loads((kill.HERE / "kill.json").read_bytes())
+    assert list(found) == list(kill.JOBS)
+    assert kill.markdown(found) in page

@@ -208,7 +208,7 @@ def test_a_trial_that_was_stopped_is_repeated_with_its_values(space, end):
     assert repeated.user_attrs["folder"] == "1"
     folders = sorted(path.parent.name for path in space.parent.glob("study/*/run.json"))
     assert len(folders) == 3
-    assert (space.parent / "study" / "1" / "left.txt").read_text() == "x"  # begun anew, in a clean folder
+    assert (space.parent / "study" / "1" / "left.txt").read_text() == "xx"  # gone on with, in its folder
 
 
 @pytest.mark.usefixtures("_quick")

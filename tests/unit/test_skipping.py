@@ -120,3 +120,12 @@ def test_what_is_no_lack_of_memory_is_let_through():
     window = Window(torch.zeros(2, 3).long(), torch.zeros(2, 3).long(), True)
     with pytest.raises(UserError, match="2 rows of 3 tokens; lower it"), memory.named(window, "lower it"):
         raise MemoryError
+
+
+def test_added_gradients_have_the_layout_of_their_parameters():
+    parameter = Parameter(torch.zeros(2, 3))
+    gradient = torch.arange(6.0).reshape(3, 2).t()
+    memory.add([parameter], [gradient], 2.0)
+    memory.add([parameter], [gradient], 1.0)
+    assert parameter.grad.stride() == parameter.stride()
+    assert torch.equal(parameter.grad, 3 * gradient)
