@@ -20,7 +20,7 @@ help:
 	@echo 'make demo   train the default model on the embedded corpus, score it, and translate with it (minutes)'
 	@echo 'make test   the tests'
 	@echo 'make lint   ruff and mypy'
-	@echo 'make torture  break it on purpose: kill training, again and again (experiments/reliability)'
+	@echo 'make torture  break it on purpose: kill training, again and again; attacks, dirty text (experiments/reliability)'
 	@echo 'make bench  how fast this machine trains and searches (experiments/throughput); bench-quick: five minutes'
 
 demo: $(STAMP)
@@ -36,6 +36,8 @@ lint: $(STAMP)
 
 torture: $(STAMP)
 	$(BIN)/python -m experiments.reliability.kill $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/test_attacks.py tests/system/test_dirty_text.py \
+	    tests/unit/test_numerical_torture.py tests/unit/test_configuration.py tests/system/test_large_files.py
 
 bench: $(STAMP)
 	$(BIN)/python -m experiments.throughput.run $(ARGS)
