@@ -63,7 +63,7 @@ def in_full(function: Callable[..., Result], *arguments: Any) -> Result:
     each product's, its arguments are turned to float32 and it runs without."""
     tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
     kind = tensors[0].device.type
-    if not torch.is_autocast_enabled(kind):
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return function(*arguments)
     with torch.autocast(kind, enabled=False):
         return function(*(map_tensors(_float, argument) for argument in arguments))

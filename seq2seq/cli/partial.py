@@ -146,9 +146,9 @@ class _Partial:
                 file.close()
         if not self._files or not self.journal.path.exists():
             return
-        if self.place.lines:
-            done = f"{self.place.lines} lines are done and stay in {self._partials[0]}; --resume goes on behind them"
-            print(f"seq2seq: {done}", file=sys.stderr)
+        if lines := Journal(self._targets[0]).place.lines:  # what it says on the disk, wherever the end came
+            stay = f"{lines} lines are done and stay in {self._partials[0]}; --resume goes on behind them"
+            print(f"seq2seq: {stay}", file=sys.stderr)
         else:
             self.journal.path.unlink()
             for partial, _ in zip(self._partials, self._files, strict=False):

@@ -239,7 +239,7 @@ def test_only_what_is_logged_can_be_monitored(train, capsys):
     assert train("words", WORDS, *PHONEMES, "callbacks=default") == 2
     assert "monitor='val_bleu': use one of val_loss, val_perplexity, val_wer, val_per" in capsys.readouterr().err
     assert train("other", WORDS, *PHONEMES, "task.metrics=[wer,bleurt]") == 2
-    assert "there is no metric 'bleurt'" in capsys.readouterr().err
+    assert "task.metrics=['wer', 'bleurt']: must be a list, each one of bleu, chrf" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("feedback", ["free", "scheduled"])

@@ -19,6 +19,7 @@ import zstandard
 from seq2seq import Translator
 from seq2seq.cli import translate_file
 from seq2seq.cli.chunks import BEGINNING, Chunk, Place, chunks
+from seq2seq.cli.journal import Journal
 from seq2seq.cli.main import main
 from seq2seq.cli.shards import Shard
 from seq2seq.paths import PACKAGE
@@ -92,6 +93,21 @@ def test_an_interrupted_file_goes_on_where_it_stood(folder, suffix, monkeypatch,
     assert Path(f"out{suffix}").read_bytes() == Path(f"whole{suffix}").read_bytes()
     assert Path("links").read_bytes() == links
     assert names(folder) == {f"whole{suffix}", f"out{suffix}", "links"}
+
+
+def test_interrupted_just_when_the_first_lines_were_done(folder, monkeypatch, capsys):
+    real = Journal.append
+
+    def append(self, entry):
+        real(self, entry)
+        if "lines" in entry:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "append", append)
+    assert translate() == 130
+    assert capsys.readouterr().err.startswith("seq2seq: 4 lines are done and stay in ")
+    assert translate("--resume") == 130
+    assert capsys.readouterr().err.startswith("seq2seq: 8 lines are done and stay in ")
 
 
 def test_draws_and_messages_know_the_number_of_a_line(folder, monkeypatch, caplog):
@@ -213,8 +229,8 @@ def test_workers_write_the_same(folder, monkeypatch, capsys):
     kept, error = capsys.readouterr().err.removesuffix("\n").split("\n")
     assert kept.startswith("seq2seq: 8 lines are done")
     assert error == (
-        "seq2seq: error: -:10: has 3 fields, where --prefixes reads two, source<TAB>prefix; take the other tabs out, "
-        "or add --constraints"
+        "seq2seq: error: standard input:10: has 3 fields, where --prefixes reads two, source<TAB>prefix; take the "
+        "other tabs out, or add --constraints"
     )
 
 
