@@ -1,12 +1,14 @@
 """Small taggers and classifiers, built from the YAML files, and batches for them."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from seq2seq import build
+from seq2seq.bundle import save_bundle
 from seq2seq.structures import Tokens
-from seq2seq.text import SpellingTokenizer, WhitespaceTokenizer
+from seq2seq.text import LabelTokenizer, SpellingTokenizer, Tokenizers, WhitespaceTokenizer
 from tests.conftest import node
 
 SIZE = 9  # labels
@@ -49,3 +51,20 @@ def tokens(texts: list[str], *, spelt: bool, end: tuple[int, ...] = ()) -> Token
 
 
 CHARACTERS = {"size": 4, "hidden_size": 3}
+
+
+def save_labelling(folder: Path, task: str) -> None:
+    """A bundle of a small random tagger or classifier."""
+    names = LabelTokenizer([f"l{i}" for i in range(SIZE)], "one")
+    save_bundle(
+        folder,
+        task=task,
+        model=make(task),
+        config=config(),
+        sizes={"source": len(WORDS), "target": len(names)},
+        tokenizers=Tokenizers(WORDS, names, joint=False),
+        metrics={},
+        search={},
+        card="",
+        provenance={},
+    )

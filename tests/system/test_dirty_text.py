@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from experiments.reliability.dirt import FRAGMENTS, first_invalid, lines_of
 from seq2seq import Predictor, Translator
-from seq2seq.bundle import save_bundle
 from seq2seq.cli.main import main
 from seq2seq.corpora import readers
 from seq2seq.errors import UserError
@@ -25,12 +24,11 @@ from seq2seq.text import (
     LetterTokenizer,
     SentencePieceTrainer,
     SpellingTokenizer,
-    Tokenizers,
     WhitespaceTokenizer,
 )
-from tests import labels
 from tests.bundles import save
 from tests.canary import watched
+from tests.labels import save_labelling
 
 DIRT = st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=6), max_size=25).map(b"".join)
 FEW = settings(
@@ -46,20 +44,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(folder / "words")
     subwords = SentencePieceTrainer(vocabulary_size=290).train(["a man sees the old dog in the house"] * 9)
     save(folder / "bytes", tokenizer=subwords)
-    for task, form in (("tagging", "one"), ("classification", "one")):
-        names = LabelTokenizer([f"l{i}" for i in range(labels.SIZE)], form)
-        save_bundle(
-            folder / task,
-            task=task,
-            model=labels.make(task),
-            config=labels.config(),
-            sizes={"source": len(labels.WORDS), "target": len(names)},
-            tokenizers=Tokenizers(labels.WORDS, names, joint=False),
-            metrics={},
-            search={},
-            card="",
-            provenance={},
-        )
+    for task in ("tagging", "classification"):
+        save_labelling(folder / task, task)
     return folder
 
 
@@ -259,3 +245,21 @@ def test_dirty_json(tmp_path: Path, name: str, content: bytes, message: str | No
         return
     with pytest.raises(UserError, match=message):
         list(readers.json_lines(tmp_path / name, "source", "target"))
+
+
+def test_the_fuzz_runs_clean(tmp_path: Path, capsys: Any) -> None:
+    from experiments.reliability.fuzz import KINDS, main
+
+    assert main(["--minutes", "0.05", "--seed", "1", "--out", str(tmp_path / "fuzz.json")]) == 0
+    record = json.loads((tmp_path / "fuzz.json").read_text())
+    assert record["findings"] == 0
+    assert all(sum(record["trials"][kind].values()) for kind in KINDS)
+
+
+def test_the_fuzz_finds_what_is_wrong(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    from experiments.reliability import fuzz
+
+    monkeypatch.setattr(fuzz, "load_bundle", lambda folder: (folder / "written").touch())
+    assert fuzz.main(["--minutes", "0", "--only", "bundles", "--out", str(tmp_path / "fuzz.json")]) == 1
+    assert "kept: " in capsys.readouterr().err
+    assert (tmp_path / "fuzz-bundles-1" / "damaged").is_dir()
