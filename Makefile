@@ -14,12 +14,13 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
-.PHONY: help demo test lint torture bench bench-quick
+.PHONY: help demo test lint audit torture bench bench-quick
 
 help:
 	@echo 'make demo   train the default model on the embedded corpus, score it, and translate with it (minutes)'
 	@echo 'make test   the tests'
 	@echo 'make lint   ruff and mypy'
+	@echo 'make audit  known vulnerabilities of the locked versions (asks the advisory database over the network)'
 	@echo 'make torture  break it on purpose: kill training, again and again; attacks, dirty text (experiments/reliability)'
 	@echo 'make bench  how fast this machine trains and searches (experiments/throughput); bench-quick: five minutes'
 
@@ -34,8 +35,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+audit: $(STAMP)
+	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement constraints.txt $(ARGS)
+
 torture: $(STAMP)
 	$(BIN)/python -m experiments.reliability.kill $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.fuzz --minutes 10
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/test_attacks.py tests/system/test_dirty_text.py \
 	    tests/unit/test_numerical_torture.py tests/unit/test_configuration.py tests/system/test_large_files.py
 

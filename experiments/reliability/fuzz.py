@@ -5,8 +5,8 @@
 
 What is tried, and what must hold:
 
-- lines: any bytes through translate-file and predict-file, compressed or not, refused or replaced: a line for a line, or
-  one error that names the first line that is not UTF-8, and no output.
+- lines: any bytes through translate-file and predict-file, compressed or not, refused or replaced: a line for a line,
+  or one error that names the first line that is not UTF-8, and no output.
 - corpora: any bytes as parallel text, TSV, JSON lines, labels: read, or one error that names the file.
 - texts: any text through every tokenizer: back as it was where that is promised; any pieces: one line.
 - bundles: bytes changed, cut or exchanged, all checksums right: loaded, or one error; nothing is executed, written or

@@ -50,7 +50,10 @@ def recorded(provenance: Mapping[str, Any], trusted: Sequence[str], config_dir: 
     command = provenance.get("command")
     if not isinstance(command, str) or not command.isprintable():
         raise UserError("the bundle does not say by which command it was trained")
-    program, task, *words = [*shlex.split(command), "", ""]
+    try:
+        program, task, *words = [*shlex.split(command), "", ""]
+    except ValueError as error:
+        raise UserError(f"the bundle's command cannot be read ({error}): {command}") from None
     overrides = [word for word in words if word and not word.startswith("--config-dir=")]
     if (program, task) != ("seq2seq", "train") or any(_beyond(word, trusted) for word in overrides):
         wanted = "; name the packages that you trust by --trust" if any("trust" in word for word in overrides) else ""

@@ -83,7 +83,9 @@ def test_a_command_that_does_more_than_train_is_not_run(word):
         recorded({"command": shlex.join(["seq2seq", "train", "cell=lstm", word])}, ["good"], None)
 
 
-@pytest.mark.parametrize("command", [None, 3, "rm -rf x", "seq2seq score a", "seq2seq train \x1b[2J", ""])
+@pytest.mark.parametrize(
+    "command", [None, 3, "rm -rf x", "seq2seq score a", "seq2seq train \x1b[2J", "", "seq2seq train 'a", "x\\"]
+)
 def test_what_is_no_command_of_ours_is_not_run(command):
     with pytest.raises(UserError):
         recorded({"command": command}, [], None)

@@ -259,7 +259,7 @@ def test_the_fuzz_runs_clean(tmp_path: Path, capsys: Any) -> None:
 def test_the_fuzz_finds_what_is_wrong(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     from experiments.reliability import fuzz
 
-    monkeypatch.setattr(fuzz, "load_bundle", lambda folder: (folder / "written").touch())
+    monkeypatch.setattr(fuzz, "load_bundle", lambda folder: (folder / "written").write_text(""))
     assert fuzz.main(["--minutes", "0", "--only", "bundles", "--out", str(tmp_path / "fuzz.json")]) == 1
     assert "kept: " in capsys.readouterr().err
     assert (tmp_path / "fuzz-bundles-1" / "damaged").is_dir()
