@@ -61,9 +61,10 @@ $(BIN)/python:
 	'$(PYTHON)' -m venv $(VENV)
 
 # torch comes first and alone (--no-deps): its own index need not have the locked versions of what it depends on. The
-# build tools (setuptools for antlr4, which has no wheel) come before the project: pip would take unlocked ones otherwise.
+# build tools (those of setuptools for antlr4 and seqeval, which have no wheel) come before the project: pip would take
+# unlocked ones otherwise.
 $(STAMP): constraints.txt pyproject.toml | $(BIN)/python
 	$(PIP) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(PIP) -c constraints.txt hatchling setuptools
+	$(PIP) -c constraints.txt hatchling setuptools setuptools-scm
 	$(PIP) -c constraints.txt --no-build-isolation -e '.[dev,sweep,tune,export]'
 	@touch $@
