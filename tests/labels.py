@@ -1,4 +1,4 @@
-"""Small taggers and classifiers, built from the YAML files, and batches for them."""
+"""Small taggers, classifiers and language models, built from the YAML files, batches and bundles of them."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from seq2seq import build
 from seq2seq.bundle import save_bundle
 from seq2seq.structures import Tokens
-from seq2seq.text import LabelTokenizer, SpellingTokenizer, Tokenizers, WhitespaceTokenizer
+from seq2seq.text import LabelTokenizer, SpellingTokenizer, Tokenizer, Tokenizers, WhitespaceTokenizer
 from tests.conftest import node
 
 SIZE = 9  # labels
@@ -56,15 +56,19 @@ CHARACTERS = {"size": 4, "hidden_size": 3}
 def save_labelling(folder: Path, task: str) -> None:
     """A bundle of a small random tagger or classifier."""
     names = LabelTokenizer([f"l{i}" for i in range(SIZE)], "one")
-    save_bundle(
-        folder,
-        task=task,
-        model=make(task),
-        config=config(),
-        sizes={"source": len(WORDS), "target": len(names)},
-        tokenizers=Tokenizers(WORDS, names, joint=False),
-        metrics={},
-        search={},
-        card="",
-        provenance={},
-    )
+    _save(folder, task, make(task), config(), Tokenizers(WORDS, names, joint=False))
+
+
+def save_language_model(folder: Path, tokenizer: Tokenizer) -> None:
+    """A bundle of a small random language model."""
+    stack = node("encoder", "stack", hidden_size=5, cell=node("cell", "gru"))
+    nodes = {"embedding": {"size": 6, "dropout": 0.0}, "encoder": stack, "head": node("head", "linear")}
+    model = build.language_model(nodes, {"target": len(tokenizer)})
+    _save(folder, "language_modeling", model, nodes, Tokenizers(tokenizer, tokenizer, joint=True))
+
+
+def _save(folder: Path, task: str, model: torch.nn.Module, nodes: dict[str, Any], tokenizers: Tokenizers) -> None:
+    sides = ("target",) if task == "language_modeling" else ("source", "target")
+    sizes = {side: len(getattr(tokenizers, side)) for side in sides}
+    texts: dict[str, Any] = {"metrics": {}, "search": {}, "card": "", "provenance": {}}
+    save_bundle(folder, task=task, model=model, config=nodes, sizes=sizes, tokenizers=tokenizers, **texts)

@@ -44,8 +44,18 @@ FRAGMENTS = [
 ]
 
 
+def _valid(fragment: bytes) -> bool:
+    return fragment.decode(errors="ignore").encode() == fragment
+
+
+VALID = list(filter(_valid, FRAGMENTS))
+"""Those that are UTF-8."""
+
+
 def dirty(draw: random.Random, most: int = 40) -> bytes:
-    """Some fragments and some bytes, in any order."""
+    """Some fragments and some bytes, in any order; every other time all of it is UTF-8."""
+    if draw.random() < 0.5:
+        return b"".join(draw.choices(VALID, k=draw.randint(0, most)))
     parts = [
         draw.choice(FRAGMENTS) if draw.random() < 0.9 else draw.randbytes(draw.randint(1, 6))
         for _ in range(draw.randint(0, most))

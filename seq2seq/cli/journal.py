@@ -1,13 +1,15 @@
 """The journal of an output that is being written: what is made, and how far it has come.
 
-JSON lines: first what is made (bundle, options, version); then, after each chunk, how many lines of the input are done,
-their sha256, and how many bytes of each output belong to them; and, when all are, that this is the end.
+Lines of JSON, a tab, and the JSON's CRC-32: first what is made (bundle, options, version); then, after each chunk, how
+many lines of the input are done, their sha256, and how many bytes of each output belong to them; and, when all are,
+that this is the end.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,8 @@ def journal_of(target: Path) -> Path:
 
 
 class Journal:
-    """The lines of a journal; one that is torn counts for nothing, and a journal without its file neither."""
+    """The lines of a journal; from one that is torn or damaged on they count for nothing, as does a journal without its
+    file."""
 
     def __init__(self, target: Path) -> None:
         self.path, self._partial = journal_of(target), partial_of(target)
@@ -50,7 +53,7 @@ class Journal:
             return
         for line in self.path.read_bytes().split(b"\n")[:-1]:
             try:
-                yield json.loads(line)
+                yield _entry(line)
             except ValueError:
                 return
             self._length += len(line) + 1
@@ -71,10 +74,23 @@ class Journal:
         with self.path.open("r+b") as file:
             file.seek(self._length)
             file.truncate()
-            file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            file.write(_line(entry))
             file.flush()
             os.fsync(file.fileno())
             self._length = file.tell()
+
+
+def _line(entry: Made) -> bytes:
+    content = json.dumps(entry, ensure_ascii=False).encode()
+    return b"%b\t%08x\n" % (content, zlib.crc32(content))
+
+
+def _entry(line: bytes) -> Any:
+    """What `_line` wrote, its line feed taken off. Raises ValueError for anything else."""
+    content, _, checksum = line.rpartition(b"\t")
+    if checksum != b"%08x" % zlib.crc32(content):
+        raise ValueError("damaged")
+    return json.loads(content)
 
 
 def difference(before: Made, now: Made) -> str | None:

@@ -2,7 +2,8 @@
 
 A shard i/n of an input has its lines i, i + n, i + 2n, …, counted from 1. So neither its length need be known (it may
 be a stream), nor does it matter how it is ordered: the shards of a sorted file take equally long. Beside the finished
-output of a shard stands its card, a JSON file: what was made, the whole input's length and hash, the outputs' hashes.
+output of a shard stands its card, a JSON file: what was made, the whole input's length and hash, the outputs' hashes,
+and the hash of all that.
 """
 
 from __future__ import annotations
@@ -67,18 +68,25 @@ def write_card(made: Mapping[str, Any], lines: int, sha256: str, outputs: Sequen
     from seq2seq.reporting.whole import write_lines
 
     card = Card(dict(made), lines, sha256, [_sha256(path) for path in outputs])
-    write_lines([json.dumps({"format": FORMAT, **card._asdict()}, ensure_ascii=False)], card_of(outputs[0]))
+    write_lines([json.dumps(signed(card), ensure_ascii=False)], card_of(outputs[0]))
 
 
 def read_card(path: Path) -> Card:
-    """Read one. Raises `UserError` for a file that is none."""
+    """Read one. Raises `UserError` for a file that is none, or not as it was written."""
     try:
         found = json.loads(path.read_bytes())
-        if found.pop("format") == FORMAT:
-            return Card(**found)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        card = Card(*(found[name] for name in Card._fields))
+        if found == signed(card):
+            return card
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass
     raise UserError(f"{path}: is not what `translate-file --shard` leaves; delete it, and run its shard again")
+
+
+def signed(card: Card) -> dict[str, Any]:
+    """What its file says: itself, and the checksum of that."""
+    content = {"format": FORMAT, **card._asdict()}
+    return {**content, "checksum": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
 
 def check_outputs(card: Card, outputs: Sequence[Path]) -> None:

@@ -88,7 +88,7 @@ def run(arguments: Namespace) -> int:
     total = count(source, arguments.errors)
     work = Work(arguments)
     if source != STREAM and (arguments.prefixes or arguments.constraints):
-        work.translator.check(requests(lines(source, arguments.errors), arguments), work.options)
+        work.check()
     made = _made(arguments)
     if arguments.resume and _complete(arguments, targets, made):
         return 0
@@ -165,6 +165,14 @@ class Work:
         options = search_options(self.translator, arguments)
         self.options = replace(options, return_attention=True) if self._form.aligner else options
         self._utility = utility(arguments)
+
+    def check(self) -> None:
+        """Raise `UserError`, with the file and its first such line, for what cannot be asked for."""
+        source = self._arguments.input
+        try:
+            self.translator.check(requests(lines(source, self._arguments.errors), self._arguments), self.options)
+        except UserError as error:
+            raise UserError(f"{source}: {error}" if str(error).startswith("line ") else str(error)) from None
 
     def __call__(self, chunk: Chunk, progress: Callable[[int], object] | None = None) -> list[bytes]:
         """The contents; `progress` is called with numbers of translated lines."""

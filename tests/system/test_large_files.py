@@ -21,7 +21,7 @@ from seq2seq.cli import translate_file
 from seq2seq.cli.chunks import BEGINNING, Chunk, Place, chunks
 from seq2seq.cli.journal import Journal
 from seq2seq.cli.main import main
-from seq2seq.cli.shards import Shard
+from seq2seq.cli.shards import Shard, read_card, signed
 from seq2seq.paths import PACKAGE
 from tests.bundles import WORDS, edit, save
 
@@ -128,14 +128,18 @@ def test_draws_and_messages_know_the_number_of_a_line(folder, monkeypatch, caplo
     assert Path("parts").read_text() == Path("whole").read_text()
 
 
-def test_a_torn_end_is_cut_off_and_an_unfinished_chunk_done_again(folder, monkeypatch):
+@pytest.mark.parametrize(
+    "damage",
+    [b'{"lines": 12, "sha', b'{"lines": 12, "sha256": "", "bytes": [0]}\t00000000\n', b"7\n", b"[" * 9999 + b"\n"],
+)
+def test_a_torn_end_is_cut_off_and_an_unfinished_chunk_done_again(folder, monkeypatch, damage):
     assert translate(target="whole") == 0
     with monkeypatch.context() as patch:
         interrupt(patch, 10)
         translate()
     with open("out.partial", "ab") as file, open("out.partial.journal", "ab") as journal:
         file.write(b"half a li")
-        journal.write(b'{"lines": 12, "sha')
+        journal.write(damage)
     with monkeypatch.context() as patch:
         interrupt(patch, 6)
         assert translate("--resume") == 130
@@ -270,9 +274,15 @@ def test_a_shard_that_is_there_is_not_made_again(folder, monkeypatch, capsys):
 
 
 def spoil(name: str, key: str, value: object) -> None:
-    card = json.loads(Path(name).read_text())
-    (card["made"] if key in card["made"] else card)[key] = value
-    Path(name).write_text(json.dumps(card))
+    card = read_card(Path(name))
+    changes = {"made": card.made | {key: value}} if key in card.made else {key: value}
+    Path(name).write_text(json.dumps(signed(card._replace(**changes))))
+
+
+def replace(name: str, old: str, new: str) -> None:
+    before = Path(name).read_text()
+    assert old in before
+    Path(name).write_text(before.replace(old, new, 1))
 
 
 @pytest.mark.parametrize(
@@ -283,7 +293,13 @@ def spoil(name: str, key: str, value: object) -> None:
         (lambda: [path.unlink() for path in Path().glob("*.json")], "out: there is no shard of it, as out.1-of-8"),
         (lambda: os.truncate("out.3-of-3", 3), "out.3-of-3: is not as it was written; delete out.3-of-3.json, and run"),
         (lambda: Path("out.1-of-3").unlink(), "out.1-of-3: is not as it was written"),
-        (lambda: Path("out.1-of-3.json").write_text("{"), "out.1-of-3.json: is not what `translate-file --shard` lea"),
+        *(
+            (
+                lambda change=change: replace("out.1-of-3.json", *change),
+                "out.1-of-3.json: is not what `translate-file -",
+            )
+            for change in [("}", ""), ("{", "[" * 5000), ('"lines": 25', '"lines": 24'), ('"lines": 25', '"line": 25')]
+        ),
         (lambda: spoil("out.2-of-3.json", "--beam-size", 7), "out.2-of-3: was made with --beam-size 7, not null as"),
         (lambda: spoil("out.3-of-3.json", "sha256", "0"), "out.3-of-3: was made with an input of sha256"),
         (lambda: spoil("out.1-of-3.json", "outputs", ["0", "0"]), "out.1-of-3: was made with --alignments"),
