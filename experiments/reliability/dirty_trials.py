@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 from unittest import mock
@@ -29,6 +30,7 @@ from tests.bundles import save
 from tests.labels import save_labelling, save_language_model
 
 TRAINING = ["a man sees the old dog in the house"] * 9
+NUMBER = re.compile(r"-?\d+\.\d+")
 TRANSLATING = ("words", "bytes", "attention")
 FORMS = [
     *([[]] * 3),
@@ -43,6 +45,15 @@ TINY = [
     *("embedding.size=8", "encoder.hidden_size=8", "decoder.hidden_size=8", "trainer.max_steps=2", "trainer.threads=1"),
     *("trainer.enable_progress_bar=false", "trainer.limit_val_batches=1", "trainer.accelerator=cpu"),
 ]
+
+
+def same(one: Path, other: Path, *, exactly: bool) -> bool:
+    """Whether two outputs are equal, exactly or in all but the last digits of numbers."""
+    if exactly:
+        return one.read_bytes() == other.read_bytes()
+    texts = [path.read_bytes().decode() for path in (one, other)]
+    numbers = [np.array(NUMBER.findall(text), dtype=float) for text in texts]
+    return NUMBER.split(texts[0]) == NUMBER.split(texts[1]) and np.allclose(*numbers)
 
 
 class DirtyTrials:
@@ -105,7 +116,8 @@ class DirtyTrials:
         return "a line for a line"
 
     def parts(self, draw: random.Random) -> str:
-        """Interrupted and gone on with, or in shards and merged: the bytes of a run that nobody disturbed."""
+        """Interrupted and gone on with: the bytes of a run that nobody disturbed. In shards and merged: its text, and
+        its numbers but for their last digits, which depend on what a line's batch is made of."""
         source, target, whole = (self.work / name for name in ("in", "out", "whole"))
         source.write_bytes(dirty(draw))
         form = draw.choice([[], ["--format=tsv"], ["--n-best=2", "--beam-size=2"], ["--format=json"], ["--sample"]])
@@ -114,8 +126,8 @@ class DirtyTrials:
             assert call(*begin, whole).code == 0
             resumed = self._resumed if draw.random() < 0.5 else self._merged
             how, code = resumed(draw, [*begin, target], target)
-        assert code == 2 or (code == 0 and target.read_bytes() == whole.read_bytes()), how
-        return f"{how}: {'refused' if code else 'the same bytes'}"
+        assert code == 2 or (code == 0 and same(target, whole, exactly="merged" not in how)), how
+        return f"{how}: {'refused' if code else 'the same'}"
 
     def _resumed(self, draw: random.Random, begin: list[object], target: Path) -> tuple[str, int]:
         translate = translate_file.Work.__call__
@@ -219,7 +231,8 @@ class DirtyTrials:
             content = content.replace(b"\n", b"\tx\n").replace(b"\0", b'{"source": "a", "target": "\\ud83d\\ude00"}\n')
         one.write_bytes(draw.choice([content, content.replace(b"a", b'{"features": [[1, 2]], "target": "b"}\n')]))
         other.write_bytes(draw.choice([content, dirty(draw, 12)]))
-        np.savez(archive, features=np.ones((2, 3, 2), np.float32), targets=np.array(["a", "b"]))
+        savez = draw.choice([np.savez, np.savez_compressed])
+        savez(archive, features=np.ones((2, 3, 2), np.float32), targets=np.array(["a", "b"]))
         archive.write_bytes(damaged(draw, archive.read_bytes()))
         read = draw.choice(
             [

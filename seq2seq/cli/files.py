@@ -109,20 +109,35 @@ def output(path: Path) -> Iterator[Write]:
 
     Compressed bytes depend on neither name nor time. What is no regular file is written directly.
     """
-    if path == STREAM:
-        yield _to_stdout
-    elif path.exists() and not path.is_file():  # a pipe or a device, /dev/null among them
-        with path.open("wb") as file:
-            yield file.write
-    else:
-        from seq2seq.reporting.whole import whole
+    with _named(path):
+        if path == STREAM:
+            yield _to_stdout
+        elif path.exists() and not path.is_file():  # a pipe or a device, /dev/null among them
+            with path.open("wb") as file:
+                yield file.write
+        else:
+            from seq2seq.reporting.whole import whole
 
-        with (
-            whole(path.resolve()) as temporary,
-            temporary.open("wb") as file,
-            compressing(file, path.suffix) as packed,
-        ):
-            yield packed.write
+            with (
+                whole(path.resolve()) as temporary,
+                temporary.open("wb") as file,
+                compressing(file, path.suffix) as packed,
+            ):
+                yield packed.write
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of writing, which do not say where, name the output."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        name = "standard output" if path == STREAM else path
+        raise UserError(f"{name}: cannot be written ({error.strerror})") from None
 
 
 def _to_stdout(content: bytes) -> None:

@@ -7,11 +7,14 @@ A command is a module `seq2seq.cli.NAME` (dashes become underscores) with two fu
 `run(arguments) -> exit code`. Only `train` differs: what follows it goes to Hydra as it is.
 """
 
+import errno
 import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from types import ModuleType
 
 from seq2seq import __version__
@@ -36,6 +39,7 @@ COMMANDS = {
 }
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 + SIGINT, 128 + SIGPIPE
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what writing can end with
 CODES = (
     f"Exit codes: 0 done; {USER_ERROR} a mistake, named on stderr; {STOPPED} a training that SIGTERM or SIGUSR1 has "
     f"stopped, which the same command with resume=auto goes on with; {INTERRUPTED} Ctrl-C."
@@ -49,11 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     is 130, a training that SIGTERM or SIGUSR1 ended is 75, a reader that went away is 141; a traceback means a mistake
     of this project.
     """
+    _escape_what_stdout_cannot_say()
     try:
         code = _run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
         return code
     except UserError as error:
+        _leave_stdout()
         print(f"seq2seq: error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
@@ -63,14 +69,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"seq2seq: {stop}", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:
-        # What is still buffered has no reader, and Python would complain of it at exit (docs of `signal`, "SIGPIPE").
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         return BROKEN_PIPE
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in FULL:
             raise
-        print(f"seq2seq: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        _leave_stdout()
+        print(f"seq2seq: error: {error.filename or 'an output'}: {error.strerror}", file=sys.stderr)
         return USER_ERROR
+
+
+def _escape_what_stdout_cannot_say() -> None:
+    """Names of files and signs that its encoding lacks are written as escapes, as stderr does, and end no command."""
+    if isinstance(out := sys.stdout, TextIOWrapper) and (out.encoding.lower() != "utf-8" or out.errors == "strict"):
+        out.reconfigure(errors="backslashreplace")
+
+
+def _leave_stdout() -> None:
+    """What it cannot take is dropped: Python would complain of it at exit (docs of `signal`, "SIGPIPE")."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):  # it is none of the process's, in tests
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(argv: list[str]) -> int:

@@ -263,6 +263,12 @@ def test_a_pipe_stays_a_pipe_and_a_link_a_link(folder):
     assert read[0].count(b"\n") == len(LINES)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_a_full_device_is_named(folder, capsys):
+    assert main(["translate-file", "bundle", "in.txt", "/dev/full"]) == 2
+    assert capsys.readouterr().err == "seq2seq: error: /dev/full: cannot be written (No space left on device)\n"
+
+
 def test_a_bundle_of_another_format_is_refused(folder, capsys):
     config = json.loads(Path("bundle/config.json").read_text())
     Path("bundle/config.json").write_text(json.dumps(config | {"format_version": 99}))

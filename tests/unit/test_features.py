@@ -39,6 +39,14 @@ def npz(**arrays: Any) -> Path:
     return Path("f.npz")
 
 
+def spoilt(mark: bytes, place: int, value: int) -> Path:
+    """One byte of an archive is changed, so many bytes behind a mark."""
+    content = bytearray(npz(features=np.ones((2, 2))).read_bytes())
+    content[content.index(mark) + place] = value
+    Path("f.npz").write_bytes(content)
+    return Path("f.npz")
+
+
 def written(form: str) -> Path:
     match form:
         case "lines":
@@ -96,6 +104,8 @@ def bad(**changes: Any) -> Callable[[], Path]:
         (lambda: Path("f.jsonl"), "^f.jsonl: no such file"),
         (lambda: Path("f.npz"), "^f.npz: no such file"),
         (lambda: lines("f.npz", "no archive"), "^f.npz: is no .npz file of plain arrays"),
+        (lambda: spoilt(b"PK\1\2", 10, 99), r"^f.npz: is no .npz file of plain arrays \(That compression method"),
+        (lambda: spoilt(b"PK\1\2", 8, 1), r"^f.npz: is no .npz file of plain arrays \(File .* is encrypted"),
         (lambda: npz(features=np.array([{}])), "^f.npz: is no .npz file of plain arrays .*without objects"),
         (lambda: npz(other=np.ones(2)), "^f.npz: has neither 'features', .*it has other"),
         (lambda: npz(features=np.ones((2, 2, 2))), "^f.npz: has no array 'targets' .*it has features"),

@@ -216,3 +216,23 @@ def test_demo_never_mixes_two_runs(
     assert f"--folder {tmp_path / 'a run'} already holds a run" in capsys.readouterr().err
     assert [main(["demo"]) for _ in range(3)] == [0] * 3
     assert [path.name for path in sorted(Path("runs").iterdir())] == ["demo", "demo-2", "demo-3"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_full_disk_behind_stdout_is_one_line(size: int) -> None:
+    code = (
+        f"import sys; from seq2seq.cli import main as m; m._run = lambda argv: print('x' * {size}); sys.exit(m.main())"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "seq2seq: error: an output: No space left on device\n")
+
+
+def test_what_stdout_cannot_say_is_escaped() -> None:
+    name = "Mädchen \udcff …"  # a byte that is not UTF-8, as it stands in the name of a file
+    for encoding, expected in (("ascii", r"M\xe4dchen \udcff \u2026"), ("utf-8:strict", r"Mädchen \udcff …")):
+        code = f"import sys; sys.argv = ['x', '--version']; from seq2seq.cli import main; main.main(); print({name!r})"
+        given = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, check=True)
+        assert done.stdout.decode().split("\n")[1] == expected
