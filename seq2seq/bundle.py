@@ -183,7 +183,13 @@ def described(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).exists():
         inside = folder / "bundle"
         hint = f"did you mean {inside}?" if (inside / CONFIG).is_file() else "give the folder that a training run wrote"
-        what = f"it has no {CONFIG}" if folder.is_dir() else "there is no such folder"
+        what = (
+            f"it has no {CONFIG}"
+            if folder.is_dir()
+            else "it is a file"
+            if folder.exists()
+            else "there is no such folder"
+        )
         raise UserError(f"{folder}: is not a bundle ({what}); {hint}")
     config = _upgraded(_read_json(folder / CONFIG))
     if (version := config.get("format_version")) != FORMAT_VERSION:

@@ -26,8 +26,7 @@ class Record:
     def __init__(self, folder: Path, *, name: str, seed: int, overrides: list[str]) -> None:
         self.path = folder / "run.json"
         folder.mkdir(parents=True, exist_ok=True)
-        known = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
-        self.values: dict[str, Any] = {"status": "running", "error": None, "test": {}, **known}
+        self.values: dict[str, Any] = {"status": "running", "error": None, "test": {}, **read(folder)}
         self.values |= hide({"name": name, "seed": seed, "overrides": overrides})
 
     def update(self, **values: Any) -> None:
@@ -62,6 +61,6 @@ def read(folder: Path) -> dict[str, Any]:
     """The record of a run; empty where there is none that can be read."""
     try:
         found = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -93,5 +93,5 @@ def _state(corpus: Corpus, split: str, files: Sequence[Path]) -> str:
 def _read(note: Path) -> Scan | None:
     try:
         return Scan(**json.loads(note.read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -42,6 +42,8 @@ def lines(path: Path, errors: str = "strict") -> Iterator[str]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, EOFError, lzma.LZMAError, _zstd_error()) as error:
+        if isinstance(error, OSError) and error.filename is not None:  # it was not even opened
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         raise UserError(f"{path}: cannot be read after line {number} ({error}); is it whole?") from None
 
 

@@ -108,7 +108,7 @@ def _job(folder: Path) -> Row:
         return row | _checked(json.loads((folder / RUN_FILE).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return row | {"error": f"no {RUN_FILE}"}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return row | {"error": f"{RUN_FILE}: {error}"}
 
 
@@ -136,7 +136,9 @@ def _checked(run: Any) -> Row:
 
 
 def _number(name: str, value: object) -> int | float | None:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+    if value is None or isinstance(value, float):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64:
         return value
     raise ValueError(f"{name} is {value!r}, not a number")
 

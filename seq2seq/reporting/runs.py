@@ -181,7 +181,7 @@ def _overrides(folder: Path) -> dict[str, Any]:
         overrides = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")).get("overrides") or []
         pairs = (str(override).lstrip("+").partition("=")[::2] for override in overrides)
         return {key: yaml.safe_load(value) for key, value in pairs}
-    except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, yaml.YAMLError):
         return {}
 
 
@@ -193,7 +193,7 @@ def _yaml(path: Path, notes: Notes) -> dict[str, Any]:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         found = error
     if not isinstance(found, dict):
         notes.add(path, f"is damaged, the run's settings are not known ({shorten(one_line(str(found)), 120)})")
@@ -210,7 +210,7 @@ def _bundle(folder: Path, notes: Notes) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
         notes.add(path, "is damaged")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         notes.add(path, f"cannot be read ({error})")
     return {}
 

@@ -162,6 +162,11 @@ def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path: Path, suffix: 
         next(readers.lines(path))
 
 
+def test_a_folder_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)$"):
+        next(readers.lines(tmp_path))
+
+
 def test_half_a_character_in_python(bundles: Path) -> None:
     for call in (
         Translator.load(bundles / "bytes"),

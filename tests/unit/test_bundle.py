@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,9 @@ def test_what_is_no_bundle_is_told_apart(tmp_path):
         load_bundle(tmp_path / "run")
     with pytest.raises(UserError, match="there is no such folder"):
         load_bundle(tmp_path / "nowhere")
+    shutil.make_archive(str(tmp_path / "b"), "zip", tmp_path / "run" / "bundle")
+    with pytest.raises(UserError, match=r"b\.zip: is not a bundle \(it is a file\)"):
+        load_bundle(tmp_path / "b.zip")
     with pytest.raises(UserError, match="device 'gpu' cannot be used"):
         load_bundle(tmp_path / "run" / "bundle", device="gpu")
 
