@@ -21,7 +21,7 @@ help:
 	@echo 'make test   the tests'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make audit  known vulnerabilities of the locked versions (asks the advisory database over the network)'
-	@echo 'make torture  break it on purpose: kill training, again and again; attacks, dirty text (experiments/reliability)'
+	@echo 'make torture  break it on purpose: kill training and translating; attacks, dirty text (experiments/reliability)'
 	@echo 'make bench  how fast this machine trains and searches (experiments/throughput); bench-quick: five minutes'
 
 demo: $(STAMP)
@@ -40,6 +40,8 @@ audit: $(STAMP)
 
 torture: $(STAMP)
 	$(BIN)/python -m experiments.reliability.kill $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.kill_translation --kills 100
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.kill_translation --everywhere --chunk 40
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.fuzz --minutes 10
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/test_attacks.py tests/system/test_dirty_text.py \
 	    tests/unit/test_numerical_torture.py tests/unit/test_configuration.py tests/system/test_large_files.py

@@ -1,6 +1,6 @@
 """Kill `translate-file` at random moments, or before and after everything that it writes for good, and go on.
 
-python -m experiments.reliability.kill_translation BUNDLE FILE --kills 100
+python -m experiments.reliability.kill_translation --kills 100   # a very small model (small.py), 200 lines
 python -m experiments.reliability.kill_translation BUNDLE FILE --everywhere
 
 Every time the work goes on with --resume until the next kill. At the end the outputs must be, byte for byte, those of a
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 import seq2seq.translator  # noqa: F401 (imported once, before any fork)
+from experiments.reliability import small
 from seq2seq.cli import translate_file
 from seq2seq.cli.main import main as command
 
@@ -102,8 +103,8 @@ def everywhere(arguments: Sequence[Argument], folder: Path, expected: dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("bundle", type=Path, nargs="?")
+    parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--everywhere", action="store_true")
     parser.add_argument("--chunk", type=int, default=8, help="lines a chunk, so that a short file has many")
@@ -112,13 +113,14 @@ def main() -> None:
     given = parser.parse_args()
     translate_file.CHUNK = given.chunk
     with tempfile.TemporaryDirectory() as name:
+        bundle, file = given.bundle or small.bundle(Path(name)), given.file or small.write(Path(name, "in.txt"), 200)
         whole, broken = Path(name, "whole"), Path(name, "broken")
         for folder in (whole, broken):
             folder.mkdir()
 
         def arguments(folder: Path) -> list[Argument]:
             links: list[Argument] = ["--alignments", folder / "links"] if given.alignments else []
-            return [given.bundle, given.file, folder / f"out{given.suffix}", "--n-best", "2", "--resume", *links]
+            return [bundle, file, folder / f"out{given.suffix}", "--n-best", "2", "--resume", *links]
 
         began = time.perf_counter()
         assert ended(child(arguments(whole)))

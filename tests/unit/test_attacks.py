@@ -481,7 +481,7 @@ def test_a_sentencepiece_model_that_is_none(folder: Path) -> None:
         refused(folder, "not a sentencepiece model|sizes.source=")
 
 
-@pytest.mark.parametrize("name", [*FILES, "joint.json"])
+@pytest.mark.parametrize("name", FILES)
 def test_every_flipped_bit_and_every_cut_is_seen(folder: Path, name: str) -> None:
     whole = (folder / name).read_bytes()
     places = range(0, len(whole), max(1, len(whole) // 40))
