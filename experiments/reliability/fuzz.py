@@ -4,9 +4,9 @@
     python -m experiments.reliability.fuzz --minutes 1 --seed 7 --only bundles
     python -m experiments.reliability.fuzz --minutes 0 --seed 7 --only bundles --first 341     # that trial again
 
-What is tried, and what must hold, stands at each kind of trial in dirty_trials.py and damage_trials.py; no trial takes
-more than a minute of computing. Each kind has the same share of the time. What a trial draws depends on the seed, its
-kind and its number alone.
+What is tried, and what must hold, stands at each kind of trial in dirty_trials.py, corpus_trials.py, damage_trials.py;
+none takes more than a minute of computing. Each kind has the same share of the time. What a trial draws depends on the
+seed, its kind and its number alone.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+from experiments.reliability.corpus_trials import CorpusTrials
 from experiments.reliability.damage_trials import DamageTrials
 from experiments.reliability.dirty_trials import DirtyTrials
 from experiments.reliability.trials import Trial
@@ -46,7 +47,8 @@ class Fuzz:
 
     def __init__(self, folder: Path, seed: int, kept: Path) -> None:
         self.folder, self.seed, self.kept = folder, seed, kept
-        self.kinds: dict[str, Trial] = {**DirtyTrials(folder).kinds, **DamageTrials(folder).kinds}
+        groups = DirtyTrials(folder), CorpusTrials(folder), DamageTrials(folder)
+        self.kinds: dict[str, Trial] = {kind: trial for group in groups for kind, trial in group.kinds.items()}
         self.ended: Counter[tuple[str, str]] = Counter()
 
     def run(self, kind: str, number: int) -> None:

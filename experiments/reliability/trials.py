@@ -9,7 +9,6 @@ import lzma
 import os
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
@@ -27,6 +26,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.compress,
     ".zst": zstandard.compress,
 }
+TRAINING = ["a man sees the old dog in the house"] * 9  # what tokenizers are trained on
 QUICK = ["--beam-size", "1", "--max-length", "8", "--max-source", "60"]
 
 
@@ -62,13 +62,6 @@ def call(*arguments: object, given: bytes = b"") -> Ended:
         assert line.isprintable(), ended
         assert len(line) < 5000, ended
     return ended
-
-
-def remove(folder: Path, *but: str) -> None:
-    """Empty a folder, but for these names."""
-    for path in folder.iterdir():
-        if path.name not in but:
-            path.unlink()
 
 
 def damaged(draw: random.Random, content: bytes) -> bytes:
