@@ -65,17 +65,17 @@ def check_output(target: Path) -> None:
         raise UserError(f"{target}: is a folder, or in none that exists; give the name of a file")
 
 
-def count(source: Path, errors: str = "strict") -> int | None:
+def count(source: Path, errors: str | None = None) -> int | None:
     """The number of lines of a file, all of which are then known to be UTF-8; None for a stream."""
     return None if source == STREAM or not source.is_file() else sum(1 for _ in lines(source, errors))
 
 
-def lines(path: Path, errors: str = "strict") -> Iterator[str]:
+def lines(path: Path, errors: str | None = None) -> Iterator[str]:
     """The lines of a file, or of standard input; `errors` is what becomes of bytes that are not UTF-8."""
     return (line for line in arriving(path, errors) if line is not None)
 
 
-def arriving(path: Path, errors: str = "strict") -> Iterator[str | None]:
+def arriving(path: Path, errors: str | None = None) -> Iterator[str | None]:
     """`lines`, with None where the next one has not come yet, and may be long in coming."""
     from seq2seq.corpora import readers
 
@@ -83,16 +83,25 @@ def arriving(path: Path, errors: str = "strict") -> Iterator[str | None]:
         yield from readers.lines(path, errors)
         return
     number = 0
+    if sys.stdin is None:
+        raise UserError("standard input: is closed; give the name of a file")
     for line in readers.split(_blocks(sys.stdin.buffer), "standard input"):
         number += line is not None
         yield line if line is None else readers.decoded(line, "standard input", number, errors)
 
 
 def _blocks(stream: Any) -> Iterator[bytes | None]:
-    while block := stream.read1(BLOCK):
+    while block := _read(stream):
         yield block
         if not _soon(stream):
             yield None
+
+
+def _read(stream: Any) -> bytes:
+    try:
+        return bytes(stream.read1(BLOCK))
+    except OSError as error:
+        raise UserError(f"standard input: cannot be read ({error.strerror})") from None
 
 
 def _soon(stream: Any) -> bool:
@@ -111,6 +120,8 @@ def output(path: Path) -> Iterator[Write]:
     """
     with _named(path):
         if path == STREAM:
+            if sys.stdout is None:
+                raise UserError("standard output: is closed; give the name of a file")
             yield _to_stdout
         elif path.exists() and not path.is_file():  # a pipe or a device, /dev/null among them
             with path.open("wb") as file:

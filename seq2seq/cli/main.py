@@ -39,7 +39,7 @@ COMMANDS = {
 }
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 + SIGINT, 128 + SIGPIPE
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what writing can end with
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what writing can end with
 CODES = (
     f"Exit codes: 0 done; {USER_ERROR} a mistake, named on stderr; {STOPPED} a training that SIGTERM or SIGUSR1 has "
     f"stopped, which the same command with resume=auto goes on with; {INTERRUPTED} Ctrl-C."
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _escape_what_stdout_cannot_say()
     try:
         code = _run(sys.argv[1:] if argv is None else list(argv))
-        sys.stdout.flush()
+        _flush()
         return code
     except UserError as error:
         _leave_stdout()
@@ -85,10 +85,15 @@ def _escape_what_stdout_cannot_say() -> None:
         out.reconfigure(errors="backslashreplace")
 
 
+def _flush() -> None:
+    if sys.stdout is not None:  # closed by who started the process
+        sys.stdout.flush()
+
+
 def _leave_stdout() -> None:
     """What it cannot take is dropped: Python would complain of it at exit (docs of `signal`, "SIGPIPE")."""
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:
         with suppress(OSError):  # it is none of the process's, in tests
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -28,7 +28,7 @@ LONGEST = 16 << 20  # bytes of a line; what has none is not held in memory to fi
 log = logging.getLogger(__name__)
 
 
-def lines(path: Path, errors: str = "strict") -> Iterator[str]:
+def lines(path: Path, errors: str | None = None) -> Iterator[str]:
     """The lines of a plain, .gz, .xz or .zst file, without their LF, exactly as they stand; see `decoded`.
 
     Raises UserError for a file that is missing or damaged, and (with its line) for what is not UTF-8 or longer than
@@ -47,10 +47,11 @@ def lines(path: Path, errors: str = "strict") -> Iterator[str]:
         raise UserError(f"{path}: cannot be read after line {number} ({error}); is it whole?") from None
 
 
-def decoded(line: bytes, name: object, number: int, errors: str = "strict") -> str:
+def decoded(line: bytes, name: object, number: int, errors: str | None = None) -> str:
     """One line of UTF-8 as text. A byte-order mark at the beginning of a file is no text and is left out.
 
     What is not UTF-8 raises UserError with the line's number, or with errors="replace" becomes U+FFFD, with a warning.
+    errors="strict" is for commands with the option --errors, of which the message then tells; None is as strict.
     """
     if number == 1:
         line = line.removeprefix(BOM_UTF8)
@@ -62,9 +63,8 @@ def decoded(line: bytes, name: object, number: int, errors: str = "strict") -> s
         value, wide = error.object[error.start], number == 1 and line.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
         what = f"byte 0x{value:02x} at position {error.start + 1} is not UTF-8{' (UTF-16, it seems)' if wide else ''}"
         if errors != "replace":
-            raise UserError(
-                f"{name}:{number}: {what}; convert it to UTF-8 (or write U+FFFD in its place: --errors replace)"
-            ) from None
+            choice = " (or write U+FFFD in its place: --errors replace)" if errors else ""
+            raise UserError(f"{name}:{number}: {what}; convert it to UTF-8{choice}") from None
         log.warning("%s:%d: %s; U+FFFD is written in its place", name, number, what)
         return line.decode("utf-8", "replace")
 

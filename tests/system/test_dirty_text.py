@@ -127,7 +127,10 @@ def test_what_is_odd_is_said(bundles: Path, tmp_path: Path, caplog: Any, capsys:
         assert run("translate-file", bundles / "bytes", b"dog\nthe \xff\n", tmp_path, "--errors", "replace")[0] == 0
         assert "in:2: byte 0xff at position 5 is not UTF-8; U+FFFD is written" in caplog.text
     assert run("translate-file", bundles / "bytes", "dog\n".encode("utf-16"), tmp_path) == (2, None)
-    assert "in:1: byte 0xff at position 1 is not UTF-8 (UTF-16, it seems)" in capsys.readouterr().err
+    said = "in:1: byte 0xff at position 1 is not UTF-8 (UTF-16, it seems); convert it to UTF-8"
+    assert f"{said} (or write U+FFFD in its place: --errors replace)\n" in capsys.readouterr().err
+    assert main(["score", str(tmp_path / "in"), "-i", str(tmp_path / "in")]) == 2
+    assert f"{said}\n" in capsys.readouterr().err  # there is no such option
 
 
 def test_a_line_of_a_megabyte_is_cut_and_named(bundles: Path, tmp_path: Path, caplog: Any) -> None:

@@ -269,6 +269,14 @@ def test_a_full_device_is_named(folder, capsys):
     assert capsys.readouterr().err == "seq2seq: error: /dev/full: cannot be written (No space left on device)\n"
 
 
+@pytest.mark.parametrize(("name", "files"), [("stdin", ["-", "out"]), ("stdout", ["in.txt", "-"])])
+def test_a_closed_stream_is_named(folder, name, files, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(f"sys.{name}", None)
+        assert main(["translate-file", "bundle", *files]) == 2
+    assert f"error: standard {name[3:]}put: is closed" in capsys.readouterr().err
+
+
 def test_a_bundle_of_another_format_is_refused(folder, capsys):
     config = json.loads(Path("bundle/config.json").read_text())
     Path("bundle/config.json").write_text(json.dumps(config | {"format_version": 99}))
