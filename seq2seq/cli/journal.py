@@ -40,27 +40,33 @@ class Journal:
     def __init__(self, target: Path) -> None:
         self.path, self._partial = journal_of(target), partial_of(target)
         self._length = 0  # bytes of whole lines
-        self.entries = list(self._read())
-        self.ended = len(self.entries) > 1 and "end" in self.entries[-1]
+        self.made: Made | None = None
+        self.place, self.ended = BEGINNING, False
+        self.sizes: list[int] | None = None  # bytes of each output that are done
+        for entry in self._read():
+            if self.made is None:
+                self.made = entry
+            elif "end" in entry:
+                self.ended = True
+            else:
+                self.place, self.sizes = Place(entry["lines"], entry["sha256"]), entry["bytes"]
         if not self.ended and not self._partial.exists():
-            self.entries = []
-        done = [entry for entry in self.entries[1:] if "lines" in entry]
-        self.place = Place(done[-1]["lines"], done[-1]["sha256"]) if done else BEGINNING
-        self.sizes: list[int] | None = done[-1]["bytes"] if done else None
+            self.made, self.place, self.sizes = None, BEGINNING, None
 
     def _read(self) -> Iterator[Any]:
         if not self.path.exists():
             return
-        for line in self.path.read_bytes().split(b"\n")[:-1]:
-            try:
-                yield _entry(line)
-            except ValueError:
-                return
-            self._length += len(line) + 1
+        with self.path.open("rb") as file:
+            for line in file:
+                try:
+                    yield _entry(line)
+                except ValueError:
+                    return
+                self._length += len(line)
 
     def check(self, made: Made) -> None:
         """Raise `UserError` where the journal tells of something else than `made`, with the first difference."""
-        if self.entries and (found := difference(self.entries[0], made)):
+        if self.made is not None and (found := difference(self.made, made)):
             raise UserError(f"{self._partial}: was begun with {found}; give the same to go on, or delete it")
 
     def begin(self, made: Made) -> None:
@@ -86,9 +92,9 @@ def _line(entry: Made) -> bytes:
 
 
 def _entry(line: bytes) -> Any:
-    """What `_line` wrote, its line feed taken off. Raises ValueError for anything else."""
+    """What `_line` wrote. Raises ValueError for anything else."""
     content, _, checksum = line.rpartition(b"\t")
-    if checksum != b"%08x" % zlib.crc32(content):
+    if checksum != b"%08x\n" % zlib.crc32(content):
         raise ValueError("damaged")
     return json.loads(content)
 

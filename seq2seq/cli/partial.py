@@ -110,11 +110,11 @@ class _Partial:
         self.journal.check(made)
         if self.ended:  # and installed in part, perhaps
             return
-        if not self.journal.entries:
+        if self.journal.made is None:
             self.journal.path.unlink(missing_ok=True)
         for partial, size in zip(self._partials, self.journal.sizes or [0] * len(self._partials), strict=True):
             self._files.append(_open(partial, size))
-        if not self.journal.entries:
+        if self.journal.made is None:
             self.journal.begin(made)
 
     def write(self, contents: Sequence[bytes], place: Place) -> None:
@@ -199,12 +199,20 @@ def _install(partial: Path, target: Path) -> None:
     """By its name `target` is compressed."""
     if target.suffix in (".gz", ".xz", ".zst"):
         packed = partial.with_name(f"{partial.name}{target.suffix}")
-        with partial.open("rb") as plain, packed.open("wb") as file:
-            with compressing(file, target.suffix) as stream:
-                shutil.copyfileobj(plain, stream, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(packed, target)
+        try:
+            _pack(partial, packed)
+            os.replace(packed, target)
+        except BaseException:  # a full disk gets its room back
+            packed.unlink(missing_ok=True)
+            raise
         partial.unlink()
     else:
         os.replace(partial, target)
+
+
+def _pack(partial: Path, packed: Path) -> None:
+    with partial.open("rb") as plain, packed.open("wb") as file:
+        with compressing(file, packed.suffix) as stream:
+            shutil.copyfileobj(plain, stream, 1 << 20)
+        file.flush()
+        os.fsync(file.fileno())

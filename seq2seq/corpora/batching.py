@@ -24,6 +24,7 @@ WINDOW = 256
 """Batches in a window: more of them are less padding, and batches that differ less from epoch to epoch."""
 
 PERMUTED = 1 << 20  # things permuted at once: in a larger corpus, each is a run of neighbours
+RUNS = 64  # of neighbours that a window has at least, by the share of the pairs that are kept: none is ever empty
 CHUNK = 1 << 20  # pairs whose lengths are looked at together
 
 
@@ -109,7 +110,8 @@ class TrainingBatches:
                 f"{self.census.longest} tokens; raise it, or lower data.max_length={budget.max_length}"
             )
         needed = -(-self.census.weight // budget.capacity)
-        self._windows = max(1, needed // WINDOW)
+        self._run = -(-len(data) // PERMUTED)
+        self._windows = max(1, min(needed // WINDOW, self.census.kept // (RUNS * self._run)))
         # Each window gets its share of the batches, rounded; two more for each window keep all within their capacity.
         self._count = min(self.census.kept, needed + 2 * self._windows) if self._windows > 1 else needed
 
@@ -131,11 +133,10 @@ class TrainingBatches:
 
     def _permuted(self, random: np.random.Generator) -> Iterator[Ints]:
         """All positions in random order, a window at a time."""
-        run = -(-len(self.data) // PERMUTED)
-        begins = random.permutation(-(-len(self.data) // run)) * run
+        begins = random.permutation(-(-len(self.data) // self._run)) * self._run
         for i in range(self._windows):
             window = begins[len(begins) * i // self._windows : len(begins) * (i + 1) // self._windows]
-            index = (window[:, None] + np.arange(run)).ravel()
+            index = (window[:, None] + np.arange(self._run)).ravel()
             yield random.permutation(index[index < len(self.data)])
 
     def _share(self, weight: int) -> int:

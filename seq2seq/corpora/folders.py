@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,13 +12,16 @@ from pathlib import Path
 
 from seq2seq.errors import UserError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a write says where there is no more room."""
+
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """An empty folder to fill, which becomes `target` at the end of the block.
 
     Who comes second, keeps the first one's. After an exception nothing remains. Raises UserError where the place cannot
-    be written.
+    be written, or is full.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +35,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
             os.rename(temporary, target)
         if not target.is_dir():
             raise UserError(f"{target}: could not be made; is it a file, or its disk full?")
+    except OSError as error:
+        if error.errno in FULL:
+            raise _unwritable(target.parent, error) from None
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -25,6 +25,7 @@ from seq2seq.structures import Window
 from seq2seq.text import EOS, UNK, Tokenizers, TokenizerTrainer
 
 WINDOW = 512  # tokens that validation and test read at once; no number depends on it
+CHUNK = 1 << 20  # tokens that are looked at together
 
 
 class StreamData(TranslationData):
@@ -82,8 +83,13 @@ class StreamData(TranslationData):
         counts = {}
         for split in self.corpus.splits:
             counts[f"{split}_tokens"] = len(self.stream(split))
-            counts[f"{split}_unk"] = int((self.stream(split) == UNK).sum())
+            counts[f"{split}_unk"] = _count(self.stream(split), UNK)
         return counts | {"windows": len(self.train_dataloader()), "vocabulary": {"target": len(self.tokenizers.target)}}
+
+
+def _count(stream: NDArray[Any], token: int) -> int:
+    """How often a token stands in a stream, which may be larger than memory."""
+    return sum(int((stream[begin : begin + CHUNK] == token).sum()) for begin in range(0, len(stream), CHUNK))
 
 
 class Windows:

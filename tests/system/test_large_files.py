@@ -1,5 +1,7 @@
 """`translate-file` on files of any size: killed and gone on with, in several processes, in shards, line by line."""
 
+import errno
+import gc
 import gzip
 import io
 import json
@@ -205,6 +207,41 @@ def test_a_full_disk_keeps_what_is_done(folder, capsys):
     assert re.fullmatch(r"seq2seq: error: .*out.partial: cannot be written \(File too large\)", error)
     assert translate("--format", "json", "--resume") == 0
     assert Path("out").read_bytes() == Path("whole").read_bytes()
+
+
+def test_a_disk_that_is_full_when_the_output_is_packed(folder, monkeypatch, capsys):
+    assert translate(target="whole.gz") == 0
+    with monkeypatch.context() as patch:
+
+        def copy(plain, stream, size):
+            stream.write(plain.read(10))
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(shutil, "copyfileobj", copy)
+        assert translate(target="out.gz") == 2
+    kept, error = capsys.readouterr().err.removesuffix("\n").split("\n")
+    assert kept.startswith(f"seq2seq: {len(LINES)} lines are done and stay in ")
+    assert error.endswith("out.gz.partial: cannot be written (No space left on device)")
+    assert names(folder) == {"whole.gz", "out.gz.partial", "out.gz.partial.journal"}
+    interrupt(monkeypatch, 0)  # nothing is translated again
+    assert translate("--resume", target="out.gz") == 0
+    assert Path("out.gz").read_bytes() == Path("whole.gz").read_bytes()
+
+
+def test_memory_does_not_grow_with_the_file(folder, monkeypatch):
+    real, blocks = Journal.append, {}
+    monkeypatch.setattr(translate_file, "CHUNK", 16)
+    Path("in.txt").write_text("a dog\n" * 480)
+
+    def append(self, entry):
+        real(self, entry)
+        if entry.get("lines") in (160, 480):
+            gc.collect()
+            blocks[entry["lines"]] = sys.getallocatedblocks()
+
+    monkeypatch.setattr(Journal, "append", append)
+    assert translate("--beam-size", 1, "--format", "json") == 0
+    assert blocks[480] - blocks[160] < (480 - 160) / 2  # fewer than one object for two lines
 
 
 @pytest.mark.slow

@@ -46,12 +46,13 @@ def tokens(data: EncodedPairs, batch: np.ndarray) -> int:
         (1500, Budget(300, batch_size=16)),
     ],
 )
-@pytest.mark.parametrize("window", [4, 256])
+@pytest.mark.parametrize(("window", "permuted"), [(4, 1000), (256, 1000), (1, 50)])
 def test_every_kept_pair_once_within_the_budget(
-    count: int, budget: Budget, window: int, monkeypatch: pytest.MonkeyPatch
+    count: int, budget: Budget, window: int, permuted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "WINDOW", window)
-    monkeypatch.setattr(batching, "PERMUTED", 1000)
+    monkeypatch.setattr(batching, "PERMUTED", permuted)
+    monkeypatch.setattr(batching, "RUNS", 8)
     monkeypatch.setattr(batching, "CHUNK", 999)
     data = random_pairs(count, seed=count)
     lengths = [np.diff(side.offsets) - 1 for side in data]

@@ -5,7 +5,9 @@ import json
 import lzma
 import multiprocessing
 import os
+import resource
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -307,6 +309,31 @@ def test_a_mistake_in_the_text_ends_the_processes_and_leaves_nothing(data: Trans
         store.encoded(data.corpus.pairs("train"), 16, "2" * 64, Tokenizers(words, words, True), workers=2)
     assert not multiprocessing.active_children()
     assert not any((tmp_path / "cache" / "encoded").iterdir())
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_full_disk_is_one_line_and_leaves_nothing(workers: int, tmp_path: Path) -> None:
+    words, pairs = WhitespaceTokenizer(["a", "b"]), (("a b a b", "b a") for _ in range(30_000))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"/encoded: cannot be written \(File too large\); set SEQ2SEQ_CACHE"):
+            store.encoded(pairs, 30_000, "3" * 64, Tokenizers(words, words, True), workers=workers)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not any((tmp_path / "cache" / "encoded").iterdir())
+
+
+def test_memory_does_not_grow_with_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "CHUNK", 100)
+    words, peaks = WhitespaceTokenizer(["a", "b"]), []
+    for count in (1000, 1000, 8000):
+        pairs = (("a b a b", "b a") for _ in range(count))
+        tracemalloc.start()
+        store.encoded(pairs, count, f"{len(peaks)}" * 64, Tokenizers(words, words, True))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.5 * peaks[1], peaks
 
 
 def test_a_large_vocabulary_takes_32_bits(tmp_path: Path) -> None:
