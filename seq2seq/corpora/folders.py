@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,19 +16,24 @@ from seq2seq.errors import UserError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a write says where there is no more room."""
 
+YOUNG = 60.0  # seconds: within them, a folder that nobody has locked may have been made just now
+
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """An empty folder to fill, which becomes `target` at the end of the block.
 
     Who comes second, keeps the first one's. After an exception nothing remains. Raises UserError where the place cannot
-    be written, or is full.
+    be written, or is full. What a process that was killed has left of the same folder, which may be large, is deleted.
     """
+    prefix = f".{target.name[:16]}."
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:16]}."))
+        _sweep(target.parent, prefix)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
     except OSError as error:
         raise _unwritable(target.parent, error) from None
+    lock = _locked(temporary)
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -41,6 +47,33 @@ def whole_folder(target: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    """Delete the unfinished folders that no process is at any more; where the system cannot tell, none."""
+    for left in [path for path in parent.iterdir() if path.name.startswith(prefix)]:
+        with suppress(OSError):  # another process was faster
+            if time.time() - left.stat().st_mtime > YOUNG and (lock := _locked(left)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that keeps others from locking the folder until it is closed; None where that cannot be had."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except OSError:
+            os.close(descriptor)
+    return None
 
 
 def write_file(path: Path, text: str) -> None:

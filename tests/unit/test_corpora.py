@@ -171,6 +171,20 @@ def test_embedded_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(written) == 1
 
 
+def test_what_a_killed_process_left_is_deleted_and_what_others_are_at_is_not(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    left, young, foreign = (tmp_path / name for name in (".target.left", ".target.young", ".tarot.left"))
+    with whole_folder(target) as held:
+        for folder in (left, young, foreign):
+            folder.mkdir()
+        (left / "large").write_bytes(b"x")
+        for folder in (held, left, foreign):
+            os.utime(folder, (0, 0))
+        with whole_folder(target) as second:
+            assert set(tmp_path.iterdir()) == {held, young, foreign, second}
+    assert set(tmp_path.iterdir()) == {target, young, foreign}
+
+
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     def interrupted() -> None:
         with whole_folder(tmp_path / "x" / "y") as folder:
