@@ -4,6 +4,9 @@ A shard i/n of an input has its lines i, i + n, i + 2n, …, counted from 1. So 
 be a stream), nor does it matter how it is ordered: the shards of a sorted file take equally long. Beside the finished
 output of a shard stands its card, a JSON file: what was made, the whole input's length and hash, the outputs' hashes,
 and the hash of all that.
+
+A shard's batches are not the whole input's, and in another batch floating-point numbers are added up in another order:
+scores may differ in their last digit from those of one run over everything (with --batch-size 1 they do not).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seq2seq.corpora import Multi30k, TranslationData, batching
+from seq2seq.corpora import Multi30k, TranslationData, batching, store
 from seq2seq.corpora.batching import Budget, Census, TrainingBatches, batches_in_order, census, pad_share
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, pack
 from seq2seq.errors import UserError
@@ -150,6 +150,23 @@ def test_padded_is_what_a_loop_makes() -> None:
     assert lengths.tolist() == [8, 1, 8]
     assert ids.tolist() == [[*sentences[2], 3], [3] + [0] * 7, [*sentences[2], 3]]
     assert len(Ragged(side.values, side.offsets)) == 4
+
+
+def test_positions_beyond_32_bits(tmp_path: Path) -> None:
+    """A file with a hole: of the ten gigabytes that it says it has, it takes a few blocks."""
+    first = 5_000_000_000
+    values = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint16, (first + 6,))
+    values[first:] = [5, 6, 7, 3, 8, 3]
+    data = EncodedPairs(*2 * [Ragged(values, first + np.array([0, 4, 6]))])
+    assert data.source.padded(np.array([1, 0]))[0].tolist() == [[8, 3, 0, 0], [5, 6, 7, 3]]
+    budget = Budget(10, batch_size=2)
+    assert census(data, budget) == Census(2, 2, 0, 0, 6, 6, 2 * 10, 4)
+    assert sorted(np.concatenate(list(TrainingBatches(data, budget, seed=0).epoch(0)))) == [0, 1]
+    side = store._Side(tmp_path / "y", np.uint16)
+    side._values.length = first
+    with side:
+        side.append(pack([[4, 4]]))
+    assert np.load(tmp_path / "y.offsets.npy").tolist() == [0, first + 3]
 
 
 @pytest.mark.skipif(not (DATA / "multi30k").is_dir(), reason="needs Multi30k")
