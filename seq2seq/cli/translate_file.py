@@ -72,7 +72,11 @@ def _add_large(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("large files")
     group.add_argument("--resume", action="store_true", help="go on where an interrupted run of the same command stood")
     group.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes, which share the cores (default: only this one)"
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help=f"processes, which share the cores; each takes {CHUNK} lines at a time (default: only this one)",
     )
     group.add_argument(
         "--shard",
