@@ -34,10 +34,11 @@ class Moment(NamedTuple):
 
     seed: int
     step: int  # optimizer steps done
+    process: int = 0  # of those that train together, each on its own pairs
 
     def generator(self, device: torch.device) -> torch.Generator:
         """A random generator of this moment."""
-        seed = np.random.SeedSequence([self.seed, self.step]).generate_state(1, np.uint64)[0]
+        seed = np.random.SeedSequence([self.seed, self.step, self.process]).generate_state(1, np.uint64)[0]
         return torch.Generator(device).manual_seed(int(seed))
 
 

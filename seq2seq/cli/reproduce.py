@@ -83,6 +83,8 @@ def differences(provenance: Mapping[str, Any], overrides: Sequence[str], config_
     found = [
         f"{key} was {provenance.get(key)}, is {now}" for key, now in versions().items() if provenance.get(key) != now
     ]
+    if (together := provenance.get("processes", 1)) != 1:
+        found.append(f"{together} processes trained together, now it is one")
     if config_dir is not None:
         return found  # composed by the run itself
     try:

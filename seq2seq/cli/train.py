@@ -33,6 +33,7 @@ from seq2seq.cli.standing import (
 from seq2seq.errors import UserError
 from seq2seq.paths import packaged
 from seq2seq.record import claim, read
+from seq2seq.world import JOB, World, here
 
 _failures: list[Exception] = []
 _sweeps: list[DictConfig] = []
@@ -42,8 +43,28 @@ def run(argv: Sequence[str]) -> int:
     """Compose and train once, or with -m once for every combination; returns the exit code.
 
     A sweep goes on after a job that fails, ends with a leaderboard, and returns 1 if a job failed. The same command
-    again runs the jobs that are missing or did not finish.
+    again runs the jobs that are missing or did not finish. Of several processes that train together (torchrun, srun),
+    the first does all that, and the others train along.
     """
+    world = here()
+    if not world.first:
+        return _assist(world)
+    try:
+        if world.size > 1 and {"-m", "--multirun"} & set(argv):
+            raise UserError(f"-m with {world.size} processes that train together: start each run of the sweep alone")
+        return _run(argv)
+    finally:
+        world.tell(JOB)  # that there is none, if nothing was told
+
+
+def _assist(world: World) -> int:
+    from seq2seq.tasks.training import assist
+
+    assist(world)
+    return 0
+
+
+def _run(argv: Sequence[str]) -> int:
     _failures.clear()
     _sweeps.clear()
     _register_sweeper()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -48,7 +48,10 @@ class Batches:
 
 
 class TranslationData(lightning.LightningDataModule):
-    """Corpus of text, tokenizers and batches, for one device; the batches are made in this process.
+    """Corpus of text, tokenizers and batches, which are made in this process.
+
+    Where several processes train together, a batch is that of all of them: each gets its share of the pairs, and every
+    pair is in exactly one. So what is learned does not depend on how many they are.
 
     `tokenizer` trains the tokenizers, unless `tokenizers` (of a bundle that is trained further) are given; its sampling
     holds for both. `batch_tokens`, `batch_size` and `max_length` are explained at `Budget`. `epoch` is the epoch of
@@ -86,11 +89,6 @@ class TranslationData(lightning.LightningDataModule):
             self._scan(split)
         for split in self.corpus.splits:
             self.encoded(split)
-
-    def setup(self, stage: str) -> None:
-        """Refuse several devices: each would train on all data. The rest is opened when it is first asked for."""
-        if self.trainer and self.trainer.world_size > 1:
-            raise UserError(f"trainer.devices: the data are for one device, not {self.trainer.world_size}; set it to 1")
 
     @cached_property
     def tokenizers(self) -> Tokenizers:
@@ -132,14 +130,10 @@ class TranslationData(lightning.LightningDataModule):
         return Batches(len(self.training_batches), self._training)
 
     def val_dataloader(self) -> Batches:
-        """Batches of "val"; see `ordered`."""
-        return self.ordered("val")
-
-    def ordered(self, split: str) -> Batches:
-        """All pairs of a split, none dropped, in order of length; `Pairs.rows` finds the raw lines back."""
-        data = self.encoded(split)
+        """Batches of "val", all pairs in order of length, none dropped; `Pairs.rows` finds the raw lines back."""
+        data = self.encoded("val")
         plan = batches_in_order(data, self.budget)
-        return Batches(len(plan), lambda: (self._pairs(data, index) for index in plan))
+        return Batches(len(plan), lambda: (self._share(data, index) for index in plan))
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
@@ -174,12 +168,20 @@ class TranslationData(lightning.LightningDataModule):
             self._begin,
         )
         for number, index in enumerate(islice(self.training_batches.epoch(epoch), begin, None), begin):
-            yield self._sampled(data, index, [self.seed, epoch, number])
+            yield self._share(data, index, [self.seed, epoch, number])
 
     @property
     def _begin(self) -> int:
         """How many batches of the epoch are done before its first one is asked for: not 0 where a run is resumed."""
         return self.trainer.fit_loop.batch_idx + 1 if self.trainer else 0
+
+    def _share(self, data: EncodedPairs, index: Ints, entropy: Sequence[int] | None = None) -> Any:
+        """This process's pairs of a batch, every so-manyth of those that are sorted by length. Where there are fewer
+        pairs than processes, some get one that does not count: it has no row."""
+        rank, size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        mine = index[rank::size] if len(index) > rank else index[:1]
+        pairs = self._pairs(data, mine) if entropy is None else self._sampled(data, mine, [*entropy, rank])
+        return pairs if len(index) > rank else pairs._replace(rows=pairs.rows[:0])
 
     def _pairs(self, data: EncodedPairs, index: Ints) -> Any:
         """The pairs `index` as they are."""

@@ -23,6 +23,7 @@ from seq2seq.corpora.data_module import Batches, TranslationData
 from seq2seq.errors import UserError
 from seq2seq.structures import Window
 from seq2seq.text import EOS, UNK, Tokenizers, TokenizerTrainer
+from seq2seq.world import part
 
 WINDOW = 512  # tokens that validation and test read at once; no number depends on it
 CHUNK = 1 << 20  # tokens that are looked at together
@@ -56,20 +57,22 @@ class StreamData(TranslationData):
         return self.encoded(split).target.values
 
     def train_dataloader(self) -> Batches:
-        """The windows of an epoch, the same in each; see `TranslationData` for a run that is resumed."""
+        """The windows of an epoch, the same in each; of several processes, each has its block of the rows. See
+        `TranslationData` for a run that is resumed."""
         return Batches(len(self._windows()), self._training)
 
     def _windows(self) -> Windows:
-        return Windows(self.stream("train"), self.rows, self.window)
+        rank, size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return Windows(self.stream("train"), self.rows, self.window, part(self.rows, rank, size))
 
     def _training(self) -> Iterator[Window]:
         yield from self._windows().since(self._begin)  # asked when the first window is, not before
 
     def val_dataloader(self) -> Windows:  # type: ignore[override]
-        """The validation text as one row."""
+        """The validation text as one row, which every process reads."""
         return self.ordered("val")
 
-    def ordered(self, split: str) -> Windows:  # type: ignore[override]
+    def ordered(self, split: str) -> Windows:
         """A whole split as one row."""
         return Windows(self.stream(split), 1, WINDOW)
 
@@ -96,15 +99,17 @@ class Windows:
     """`stream` cut into `rows` equal rows, read `size` tokens at a time (None: a row at once); the last window is as
     short as it must be, and up to `rows` − 1 tokens at the stream's end are left out.
 
-    Raises `UserError` for a stream with fewer tokens than rows.
+    `part`: only these rows. Raises `UserError` for a stream with fewer tokens than rows, and for a part without rows.
     """
 
-    def __init__(self, stream: NDArray[Any], rows: int, size: int | None) -> None:
+    def __init__(self, stream: NDArray[Any], rows: int, size: int | None, part: slice = slice(None)) -> None:
         self._stream, self._length = stream, len(stream) // rows
         if not self._length:
             raise UserError(f"data.batch_size={rows}: the text has only {len(stream)} tokens; use fewer rows")
         self._size = min(size or self._length, self._length)
-        self._starts = np.arange(rows)[:, None] * self._length
+        self._starts = np.arange(rows)[part, None] * self._length
+        if not len(self._starts):
+            raise UserError(f"data.batch_size={rows}: fewer rows than processes; raise it, or start fewer processes")
 
     def __len__(self) -> int:
         return -(-self._length // self._size)

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from seq2seq import build
+from seq2seq import build, world
 from seq2seq.tasks.memory import SplitsBatches
 from seq2seq.tasks.optimization import make_optimizer, make_scheduler
 from seq2seq.tasks.skipping import Skipping, clip, spreading
@@ -62,8 +62,8 @@ class TrainingTask(SplitsBatches, ABC):
     """Trains a model on a loss that is a sum over tokens.
 
     The optimizer sees Σ loss / number of tokens, in training and across accumulated batches, and so does validation:
-    no number depends on how the items were split into batches. `metrics` holds those of the last validation. A step
-    whose loss or gradient is not finite is skipped and counted in `skipping`.
+    no number depends on how the items were split into batches, or those of a batch over processes. `metrics` holds
+    those of the last validation. A step whose loss or gradient is not finite is skipped and counted in `skipping`.
     """
 
     def __init__(self, model: nn.Module, *, optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
@@ -86,22 +86,25 @@ class TrainingTask(SplitsBatches, ABC):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """The mean loss of a batch; where batches are accumulated, the sum (see `on_before_optimizer_step`)."""
-        total, count = self.training_loss(batch)
+        loss, count = _counted(batch, *self.training_loss(batch))
+        total, count = world.total(loss, count)
         self.trained_tokens += count
         self.log("train_loss", total.detach() / count, on_step=True, on_epoch=False, prog_bar=True)
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         if self.trainer.accumulate_grad_batches == 1:
-            self._factor = 1 / count
-            return spreading(total / count)
+            share = count / self.trainer.world_size  # the gradient will be the mean over processes
+            self._factor = 1 / share
+            return spreading(loss / share)
         self._accumulated = count if self._accumulated is None else self._accumulated + count
-        return spreading(total)
+        return spreading(loss)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Turn the accumulated gradient of Σ loss / batches into that of the mean over all tokens of the batches."""
         if self._accumulated is None:
             return
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        scale = self.trainer.accumulate_grad_batches / self._accumulated.to(gradients[0].dtype)
+        batches = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        scale = batches / self._accumulated.to(gradients[0].dtype)
         torch._foreach_mul_(gradients, scale)
         self._accumulated = None
 
@@ -120,12 +123,14 @@ class TrainingTask(SplitsBatches, ABC):
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
         """The loss as it is, without smoothing, and what the task adds."""
-        total, count = self.loss(batch, training=False)
+        total, count = _counted(batch, *self.loss(batch, training=False))
         self._validation += torch.stack([total.detach().double(), count.double()]).cpu()
-        self.validate(batch)
+        if not _idle(batch):
+            self.validate(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log val_loss (nats a token) and the task's metrics."""
+        self._validation = torch.stack(world.total(*self._validation.to(self.device))).cpu()
         loss = float(self._validation[0] / self._validation[1])
         self.metrics = {"val_loss": loss, **self.validated()}
         for name, value in self.metrics.items():
@@ -145,6 +150,16 @@ class TrainingTask(SplitsBatches, ABC):
         steps = self.trainer.estimated_stepping_batches if self.scheduler_config["name"] == "cosine" else math.inf
         scheduler = make_scheduler(optimizer, self.scheduler_config, steps)
         return {"optimizer": optimizer} | ({"lr_scheduler": scheduler} if scheduler else {})
+
+
+def _idle(batch: Any) -> bool:
+    """Whether a batch is there only so that this process has one; see `TranslationData`."""
+    rows = getattr(batch, "rows", None)
+    return rows is not None and not len(rows)
+
+
+def _counted(batch: Any, loss: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    return (loss * 0, count * 0) if _idle(batch) else (loss, count)
 
 
 class Kind(ABC):

@@ -106,7 +106,9 @@ class Samples(Callback):
         self.path, self.sources, self.references = folder / "samples.tsv", sources, references
 
     def on_validation_end(self, trainer: lightning.Trainer, task: Any) -> None:
-        """Read the task's last translations."""
+        """Read the task's last translations; of several processes, one writes."""
+        if not trainer.is_global_zero:
+            return
         table = [
             [trainer.global_step, self.sources[i], self.references[i], task.validation_texts[i]]
             for i in self.rows

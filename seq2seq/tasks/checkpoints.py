@@ -203,9 +203,9 @@ class Continuing(Callback):
         """Put back, or write; never between batches whose gradients are added up."""
         if self._resumed:
             self._put_back(trainer)
-        elif index % trainer.accumulate_grad_batches == 0 and self._asked(trainer, index):
-            stops = self._any(trainer, self.stopping.received is not None)
-            if stops or self._due(trainer):
+        elif index % trainer.accumulate_grad_batches == 0:
+            stops = self._any(trainer, index, self.stopping.received is not None)
+            if self._any(trainer, index, self._late()) or self._due(trainer) or stops:
                 self._write(trainer)
             if stops:
                 self.stopping.stop()
@@ -219,19 +219,21 @@ class Continuing(Callback):
         """The next batch's beginning is due."""
         self._validated = True
 
-    def _asked(self, trainer: lightning.Trainer, index: int) -> bool:
-        """Several processes have to agree, which costs time: they are asked now and then."""
-        return trainer.world_size == 1 or index % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+    def _late(self) -> bool:
+        return self.every_minutes is not None and time.monotonic() - self._written[0] >= 60 * self.every_minutes
 
     def _due(self, trainer: lightning.Trainer) -> bool:
-        if self._validated or (self.every_steps and trainer.global_step - self._written[1] >= self.every_steps):
-            return True
-        late = self.every_minutes is not None and time.monotonic() - self._written[0] >= 60 * self.every_minutes
-        return self._any(trainer, late)
+        """The same in every process, without asking."""
+        steps = trainer.global_step - self._written[1]
+        return self._validated or (self.every_steps is not None and steps >= self.every_steps)
 
     @staticmethod
-    def _any(trainer: lightning.Trainer, mine: bool) -> bool:
-        return mine if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(mine, all=False)
+    def _any(trainer: lightning.Trainer, index: int, mine: bool) -> bool:
+        """Whether it holds in any process. That costs time: several are asked now and then only."""
+        if trainer.world_size == 1:
+            return mine
+        asked = index % (trainer.log_every_n_steps * trainer.accumulate_grad_batches) == 0  # type: ignore[attr-defined]
+        return asked and trainer.strategy.reduce_boolean_decision(mine, all=False)
 
     def _write(self, trainer: lightning.Trainer) -> None:
         for logger in trainer.loggers:

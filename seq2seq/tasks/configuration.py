@@ -16,6 +16,7 @@ from seq2seq.tasks import optimization
 from seq2seq.tasks.catalogue import below, catalogue
 from seq2seq.tasks.rules import RULES, TRAINER, like
 from seq2seq.text import BOS, EOS, PAD, TokenizerTrainer
+from seq2seq.world import World, here
 
 COMPONENTS = ("encoder", "bridge", "context", "decoder", "head", "tokenizer", "data.corpus")
 MORE = {"trainer": TRAINER}
@@ -30,6 +31,7 @@ def check(config: Mapping[str, Any]) -> None:
         raise UserError(f"task.name={task!r}: there is no such task; use one of {', '.join(build.BUILDERS)}")
     for place, value in _options(config, ""):
         _check_value(place, value)
+    _check_processes(config["trainer"], here())
     optimization.check(config["optimizer"], config["scheduler"])
     if config.get("search") is not None:
         build.check_options(config["search"], SearchOptions, "search")
@@ -42,6 +44,21 @@ def check(config: Mapping[str, Any]) -> None:
         build.factory(node, place, (), trust, base)()
     if not trust:  # what others' components do when they are made is their own affair
         _check_model(task, config)
+
+
+def _check_processes(trainer: Mapping[str, Any], world: World) -> None:
+    """One process trains on one device."""
+    devices = trainer.get("devices", 1)
+    count = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+    if world.size == 1 and count > 1:
+        raise UserError(
+            f"trainer.devices={devices}: a process trains on one device; start {count} that train together: "
+            f"torchrun --nproc-per-node {count} -m seq2seq train …"
+        )
+    if world.size > 1 and count not in (1, world.local_size):
+        raise UserError(f"trainer.devices={devices}: {world.local_size} processes were started here; leave it at 1")
+    if world.size > 1 and trainer.get("split_out_of_memory"):
+        raise UserError(f"trainer.split_out_of_memory=true: is for one process, not {world.size}; set it to false")
 
 
 def _options(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:

@@ -35,6 +35,7 @@ from seq2seq.text import (
     WhitespaceTrainer,
 )
 from seq2seq.words import without_last
+from seq2seq.world import merged
 
 USE = """\
 ```python
@@ -99,7 +100,8 @@ class LabelTask(TrainingTask):
         self.validation_texts.update(zip(batch.rows.tolist(), (each.text for each in found), strict=True))
 
     def validated(self) -> dict[str, float]:
-        """F1 and accuracy in percent."""
+        """F1 and accuracy in percent, of the labels of all processes."""
+        self.validation_texts = merged(self.validation_texts)
         order = sorted(self.validation_texts)
         scores = self.scorer([self.validation_texts[i] for i in order], [self.references[i] for i in order])
         return {f"val_{name.lower()}": score.value for name, score in scores.items()}

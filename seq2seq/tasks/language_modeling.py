@@ -24,6 +24,7 @@ from seq2seq.reporting.whole import whole
 from seq2seq.structures import Window, map_tensors
 from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
 from seq2seq.text import EOS, UNK, TokenizerTrainer
+from seq2seq.world import gathered, part
 
 FEW = 2048  # tokens in a vocabulary up to which the plain softmax was measured to be faster than the fused one
 USE = """\
@@ -75,18 +76,19 @@ class LanguageModelingTask(TrainingTask):
         return total, torch.tensor(targets.numel(), device=targets.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The carried state, as plain tensors."""
+        """The carried state, as plain tensors, of the rows of all processes."""
         super().on_save_checkpoint(checkpoint)
         found: list[Tensor] = []
-        map_tensors(lambda x: found.append(x) or x, self.state)  # type: ignore[func-returns-value]
-        checkpoint["seq2seq_state"] = found
+        map_tensors(lambda x: found.append(x.cpu()) or x, self.state)  # type: ignore[func-returns-value]
+        checkpoint["seq2seq_state"] = [torch.cat(rows) for rows in zip(*gathered(found), strict=True)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See above; before the first batch there was none."""
+        """See above: this process's rows of it; before the first batch there was none."""
         super().on_load_checkpoint(checkpoint)
         if found := checkpoint["seq2seq_state"]:
+            mine = part(len(found[0]), self.trainer.global_rank, self.trainer.world_size)
             values = iter(found)
-            self.state = map_tensors(lambda _: next(values), self.model.init_state(1))
+            self.state = map_tensors(lambda _: next(values)[mine], self.model.init_state(1))
 
     def on_train_start(self) -> None:
         """A state that was loaded goes where the model is."""

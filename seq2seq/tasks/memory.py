@@ -110,7 +110,7 @@ def in_parts(loss: Loss, batch: Any, parameters: Sequence[Tensor]) -> tuple[Tens
     """Σ loss, the count that it is a sum over, and the gradients of Σ loss, from as many parts as memory asks for."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if len(batch.rows) == 1:
+    if len(batch.rows) <= 1:
         raise UserError(f"out of memory with a batch of {shape(batch)}; lower data.max_length")
     first, second = (_part(loss, half, parameters) for half in halves(batch))
     gradients = [_sum(one, other) for one, other in zip(first[2], second[2], strict=True)]

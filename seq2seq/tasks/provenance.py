@@ -14,6 +14,7 @@ import torch
 
 from seq2seq import __version__
 from seq2seq.paths import PACKAGE
+from seq2seq.world import here
 
 
 def provenance(config: Mapping[str, Any], data: Any, progress: Mapping[str, int], command: str) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def provenance(config: Mapping[str, Any], data: Any, progress: Mapping[str, int]
         **versions(),
         "seed": config["seed"],
         "threads": torch.get_num_threads(),
+        "processes": here().size,
         "data": data.corpus.name,
         "data_fingerprint": data.fingerprint,
         "data_statistics": data.statistics,

@@ -35,6 +35,15 @@ class Start(NamedTuple):
     seconds: float = 0.0  # that the run had taken until then
     data: str | None = None  # the fingerprint of the data
 
+    def told(self) -> list[Any]:
+        """As plain values, for other processes."""
+        return [str(self.checkpoint) if self.checkpoint else None, *self[1:]]
+
+    @classmethod
+    def heard(cls, values: list[Any]) -> Start:
+        """What `told` gave."""
+        return cls(Path(values[0]) if values[0] else None, *values[1:])
+
 
 END = Start(step=sys.maxsize, optimizer_steps=sys.maxsize)
 """Training is done, and only scoring is left: nothing that was logged is forgotten."""

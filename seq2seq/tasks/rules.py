@@ -166,9 +166,9 @@ RULES: dict[str, Rule] = {
 """Those that the YAML files' values do not tell: see `like`, which holds for all others."""
 
 TRAINER = """
-strategy fast_dev_run min_epochs min_steps limit_train_batches limit_test_batches overfit_batches
+fast_dev_run min_epochs min_steps limit_train_batches limit_test_batches overfit_batches
 gradient_clip_algorithm deterministic benchmark inference_mode profiler detect_anomaly barebones
-sync_batchnorm reload_dataloaders_every_n_epochs num_nodes enable_checkpointing limit_predict_batches
+sync_batchnorm reload_dataloaders_every_n_epochs enable_checkpointing limit_predict_batches
 enable_autolog_hparams model_registry
 """.split()
 """Arguments of Lightning's Trainer that conf/trainer does not have; others are set by the project itself."""

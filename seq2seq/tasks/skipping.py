@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
+from seq2seq import world
 from seq2seq.errors import UserError
 from seq2seq.reporting.whole import whole
 
@@ -101,12 +103,17 @@ class NotFinite(Callback):
         self._counts = checkpoint["seq2seq_skipped"]
 
     def _end(self, count: int, step: int) -> None:
-        with whole(self.path) as path, path.open("w", encoding="utf-8") as file:
-            file.write(HEADER)
-            for epoch, index, rows in list(self._batches)[-count:]:
-                lines = "" if rows is None else ",".join(str(row + 1) for row in rows.tolist())
-                file.write(f"{epoch}\t{index}\t{lines}\n")
+        last = list(self._batches)[-count:]
+        lines = world.gathered([[] if rows is None else (rows + 1).tolist() for _, _, rows in last])
+        if world.here().first:
+            self._write((epoch, index, chain(*each)) for (epoch, index, _), *each in zip(last, *lines, strict=True))
         raise UserError(
             f"step {step}: loss or gradient was not finite in {count} steps in a row, which were skipped; the lines of "
             f"their batches are in {self.path}; lower optimizer.lr or trainer.gradient_clip_val, or look at these lines"
         )
+
+    def _write(self, batches: Iterable[tuple[int, int, Iterable[int]]]) -> None:
+        with whole(self.path) as path, path.open("w", encoding="utf-8") as file:
+            file.write(HEADER)
+            for epoch, index, lines in batches:
+                file.write(f"{epoch}\t{index}\t{','.join(map(str, lines))}\n")

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as lightning
 import torch
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
 from seq2seq import build
@@ -33,6 +35,7 @@ from seq2seq.tasks.loggers import finish_wandb, log_bundle, log_results, make_lo
 from seq2seq.tasks.provenance import provenance
 from seq2seq.tasks.resuming import Start
 from seq2seq.tasks.stopping import Stopping
+from seq2seq.world import DATA, JOB, World, here, naming_lost
 
 # The keys of every task's configuration; its model's nodes and its own groups come besides.
 KEYS = (
@@ -73,6 +76,7 @@ class Surroundings(NamedTuple):
     began: float  # by the monotonic clock, as if one process had done all
     stopping: Stopping
     watch: Watcher | None
+    world: World = World()
 
 
 class Fitted(NamedTuple):
@@ -98,12 +102,14 @@ def train(
 
     With `resume`, a run that is there already goes on at its last checkpoint; one that is finished is left as it is.
     `overrides`, and `options` before them, are what the command line was. Ctrl-C ends the training, not the run: the
-    best model so far is scored and bundled, and the status is "interrupted". SIGTERM and SIGUSR1 end the run with a
-    checkpoint. `watch` is told of every validation, and may give the run up: then its status is "pruned", and it has no
-    bundle. Raises `UserError` for a mistake in the configuration or the data, before anything heavy where that is
-    possible, and where the disk is full; `Stopped` after a signal.
+    best model so far is scored and bundled, and the status is "interrupted" (of several processes that train together,
+    nothing is). SIGTERM and SIGUSR1 end the run with a checkpoint. `watch` is told of every validation, and may give
+    the run up: then its status is "pruned", and it has no bundle. Other processes `assist`.
+
+    Raises `UserError` for a mistake in the configuration or the data, before anything heavy where that is possible, and
+    where the disk is full; `Stopped` after a signal.
     """
-    kind = check(config)
+    kind, world = check(config), here()
     keep_freed_memory()
     quiet()
     known = resuming.earlier(folder, config["resume"])
@@ -116,7 +122,9 @@ def train(
     began, exit_code = time.monotonic() - begin.seconds, 1
     try:
         with Stopping() as stopping, naming_full_disk(folder):
-            run = prepare(kind, config, folder, Surroundings(begin, began, stopping, watch))
+            if begin is not resuming.END:
+                world.tell(JOB, {"config": config, "folder": str(folder), "begin": begin.told()})
+            run = prepare(kind, config, folder, Surroundings(begin, began, stopping, watch, world))
             record.update(parameters=sum(p.numel() for p in run.task.model.parameters()))
             announce(run, record.values["parameters"], folder, begin)
             fitted = Fitted(**known["trained"]) if begin is resuming.END else fit(run, begin)
@@ -135,6 +143,22 @@ def train(
     finally:
         finish_wandb(exit_code)
     return record.values
+
+
+def assist(world: World) -> None:
+    """What every process but the first does: train along as the first says, and write nothing.
+
+    Raises `UserError` and `Stopped` as `train` does, and where the first process is gone.
+    """
+    told = world.told(JOB)
+    if told is None:
+        return
+    config, folder, begin = told["config"], Path(told["folder"]), Start.heard(told["begin"])
+    kind = check(config)
+    keep_freed_memory()
+    quiet()
+    with Stopping() as stopping:
+        fit(prepare(kind, config, folder, Surroundings(begin, time.monotonic(), stopping, None, world)), begin)
 
 
 def complete(run: Run, fitted: Fitted, config: Mapping[str, Any], folder: Path, record: Record) -> None:
@@ -165,7 +189,8 @@ def check(config: Mapping[str, Any]) -> Kind:
 
 def quiet() -> None:
     """Silence what Lightning says about setups that are meant to be as they are."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         "num_workers",
         "LeafSpec",
@@ -173,23 +198,28 @@ def quiet() -> None:
         "Experiment logs directory",
         "dataloader is not resumable",  # it is: see TranslationData
         "log_every_n_steps",
+        "sync_dist=True",  # what is logged is summed over all processes already
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")
 
 
 def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroundings) -> Run:
     """Read the data, build the model and the trainer."""
-    resuming.tidy(folder, around.begin)
+    if around.world.first:
+        resuming.tidy(folder, around.begin)
     options = dict(config["trainer"])
     own = {key: options.pop(key, None) for key in OWN}
     if own["threads"]:
         torch.set_num_threads(own["threads"])
     lightning.seed_everything(config["seed"], verbose=False)
     data = kind.data(config)
-    data.prepare_data()
+    with around.world.first_alone(DATA):
+        data.prepare_data()
     resuming.check_data(around.begin, data.fingerprint)
     task = kind.task(config, make_model(kind, config, data), data)
     task.splits = bool(own["split_out_of_memory"])
+    if str(options["precision"]) in ("64", "64-true"):
+        task.double()  # Lightning does so behind the loading of a checkpoint, which would round it
     callbacks = make_callbacks(
         config["callbacks"], folder, kind.logged(config), progress=options["enable_progress_bar"]
     )
@@ -199,24 +229,54 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
     every = {key: config["callbacks"]["checkpoint"].get(key) for key in ("every_minutes", "every_steps")}
     continuing = Continuing(folder / "checkpoints", around.stopping, facts, began=around.began, **every)
     callbacks += [Seeded(config["seed"]), continuing]
-    loggers = make_loggers(hide(config["logger"]), folder, config["name"], step=around.begin.step)
+    loggers = []
+    if around.world.first:
+        loggers = make_loggers(hide(config["logger"]), folder, config["name"], step=around.begin.step)
     for logger in loggers:
         logger.log_hyperparams({**hide(dict(config), everything=True), "name": config["name"]})
     trainer = lightning.Trainer(
         callbacks=callbacks,
         logger=loggers,
-        plugins=plugins(),
         default_root_dir=folder,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        **options,
+        **options | placed(around.world, options),
     )
     return Run(kind, data, task, trainer, next(c for c in callbacks if isinstance(c, Throughput)), continuing)
 
 
-def plugins() -> list[Any]:
-    """How checkpoints are written; and on SLURM, that Lightning leaves signals and requeueing to `Continuing`."""
-    return [DurableFiles(), *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [])]
+def placed(world: World, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where Lightning trains, and how checkpoints are written. It is told where it is and does not look: it would start
+    processes of its own, or on SLURM write a checkpoint and requeue the job, where `Continuing` does.
+
+    Several processes train by `DistributedDataParallel`; every component gives all its parameters a gradient (a test
+    holds that), and buffers only count what all processes know.
+    """
+    _check_devices(world, options)
+    if world.size == 1:
+        return {"plugins": [DurableFiles(), LightningEnvironment()]}
+    return {
+        "plugins": [DurableFiles(), TorchElasticEnvironment()],
+        "devices": world.local_size,
+        "num_nodes": world.size // world.local_size,
+        "strategy": DDPStrategy(forward_sync_buffers=False, gradient_as_bucket_view=True),
+    }
+
+
+def _check_devices(world: World, options: Mapping[str, Any]) -> None:
+    accelerator, there = options["accelerator"], torch.cuda.device_count()
+    if accelerator not in ("gpu", "cuda") and not (accelerator == "auto" and there):
+        return
+    if world.size == 1 and str(options["devices"]) in ("auto", "-1") and there > 1:
+        raise UserError(
+            f"trainer.devices={options['devices']}: a process trains on one of the {there} GPUs; set it to 1, or start "
+            f"processes that train together: torchrun --nproc-per-node {there} -m seq2seq train …"
+        )
+    if world.size > 1 and there < world.local_size:
+        raise UserError(
+            f"trainer.accelerator={accelerator}: {world.local_size} processes on this machine need as many GPUs, and "
+            f"each must see all of them ({there} can be seen); start fewer, or set trainer.accelerator=cpu"
+        )
 
 
 def make_model(kind: Kind, config: Mapping[str, Any], data: Any) -> nn.Module:
@@ -245,10 +305,16 @@ def fit(run: Run, begin: Start) -> Fitted:
     """Train, from the beginning or from a checkpoint on."""
     trainer = run.trainer
     try:
-        trainer.fit(run.task, datamodule=run.data, ckpt_path=begin.checkpoint, weights_only=True)
+        with naming_lost():
+            trainer.fit(run.task, datamodule=run.data, ckpt_path=begin.checkpoint, weights_only=True)
+    except UserError:
+        run.continuing.stopping.now()  # a signal, if there was one: others have stopped, and were missed
+        raise
     except SystemExit:  # Lightning's answer to Ctrl-C, with SIGINT ignored from there on
         if not trainer.interrupted:
             raise
+        if trainer.world_size > 1:  # nobody knows what the other processes were at: no best model can be agreed on
+            raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     run.continuing.sweep(trainer)

@@ -30,6 +30,7 @@ from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
 from seq2seq.tasks.callbacks import Samples
 from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
 from seq2seq.translator import Translator
+from seq2seq.world import merged
 
 ATTENTION_MAPS = 4  # sentences in attention.png
 SLOW = ("ter",)  # metrics that are left to the test
@@ -74,7 +75,7 @@ class TranslationTask(TrainingTask):
     def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
         """Σ −log p(token) over the batch's target tokens; in training smoothed, and with the decoder's feedback."""
         head, targets = self.model.decoder.head, real_ids(batch.target)  # type: ignore[union-attr]
-        moment = Moment(self.seed, self.trainer.global_step) if training else None
+        moment = Moment(self.seed, self.trainer.global_step, self.trainer.global_rank) if training else None
         features = self.model(batch.source, batch.target, moment)
         smoothing = self.label_smoothing if training else 0.0
         total = token_cross_entropy(features, head.weight, head.bias, targets, label_smoothing=smoothing)  # type: ignore[arg-type, union-attr]
@@ -92,7 +93,8 @@ class TranslationTask(TrainingTask):
         self.validation_texts.update(zip(batch.rows.tolist(), texts, strict=True))
 
     def validated(self) -> dict[str, float]:
-        """Perplexity a target token, and the scores."""
+        """Perplexity a target token, and the scores; the translations are those of all processes."""
+        self.validation_texts = merged(self.validation_texts)
         order = sorted(self.validation_texts)
         scores = self.scorer([self.validation_texts[i] for i in order], [self.references[i] for i in order])
         loss = float(self._validation[0] / self._validation[1])

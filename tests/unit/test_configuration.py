@@ -307,6 +307,8 @@ def test_lightnings_arguments_are_known() -> None:
         "default_root_dir",
         "enable_model_summary",
         "use_distributed_sampler",
+        "strategy",
+        "num_nodes",
     }
     packaged_keys = {name.split(".")[1] for name in catalogue() if name.startswith("trainer.")} - set(OWN)
     assert set(inspect.signature(Trainer.__init__).parameters) - own == packaged_keys | set(TRAINER)
