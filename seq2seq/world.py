@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 
 Thing = TypeVar("Thing")
 
-JOB, DATA = "job", "data"  # what is told: what to train, and that its data are prepared
+JOB, DATA = "job", "data"  # what the first tells: what to train, and that its data are prepared
+STOPPED = "stopped"  # what any process tells: that a signal has ended it, and no mistake
 LOST = "another process has ended; what it said last says why"
 BROKEN = ("DistBackendError", "DistNetworkError")  # torch's errors of connections; gloo's have no name
-PATIENCE = timedelta(days=30)  # preparing a large corpus may take days; launchers end all if one process ends
+PAUSE = 0.2  # seconds between two questions; signals act between them, as they do not within a call of torch
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # torchrun's
 PORTS = 15_000, 10_000  # from where on, and how many: those that a SLURM job takes its own of
+
+
+class Lost(UserError):  # noqa: N818  (no error of this process)
+    """A process of those that train together has ended, for a reason that this one does not know."""
 
 
 class World(NamedTuple):
@@ -50,12 +55,26 @@ class World(NamedTuple):
             _store().compare_set(what, "", json.dumps(value))
 
     def told(self, what: str) -> Any:
-        """What the first process tells, as soon as it does. Raises `UserError` if that process is gone."""
+        """What the first process tells, as soon as it does: preparing a large corpus may take days. Raises `Lost` if
+        that process is gone."""
         try:
-            _store().wait([what], PATIENCE)
+            while not _store().check([what]):
+                time.sleep(PAUSE)
             return json.loads(_store().get(what))
         except RuntimeError as error:
-            raise UserError(LOST) from error
+            raise Lost(LOST) from error
+
+    def tell_stopped(self) -> None:
+        """Let those know that will miss this process."""
+        with suppress(RuntimeError):  # where the first process is gone, nobody can be told
+            self.tell(STOPPED)
+
+    def stopped(self) -> bool | None:
+        """Whether a signal has ended some process; None where the first one is gone, and nobody knows."""
+        try:
+            return bool(_store().check([STOPPED]))
+        except RuntimeError:
+            return None
 
     @contextmanager
     def first_alone(self, what: str) -> Iterator[None]:
@@ -83,6 +102,15 @@ def here(environment: Mapping[str, str] = os.environ) -> World:
         numbers = ", ".join(f"{name}={found[name]}" for name in VARIABLES)
         raise UserError(f"{numbers}: start the same number of processes on each machine, numbered from 0")
     return World(rank, size, local_rank, local_size)
+
+
+def check_alone(command: str) -> None:
+    """Raise `UserError` where several processes were started that would train together."""
+    if (size := here().size) > 1:
+        raise UserError(
+            f"{command}: {size} processes were started to train together, which is for `seq2seq train`; start it once, "
+            "or in jobs of their own"
+        )
 
 
 def as_torchrun(environment: Mapping[str, str]) -> dict[str, str]:
@@ -117,7 +145,15 @@ def _store() -> Any:
     if "WORLD_SIZE" not in os.environ:
         for name, value in as_torchrun(os.environ).items():
             os.environ.setdefault(name, value)
-    return next(rendezvous("env://"))[0]
+    try:
+        return next(rendezvous("env://"))[0]
+    except (RuntimeError, ValueError) as error:
+        place = ":".join(str(os.environ.get(name)) for name in ("MASTER_ADDR", "MASTER_PORT"))
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"the {here().size} processes could not meet at {place} ({reason}); set "
+            "MASTER_ADDR to the first machine's name, and MASTER_PORT to a port that is free there"
+        ) from None
 
 
 def total(*values: Tensor) -> list[Tensor]:
@@ -134,13 +170,13 @@ def total(*values: Tensor) -> list[Tensor]:
 
 @contextmanager
 def naming_lost() -> Iterator[None]:
-    """Turn what torch says of a process that does not answer any more into a `UserError`."""
+    """Turn what torch says of a process that does not answer any more into `Lost`."""
     try:
         yield
     except RuntimeError as error:
         if "Connection closed by peer" not in str(error) and type(error).__name__ not in BROKEN:
             raise
-        raise UserError(LOST) from error
+        raise Lost(LOST) from error
 
 
 def gathered(thing: Thing) -> list[Thing]:

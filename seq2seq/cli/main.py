@@ -19,6 +19,7 @@ from types import ModuleType
 
 from seq2seq import __version__
 from seq2seq.errors import Stopped, UserError
+from seq2seq.world import check_alone
 
 COMMANDS = {
     "train": "train a model, or with -m many of them; the arguments are Hydra overrides",
@@ -37,6 +38,7 @@ COMMANDS = {
     "plot": "the pictures of runs for a paper, as PNG or PDF",
     "demo": "train on the embedded corpus, score, and translate: minutes on two cores",
 }
+TRAINING = ("tune", "reproduce", "demo")  # they train, beside `train`, in one process
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 + SIGINT, 128 + SIGPIPE
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what writing can end with
@@ -107,6 +109,8 @@ def _run(argv: list[str]) -> int:
         from seq2seq.cli import train
 
         return train.run(argv[1:])
+    if name in TRAINING:
+        check_alone(name)
     module = import_module(f"seq2seq.cli.{name.replace('-', '_')}") if name else None
     try:
         parser = _parser(name, module)

@@ -105,8 +105,9 @@ class NotFinite(Callback):
     def _end(self, count: int, step: int) -> None:
         last = list(self._batches)[-count:]
         lines = world.gathered([[] if rows is None else (rows + 1).tolist() for _, _, rows in last])
-        if world.here().first:
-            self._write((epoch, index, chain(*each)) for (epoch, index, _), *each in zip(last, *lines, strict=True))
+        if not world.here().first:
+            raise world.Lost(world.LOST)
+        self._write((epoch, index, chain(*each)) for (epoch, index, _), *each in zip(last, *lines, strict=True))
         raise UserError(
             f"step {step}: loss or gradient was not finite in {count} steps in a row, which were skipped; the lines of "
             f"their batches are in {self.path}; lower optimizer.lr or trainer.gradient_clip_val, or look at these lines"

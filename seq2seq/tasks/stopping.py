@@ -20,10 +20,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1) if hasattr(signal, "SIGUSR1") else (s
 class Stopping:
     """A block in which the signals raise `Stopped`, at once or, while it `waits`, when somebody asks.
 
-    Only the main thread is given signals: in another one, they are what they were.
+    Only the main thread is given signals: in another one, they are what they were. Where processes train `together`, a
+    launcher sends SIGTERM to all others when the first of them ends: what is left then of one that is ending, too, its
+    record above all, is not interrupted any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, together: bool = False) -> None:
+        self.together = together
         self.received: signal.Signals | None = None
         self.waits = False
         self._before: dict[signal.Signals, Any] = {}
@@ -33,10 +36,10 @@ class Stopping:
         self.listen()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if _main():
             for each, handler in self._before.items():
-                signal.signal(each, handler)
+                signal.signal(each, signal.SIG_IGN if self.together and kind else handler)
 
     def listen(self) -> None:
         """Be the one that hears the signals; Lightning's own handlers take its place when it begins to train."""

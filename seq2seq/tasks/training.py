@@ -35,7 +35,7 @@ from seq2seq.tasks.loggers import finish_wandb, log_bundle, log_results, make_lo
 from seq2seq.tasks.provenance import provenance
 from seq2seq.tasks.resuming import Start
 from seq2seq.tasks.stopping import Stopping
-from seq2seq.world import DATA, JOB, World, here, naming_lost
+from seq2seq.world import DATA, JOB, Lost, World, here, naming_lost
 
 # The keys of every task's configuration; its model's nodes and its own groups come besides.
 KEYS = (
@@ -121,7 +121,7 @@ def train(
     record.update(status="running", error=None, options=list(options))
     began, exit_code = time.monotonic() - begin.seconds, 1
     try:
-        with Stopping() as stopping, naming_full_disk(folder):
+        with Stopping(together=world.size > 1) as stopping, naming_full_disk(folder):
             if begin is not resuming.END:
                 world.tell(JOB, {"config": config, "folder": str(folder), "begin": begin.told()})
             run = prepare(kind, config, folder, Surroundings(begin, began, stopping, watch, world))
@@ -157,7 +157,7 @@ def assist(world: World) -> None:
     kind = check(config)
     keep_freed_memory()
     quiet()
-    with Stopping() as stopping:
+    with Stopping(together=True) as stopping:
         fit(prepare(kind, config, folder, Surroundings(begin, time.monotonic(), stopping, None, world)), begin)
 
 
@@ -307,8 +307,11 @@ def fit(run: Run, begin: Start) -> Fitted:
     try:
         with naming_lost():
             trainer.fit(run.task, datamodule=run.data, ckpt_path=begin.checkpoint, weights_only=True)
-    except UserError:
-        run.continuing.stopping.now()  # a signal, if there was one: others have stopped, and were missed
+    except Stopped:
+        here().tell_stopped()
+        raise
+    except Lost:
+        _stop_with_others(run.continuing.stopping)
         raise
     except SystemExit:  # Lightning's answer to Ctrl-C, with SIGINT ignored from there on
         if not trainer.interrupted:
@@ -326,6 +329,14 @@ def fit(run: Run, begin: Start) -> Fitted:
         seconds=time.monotonic() - run.continuing.began,
         tokens_per_second=run.throughput.average,
     )
+
+
+def _stop_with_others(stopping: Stopping) -> None:
+    """Raise `Stopped` where another process is gone because of a signal, that it may have heard first. Launchers send
+    SIGTERM, too, when a process has made a mistake: that is no reason to begin again."""
+    stopped = here().stopped()
+    if stopped or (stopped is None and stopping.received is not None):
+        stopping.stop()
 
 
 def best_checkpoint(run: Run) -> str:

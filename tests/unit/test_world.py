@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+
 import numpy as np
 import pytest
 
-from seq2seq.errors import UserError
-from seq2seq.tasks import configuration
+from seq2seq.cli.main import main
+from seq2seq.errors import Stopped, UserError
+from seq2seq.tasks import configuration, training
+from seq2seq.tasks.stopping import Stopping
 from seq2seq.world import World, as_torchrun, gathered, here, merged, part
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
@@ -79,3 +84,55 @@ def test_alone_everything_is_ones_own() -> None:
 def test_processes_and_devices_have_to_fit(trainer: dict[str, object], world: World, words: str) -> None:
     with pytest.raises(UserError, match=words):
         configuration._check_processes(trainer, world)
+
+
+@pytest.mark.parametrize("command", ["tune", "reproduce", "demo"])
+def test_what_trains_in_one_process_is_not_started_in_several(command, monkeypatch, capsys) -> None:
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    assert main([command, "anything"]) == 2
+    assert capsys.readouterr().err.startswith(f"seq2seq: error: {command}: 8 processes were started")
+
+
+def test_a_place_to_meet_that_is_taken_is_named(monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for name, value in {**TORCHRUN, "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UserError, match=f"could not meet at 127.0.0.1:{port} .* set MASTER_ADDR"):
+            World(0, 8).tell("where")
+
+
+@pytest.mark.parametrize(
+    ("told", "received", "stops"),
+    [
+        (True, None, True),  # this process has not heard the signal yet
+        (True, signal.SIGTERM, True),
+        (False, signal.SIGTERM, False),  # the launcher's, because another process has made a mistake
+        (False, None, False),
+        (None, signal.SIGTERM, True),
+        (None, None, False),
+    ],
+)
+def test_a_process_that_lost_another_stops_only_for_a_signal(monkeypatch, told, received, stops) -> None:
+    stopping = Stopping()
+    stopping.received = received
+    monkeypatch.setattr(World, "stopped", lambda _: told)
+    if not stops:
+        training._stop_with_others(stopping)
+        return
+    with pytest.raises(Stopped, match="goes on"):
+        training._stop_with_others(stopping)
+
+
+def test_a_process_of_several_that_ends_is_not_interrupted() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(UserError), Stopping(together=True):
+            raise UserError("a mistake")
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with Stopping(together=True):
+        pass
+    assert signal.getsignal(signal.SIGTERM) == before
