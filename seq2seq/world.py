@@ -26,7 +26,8 @@ Thing = TypeVar("Thing")
 JOB, DATA = "job", "data"  # what the first tells: what to train, and that its data are prepared
 STOPPED = "stopped"  # what any process tells: that a signal has ended it, and no mistake
 LOST = "another process has ended; what it said last says why"
-BROKEN = ("DistBackendError", "DistNetworkError")  # torch's errors of connections; gloo's have no name
+BROKEN = ("DistBackendError", "DistNetworkError", "DistStoreError")  # torch's errors of connections,
+GLOO = "gloo/transport"  # and what stands in those of gloo, which have no name: closed, reset, refused, timed out
 PAUSE = 0.2  # seconds between two questions; signals act between them, as they do not within a call of torch
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # torchrun's
 PORTS = 15_000, 10_000  # from where on, and how many: those that a SLURM job takes its own of
@@ -140,13 +141,15 @@ def _first_host(names: str) -> str:
 
 @cache
 def _store() -> Any:
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     if "WORLD_SIZE" not in os.environ:
         for name, value in as_torchrun(os.environ).items():
             os.environ.setdefault(name, value)
     try:
-        return next(rendezvous("env://"))[0]
+        store = next(rendezvous("env://"))[0]
+        return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)  # torchrun's may be the old one
     except (RuntimeError, ValueError) as error:
         place = ":".join(str(os.environ.get(name)) for name in ("MASTER_ADDR", "MASTER_PORT"))
         reason = str(error).partition("\n")[0]
@@ -174,7 +177,7 @@ def naming_lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "Connection closed by peer" not in str(error) and type(error).__name__ not in BROKEN:
+        if GLOO not in str(error) and type(error).__name__ not in BROKEN:
             raise
         raise Lost(LOST) from error
 

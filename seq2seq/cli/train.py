@@ -30,7 +30,7 @@ from seq2seq.cli.standing import (
     said,
     standing,
 )
-from seq2seq.errors import UserError
+from seq2seq.errors import Stopped, UserError
 from seq2seq.paths import packaged
 from seq2seq.record import claim, read
 from seq2seq.world import JOB, World, here
@@ -58,9 +58,13 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _assist(world: World) -> int:
+    from seq2seq.cli.main import STOPPED
     from seq2seq.tasks.training import assist
 
-    assist(world)
+    try:
+        assist(world)
+    except Stopped:  # the first process says so
+        return STOPPED
     return 0
 
 
