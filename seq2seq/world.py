@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -28,7 +28,7 @@ STOPPED = "stopped"  # what any process tells: that a signal has ended it, and n
 LOST = "another process has ended; what it said last says why"
 BROKEN = ("DistBackendError", "DistNetworkError", "DistStoreError")  # torch's errors of connections,
 GLOO = "gloo/transport"  # and what stands in those of gloo, which have no name: closed, reset, refused, timed out
-PAUSE = 0.2  # seconds between two questions; signals act between them, as they do not within a call of torch
+PAUSE = timedelta(seconds=1)  # how long is waited at once: signals act in between, as they do not in a call of torch
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # torchrun's
 PORTS = 15_000, 10_000  # from where on, and how many: those that a SLURM job takes its own of
 
@@ -59,8 +59,8 @@ class World(NamedTuple):
         """What the first process tells, as soon as it does: preparing a large corpus may take days. Raises `Lost` if
         that process is gone."""
         try:
-            while not _store().check([what]):
-                time.sleep(PAUSE)
+            while not _waited(what):
+                pass
             return json.loads(_store().get(what))
         except RuntimeError as error:
             raise Lost(LOST) from error
@@ -137,6 +137,17 @@ def _first_host(names: str) -> str:
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
     return SLURMEnvironment.resolve_root_node_address(names)
+
+
+def _waited(what: str) -> bool:
+    """Whether it is told within the pause. Raises `RuntimeError` if the first process is gone."""
+    from torch.distributed import DistStoreError
+
+    try:
+        _store().wait([what], PAUSE)
+        return True
+    except DistStoreError:
+        return False
 
 
 @cache

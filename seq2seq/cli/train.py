@@ -5,6 +5,7 @@ Hydra is known here and nowhere else. The configuration that goes on from here i
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _assist(world: World) -> int:
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack where the first process is gone: one line says it
     from seq2seq.cli.main import STOPPED
     from seq2seq.tasks.training import assist
 
