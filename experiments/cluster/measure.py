@@ -1,6 +1,6 @@
 """What more processes, runs and workers give on this machine: fills the table of README.md, and writes results.json.
 
-    python -m experiments.cluster.measure            # about eight minutes on two free cores
+    python -m experiments.cluster.measure            # about nine minutes on two free cores
 
 All that is compared runs in turn, in processes of their own, round by round, every other round backwards; a figure is
 the median of the ratios within a round, with the smallest and the largest.
@@ -27,6 +27,7 @@ from experiments.throughput.measure import Spread
 
 HERE, RUNS = Path(__file__).parent, Path("runs/cluster")
 BATCH = 2048  # target tokens, the default
+CHUNK = 4096  # lines, of translate-file
 WARM = 4  # optimizer steps that are not counted
 Rates = dict[str, float]
 """Units a second by contestant."""
@@ -36,8 +37,8 @@ class Plan(NamedTuple):
     """How much is done."""
 
     rounds: int = 3
-    steps: int = 40  # of BATCH tokens, of a training
-    lines: int = 1500  # to translate
+    steps: int = 25  # of BATCH tokens, of a training
+    lines: int = 4 * CHUNK  # to translate; a worker is given a CHUNK at once
     copies: int = 8  # of the corpus, to encode
 
 
@@ -69,7 +70,7 @@ def main() -> None:
     if given.train:
         train(*given.train)
         return
-    results = measured(Plan(rounds=1, steps=10, lines=100, copies=1) if given.quick else Plan())
+    results = measured(Plan(rounds=1, steps=10, lines=CHUNK, copies=1) if given.quick else Plan())
     (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     fill(HERE / "README.md", {"results": markdown(results)})
     print(markdown(results))
