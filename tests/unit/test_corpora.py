@@ -9,8 +9,10 @@ import resource
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -248,7 +250,7 @@ def test_the_epoch_is_the_trainers(data: TranslationData) -> None:
     for epoch in range(8):
         data.epoch = epoch
         epochs[epoch] = [batch.rows.tolist() for batch in data.train_dataloader()]
-        data.trainer = SimpleNamespace(current_epoch=epoch, fit_loop=SimpleNamespace(batch_idx=-1))
+        data.trainer = _trainer(0, 1, epoch)
         data.epoch = -1
         assert [batch.rows.tolist() for batch in data.train_dataloader()] == epochs[epoch]
         data.trainer = None
@@ -376,7 +378,21 @@ def test_a_corpus_without_a_usable_pair(data: TranslationData) -> None:
         data.train_dataloader()
 
 
-def test_several_devices_are_refused(data: TranslationData) -> None:
-    data.trainer = type("Trainer", (), {"world_size": 2})()  # type: ignore[assignment]
-    with pytest.raises(UserError, match=r"trainer.devices: .* not 2; set it to 1"):
-        data.setup("fit")
+@pytest.mark.parametrize("size", [2, 5])
+def test_the_shares_of_all_processes_are_the_batches(data: TranslationData, size: int) -> None:
+    """Every pair is in one share; where there are too few, a process gets one without a row, which does not count."""
+    data.budget = Budget(8, batch_size=3, max_length=9)
+    for loader in (data.train_dataloader, data.val_dataloader):
+        data.trainer = _trainer(0, 1)
+        whole = [sorted(batch.rows.tolist()) for batch in loader()]
+        shares = []
+        for rank in range(size):
+            data.trainer = _trainer(rank, size)
+            shares.append([batch.rows.tolist() for batch in loader()])
+            assert all(len(batch.source.ids) == max(1, len(batch.rows)) for batch in loader())
+        assert [sorted(chain(*each)) for each in zip(*shares, strict=True)] == whole
+
+
+def _trainer(rank: int, size: int, epoch: int = 0) -> Any:
+    loop = SimpleNamespace(batch_idx=-1)
+    return SimpleNamespace(current_epoch=epoch, fit_loop=loop, global_rank=rank, world_size=size)
