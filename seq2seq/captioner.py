@@ -56,6 +56,6 @@ class Captioner(Translator):
         ]
 
     def _batch(self, sources: list[Any]) -> Any:
-        device = next(self.bundle.model.parameters()).device
-        values = torch.nn.utils.rnn.pad_sequence(sources, batch_first=True)
-        return Features(values.to(device), torch.tensor([len(source) for source in sources], device=device))
+        weight = next(self.bundle.model.parameters())  # of half or double precision, perhaps
+        values = torch.nn.utils.rnn.pad_sequence(sources, batch_first=True).to(weight)
+        return Features(values, torch.tensor([len(source) for source in sources], device=weight.device))

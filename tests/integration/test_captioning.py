@@ -81,7 +81,7 @@ def record(folder: Path) -> dict[str, Any]:
     [
         [*IMAGE, "context=additive"],
         [*IMAGE, "decoder.context_to=first"],
-        [*IMAGE, "decoder.context_to=cell", "cell=lstm"],
+        [*IMAGE, "trainer.precision=64-true", "decoder.context_to=cell", "cell=lstm"],
         ["encoder=vector", "context=additive"],
         ["encoder=pyramidal", "encoder.num_layers=2", "context=additive"],
     ],
