@@ -123,9 +123,10 @@ def train(threads: int, tokens: int, steps: int) -> None:
     import pytorch_lightning as lightning
 
     from seq2seq.cli.composing import composed, composing
+    from seq2seq.tasks.preparing import Surroundings, prepare, quiet
     from seq2seq.tasks.resuming import Start
     from seq2seq.tasks.stopping import Stopping
-    from seq2seq.tasks.training import Surroundings, check, fit, prepare, quiet
+    from seq2seq.tasks.training import check, fit
     from seq2seq.world import here
 
     class Clock(lightning.Callback):

@@ -24,7 +24,7 @@ from seq2seq.tasks.base import TrainingTask
 from seq2seq.tasks.callbacks import make_callbacks
 from seq2seq.tasks.checkpoints import Seeded
 from seq2seq.tasks.loggers import make_loggers
-from seq2seq.tasks.training import OWN, quiet
+from seq2seq.tasks.preparing import OWN, quiet
 
 OPTIMIZER, SCHEDULER = {"name": "adam", "lr": 0.001}, {"name": "cosine", "warmup_steps": 0}
 WARM = 5  # steps that are not counted

@@ -175,10 +175,15 @@ class TranslationData(lightning.LightningDataModule):
         """How many batches of the epoch are done before its first one is asked for: not 0 where a run is resumed."""
         return self.trainer.fit_loop.batch_idx + 1 if self.trainer else 0
 
+    @property
+    def _place(self) -> tuple[int, int]:
+        """The number of this process, and how many train together."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
     def _share(self, data: EncodedPairs, index: Ints, entropy: Sequence[int] | None = None) -> Any:
         """This process's pairs of a batch, every so-manyth of those that are sorted by length. Where there are fewer
         pairs than processes, some get one that does not count: it has no row."""
-        rank, size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, size = self._place
         mine = index[rank::size] if len(index) > rank else index[:1]
         pairs = self._pairs(data, mine) if entropy is None else self._sampled(data, mine, [*entropy, rank])
         return pairs if len(index) > rank else pairs._replace(rows=pairs.rows[:0])

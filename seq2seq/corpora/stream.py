@@ -62,8 +62,7 @@ class StreamData(TranslationData):
         return Batches(len(self._windows()), self._training)
 
     def _windows(self) -> Windows:
-        rank, size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return Windows(self.stream("train"), self.rows, self.window, part(self.rows, rank, size))
+        return Windows(self.stream("train"), self.rows, self.window, part(self.rows, *self._place))
 
     def _training(self) -> Iterator[Window]:
         yield from self._windows().since(self._begin)  # asked when the first window is, not before

@@ -115,7 +115,8 @@ class Best(ModelCheckpoint):
         return self._renamed(super().state_dict(), lambda name: Path(name).name) | {"dirpath": None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put this run's folder back."""
+        """Put this run's folder back, and the last score, which Lightning forgets."""
+        self.current_score = state_dict["current_score"]
         folder = Path(str(self.dirpath))
         super().load_state_dict(
             self._renamed(state_dict, lambda name: str(folder / name))

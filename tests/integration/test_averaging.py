@@ -13,7 +13,7 @@ from seq2seq.averaging import checkpoint_parts, mean
 from seq2seq.bundle import load_bundle
 from seq2seq.cli.main import main
 from seq2seq.forced import ForcedDecoder
-from seq2seq.tasks import training
+from seq2seq.tasks import preparing
 from tests.bundles import save
 from tests.integration.test_training import _cache, corpus, run  # noqa: F401
 
@@ -30,8 +30,8 @@ class Weights(Callback):
 
 @pytest.fixture
 def recorder(monkeypatch):
-    recorder, make = Weights(), training.make_callbacks
-    monkeypatch.setattr(training, "make_callbacks", lambda *a, **k: [*make(*a, **k), recorder])
+    recorder, make = Weights(), preparing.make_callbacks
+    monkeypatch.setattr(preparing, "make_callbacks", lambda *a, **k: [*make(*a, **k), recorder])
     return recorder
 
 

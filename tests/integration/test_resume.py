@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from experiments.reliability import kill
 from seq2seq.cli.main import main
 from seq2seq.corpora import StreamData, Text
-from seq2seq.tasks import checkpoints, training
+from seq2seq.tasks import checkpoints, preparing, training
 from seq2seq.tasks.base import TrainingTask
 from seq2seq.text import CharacterTrainer
 
@@ -95,6 +96,7 @@ def whole(files, tmp_path_factory):
         (TRANSLATION, [13, 10]),  # within an epoch, twice
         (TRANSLATION, [22]),  # the first batch of an epoch, behind a validation
         (TRANSLATION, [43]),  # the last batch of an epoch
+        (TRANSLATION, [60]),  # behind the last validation but one
         (ATTENTION, [10, 25]),
         (ATTENTION, [60]),
         (LANGUAGE_MODEL, [7]),
@@ -113,9 +115,9 @@ def test_a_run_goes_on_exactly(train, whole, at_batch, tmp_path, capsys, job, mo
 
 
 def test_a_moving_average_goes_on_exactly(train, at_batch, tmp_path, monkeypatch):
-    make = training.make_callbacks
+    make = preparing.make_callbacks
     monkeypatch.setattr(
-        training, "make_callbacks", lambda *a, **k: [*make(*a, **k), EMAWeightAveraging(decay=0.9, use_buffers=False)]
+        preparing, "make_callbacks", lambda *a, **k: [*make(*a, **k), EMAWeightAveraging(decay=0.9, use_buffers=False)]
     )
     assert train(TRANSLATION, tmp_path / "whole") == 0
     at_batch(30, killed)
@@ -337,7 +339,7 @@ def test_a_stream_goes_on_at_any_window(tmp_path):
     data.prepare_data()
     every = list(data.train_dataloader())
     for number in range(len(every)):
-        data.trainer = type("T", (), {"fit_loop": type("L", (), {"batch_idx": number - 1})})()
+        data.trainer = SimpleNamespace(fit_loop=SimpleNamespace(batch_idx=number - 1), global_rank=0, world_size=1)
         rest = list(data.train_dataloader())
         assert len(rest) == len(every) - number
         assert all(

@@ -297,7 +297,7 @@ def test_lightnings_arguments_are_known() -> None:
 
     from pytorch_lightning import Trainer
 
-    from seq2seq.tasks.training import OWN
+    from seq2seq.tasks.preparing import OWN
 
     own = {
         "self",

@@ -1,0 +1,160 @@
+"""Before training: the data are read, the model and Lightning's trainer are made."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as lightning
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy
+from torch import nn
+
+from seq2seq import build
+from seq2seq.bundle import load_bundle
+from seq2seq.errors import UserError
+from seq2seq.secrets import hide
+from seq2seq.tasks import resuming
+from seq2seq.tasks.base import Kind, TrainingTask
+from seq2seq.tasks.callbacks import Throughput, Watch, Watcher, make_callbacks
+from seq2seq.tasks.checkpoints import Continuing, DurableFiles, Seeded
+from seq2seq.tasks.loggers import make_loggers
+from seq2seq.tasks.resuming import Start
+from seq2seq.tasks.stopping import Stopping
+from seq2seq.world import DATA, World
+
+OWN = ("threads", "split_out_of_memory")
+"""Keys of `trainer` that are not Lightning's."""
+
+
+class Run(NamedTuple):
+    """Everything that one run needs, ready to fit."""
+
+    kind: Kind
+    data: Any
+    task: TrainingTask
+    trainer: lightning.Trainer
+    throughput: Throughput
+    continuing: Continuing
+
+
+class Surroundings(NamedTuple):
+    """What decides how a run runs, beside its configuration."""
+
+    begin: Start
+    began: float  # by the monotonic clock, as if one process had done all
+    stopping: Stopping
+    watch: Watcher | None
+    world: World = World()
+
+
+def quiet() -> None:
+    """Silence what Lightning says about setups that are meant to be as they are."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "num_workers",
+        "LeafSpec",
+        "Checkpoint directory",
+        "Experiment logs directory",
+        "dataloader is not resumable",  # it is: see TranslationData
+        "log_every_n_steps",
+        "sync_dist=True",  # what is logged is summed over all processes already
+    ):
+        warnings.filterwarnings("ignore", f".*{message}.*")
+
+
+def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroundings) -> Run:
+    """Read the data, build the model and the trainer."""
+    if around.world.first:
+        resuming.tidy(folder, around.begin)
+    options = dict(config["trainer"])
+    own = {key: options.pop(key, None) for key in OWN}
+    if own["threads"]:
+        torch.set_num_threads(own["threads"])
+    lightning.seed_everything(config["seed"], verbose=False)
+    data = kind.data(config)
+    with around.world.first_alone(DATA):
+        data.prepare_data()
+    resuming.check_data(around.begin, data.fingerprint)
+    task = kind.task(config, make_model(kind, config, data), data)
+    task.splits = bool(own["split_out_of_memory"])
+    if str(options["precision"]) in ("64", "64-true"):
+        task.double()  # Lightning does so behind the loading of a checkpoint, which would round it
+    callbacks = make_callbacks(
+        config["callbacks"], folder, kind.logged(config), progress=options["enable_progress_bar"]
+    )
+    callbacks += kind.callbacks(config, data, folder)
+    callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], around.watch)] if around.watch else []
+    facts = {"config": hide(dict(config), everything=True), "data": data.fingerprint}
+    every = {key: config["callbacks"]["checkpoint"].get(key) for key in ("every_minutes", "every_steps")}
+    continuing = Continuing(folder / "checkpoints", around.stopping, facts, began=around.began, **every)
+    callbacks += [Seeded(config["seed"]), continuing]
+    loggers = []
+    if around.world.first:
+        loggers = make_loggers(hide(config["logger"]), folder, config["name"], step=around.begin.step)
+    for logger in loggers:
+        logger.log_hyperparams({**hide(dict(config), everything=True), "name": config["name"]})
+    trainer = lightning.Trainer(
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=folder,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **options | placed(around.world, options),
+    )
+    return Run(kind, data, task, trainer, next(c for c in callbacks if isinstance(c, Throughput)), continuing)
+
+
+def placed(world: World, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where Lightning trains, and how checkpoints are written. It is told where it is and does not look: it would start
+    processes of its own, or on SLURM write a checkpoint and requeue the job, where `Continuing` does.
+
+    Several processes train by `DistributedDataParallel`; every component gives all its parameters a gradient (a test
+    holds that), and buffers only count what all processes know.
+    """
+    _check_devices(world, options)
+    if world.size == 1:
+        return {"plugins": [DurableFiles(), LightningEnvironment()]}
+    return {
+        "plugins": [DurableFiles(), TorchElasticEnvironment()],
+        "devices": world.local_size,
+        "num_nodes": world.size // world.local_size,
+        "strategy": DDPStrategy(forward_sync_buffers=False, gradient_as_bucket_view=True),
+    }
+
+
+def _check_devices(world: World, options: Mapping[str, Any]) -> None:
+    accelerator, there = options["accelerator"], torch.cuda.device_count()
+    if accelerator not in ("gpu", "cuda") and not (accelerator == "auto" and there):
+        return
+    if world.size == 1 and str(options["devices"]) in ("auto", "-1") and there > 1:
+        raise UserError(
+            f"trainer.devices={options['devices']}: a process trains on one of the {there} GPUs; set it to 1, or start "
+            f"processes that train together: torchrun --nproc-per-node {there} -m seq2seq train …"
+        )
+    if world.size > 1 and there < world.local_size:
+        raise UserError(
+            f"trainer.accelerator={accelerator}: {world.local_size} processes on this machine need as many GPUs, and "
+            f"each must see all of them ({there} can be seen); start fewer, or set trainer.accelerator=cpu"
+        )
+
+
+def make_model(kind: Kind, config: Mapping[str, Any], data: Any) -> nn.Module:
+    """A new model of the data's sizes, with the weights of `init_from` if there is one."""
+    model = build.model(kind.name, config, kind.sizes(data), config["trust"])
+    if config["init_from"] is not None:
+        start = load_bundle(Path(config["init_from"]), trusted=config["trust"]).model
+        try:
+            model.load_state_dict(start.state_dict())
+        except RuntimeError as error:
+            raise UserError(
+                f"init_from={config['init_from']}: its weights do not fit this model; use the overrides it was trained "
+                f"with ({str(error).splitlines()[1].strip()})"
+            ) from None
+    return model
