@@ -64,6 +64,7 @@ def quiet() -> None:
         "Experiment logs directory",
         "dataloader is not resumable",  # it is: see TranslationData
         "log_every_n_steps",
+        "could not find the monitored key",  # training may end before a validation
         "sync_dist=True",  # what is logged is summed over all processes already
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")
