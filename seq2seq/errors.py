@@ -1,5 +1,10 @@
 """What ends a command early: a mistake of the user, which is one line and code 2, or a signal."""
 
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a write ends with where there is no more room."""
+
 LONGEST = 4000  # characters of a message; a value that was quoted may be of any size
 
 

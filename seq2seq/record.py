@@ -8,13 +8,13 @@ file system has locks (NFS has, since version 4).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from seq2seq.secrets import hide
+from seq2seq.whole import whole
 
 LOCK = ".lock"
 
@@ -32,12 +32,8 @@ class Record:
     def update(self, **values: Any) -> None:
         """Set values and write the whole file anew, beside it first."""
         self.values |= hide(values)
-        partial = self.path.with_name(".run.json.partial")
-        try:
+        with whole(self.path) as partial:
             partial.write_text(json.dumps(self.values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(partial, self.path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,7 +138,6 @@ def train(threads: int, tokens: int, steps: int) -> None:
     with composing():
         config = composed(given)
     quiet()
-    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # no validation: none is wanted
     with tempfile.TemporaryDirectory(prefix="cluster-") as folder, Stopping() as stopping:
         around = Surroundings(Start(), time.monotonic(), stopping, None, here())
         run = prepare(check(config), config, Path(folder), around)

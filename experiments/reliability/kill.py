@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import torch
 
 from experiments.study import table
+from seq2seq.whole import LEFT
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/reliability/kill")
@@ -115,9 +116,9 @@ def kill(process: subprocess.Popen[str], folder: Path, moment: float | None) -> 
     for line in process.stdout:
         if line.startswith("folder:"):
             break
-    partial, until = folder / "checkpoints" / ".last.ckpt.partial", time.monotonic() + (moment or 60)
+    until = time.monotonic() + (moment or 60)
     while process.poll() is None and time.monotonic() < until:
-        if moment is None and partial.exists():
+        if moment is None and writing(folder):
             break
         time.sleep(0 if moment is None else 0.001)
     if process.poll() is not None:
@@ -125,6 +126,11 @@ def kill(process: subprocess.Popen[str], folder: Path, moment: float | None) -> 
     process.send_signal(signal.SIGKILL)
     process.wait()
     return True
+
+
+def writing(folder: Path) -> bool:
+    """Whether a checkpoint is being written, or was when the process died."""
+    return any((folder / "checkpoints").glob(f".last.ckpt{LEFT[1:]}"))
 
 
 def steps_of(folder: Path) -> int | None:
@@ -145,7 +151,7 @@ def tortured(overrides: Sequence[str], folder: Path, kills: int, seed: int, long
             finish(process)
             break
         done += 1
-        in_writes += (folder / "checkpoints" / ".last.ckpt.partial").exists()
+        in_writes += writing(folder)
         early += steps_of(folder) is None
     finish(start(overrides, folder))
     return done, in_writes, early

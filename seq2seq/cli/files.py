@@ -127,7 +127,7 @@ def output(path: Path) -> Iterator[Write]:
             with path.open("wb") as file:
                 yield file.write
         else:
-            from seq2seq.reporting.whole import whole
+            from seq2seq.whole import whole
 
             with (
                 whole(path.resolve()) as temporary,

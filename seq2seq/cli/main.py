@@ -7,7 +7,6 @@ A command is a module `seq2seq.cli.NAME` (dashes become underscores) with two fu
 `run(arguments) -> exit code`. Only `train` differs: what follows it goes to Hydra as it is.
 """
 
-import errno
 import os
 import sys
 from argparse import ArgumentParser
@@ -18,8 +17,7 @@ from io import TextIOWrapper
 from types import ModuleType
 
 from seq2seq import __version__
-from seq2seq.errors import Stopped, UserError
-from seq2seq.world import check_alone
+from seq2seq.errors import FULL, Stopped, UserError
 
 COMMANDS = {
     "train": "train a model, or with -m many of them; the arguments are Hydra overrides",
@@ -41,7 +39,6 @@ COMMANDS = {
 TRAINING = ("tune", "reproduce", "demo")  # they train, beside `train`, in one process
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 + SIGINT, 128 + SIGPIPE
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what writing can end with
 CODES = (
     f"Exit codes: 0 done; {USER_ERROR} a mistake, named on stderr; {STOPPED} a training that SIGTERM or SIGUSR1 has "
     f"stopped, which the same command with resume=auto goes on with; {INTERRUPTED} Ctrl-C."
@@ -110,6 +107,8 @@ def _run(argv: list[str]) -> int:
 
         return train.run(argv[1:])
     if name in TRAINING:
+        from seq2seq.world import check_alone
+
         check_alone(name)
     module = import_module(f"seq2seq.cli.{name.replace('-', '_')}") if name else None
     try:

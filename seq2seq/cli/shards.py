@@ -68,7 +68,7 @@ def card_of(output: Path) -> Path:
 
 def write_card(made: Mapping[str, Any], lines: int, sha256: str, outputs: Sequence[Path]) -> None:
     """Say that these outputs of a shard are complete."""
-    from seq2seq.reporting.whole import write_lines
+    from seq2seq.whole import write_lines
 
     card = Card(dict(made), lines, sha256, [_sha256(path) for path in outputs])
     write_lines([json.dumps(signed(card), ensure_ascii=False)], card_of(outputs[0]))

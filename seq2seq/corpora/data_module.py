@@ -162,11 +162,8 @@ class TranslationData(lightning.LightningDataModule):
         return self._scans[split]
 
     def _training(self) -> Iterator[Any]:
-        data, epoch, begin = (
-            self.encoded("train"),
-            self.trainer.current_epoch if self.trainer else self.epoch,
-            self._begin,
-        )
+        data, begin = self.encoded("train"), self._begin
+        epoch = self.trainer.current_epoch if self.trainer else self.epoch
         for number, index in enumerate(islice(self.training_batches.epoch(epoch), begin, None), begin):
             yield self._share(data, index, [self.seed, epoch, number])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import tempfile
@@ -11,10 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from seq2seq.errors import UserError
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a write says where there is no more room."""
+from seq2seq.errors import FULL, UserError
+from seq2seq.whole import whole
 
 YOUNG = 60.0  # seconds: within them, a folder that nobody has locked may have been made just now
 
@@ -79,11 +76,8 @@ def _locked(folder: Path) -> int | None:
 def write_file(path: Path, text: str) -> None:
     """Write a small text file under a temporary name beside it, then rename it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        with whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise _unwritable(path.parent, error) from None
 

@@ -98,15 +98,15 @@ class Windows:
     """`stream` cut into `rows` equal rows, read `size` tokens at a time (None: a row at once); the last window is as
     short as it must be, and up to `rows` − 1 tokens at the stream's end are left out.
 
-    `part`: only these rows. Raises `UserError` for a stream with fewer tokens than rows, and for a part without rows.
+    `only` these rows. Raises `UserError` for a stream with fewer tokens than rows, and for a part without rows.
     """
 
-    def __init__(self, stream: NDArray[Any], rows: int, size: int | None, part: slice = slice(None)) -> None:
+    def __init__(self, stream: NDArray[Any], rows: int, size: int | None, only: slice = slice(None)) -> None:
         self._stream, self._length = stream, len(stream) // rows
         if not self._length:
             raise UserError(f"data.batch_size={rows}: the text has only {len(stream)} tokens; use fewer rows")
         self._size = min(size or self._length, self._length)
-        self._starts = np.arange(rows)[part, None] * self._length
+        self._starts = np.arange(rows)[only, None] * self._length
         if not len(self._starts):
             raise UserError(f"data.batch_size={rows}: fewer rows than processes; raise it, or start fewer processes")
 

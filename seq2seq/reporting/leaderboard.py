@@ -12,8 +12,8 @@ from typing import Any
 from seq2seq.errors import UserError
 from seq2seq.reporting import configurations
 from seq2seq.reporting.tables import LOWER_IS_BETTER, NUMBERS, Row, markdown, ranked_by, terminal, write_csv
-from seq2seq.reporting.whole import whole
 from seq2seq.reporting.wording import finite
+from seq2seq.whole import whole
 
 RUN_FILE = "run.json"
 STATUSES = ("finished", "pruned", "interrupted", "running", "failed", "unreadable")

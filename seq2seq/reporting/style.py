@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from seq2seq.reporting.whole import whole
 from seq2seq.reporting.wording import compact
+from seq2seq.whole import whole
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from seq2seq.corpora.feature_data import FeatureData
 from seq2seq.corpora.store import Frames
 from seq2seq.errors import UserError
 from seq2seq.reporting.attention import AttentionMap, attention_maps
-from seq2seq.reporting.whole import write_lines
 from seq2seq.scoring import INTERVALS, Scorer
 from seq2seq.tasks.base import Card, Outcome, Scored
 from seq2seq.tasks.translation import ATTENTION_MAPS, Translation, bundle, pair_data, test_metrics
+from seq2seq.whole import write_lines
 
 USE = """\
 ```python

@@ -27,11 +27,12 @@ import torch
 from lightning_fabric.plugins.io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
-from seq2seq.errors import UserError
+from seq2seq.errors import FULL, UserError
 from seq2seq.tasks.stopping import Stopping
+from seq2seq.whole import whole
 
 LAST, END = "last.ckpt", "end.ckpt"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+UNWRITABLE = (*FULL, errno.EROFS, errno.EIO)
 KEY = "seq2seq"
 """Where a checkpoint keeps what Lightning does not: see `Continuing.on_save_checkpoint`."""
 
@@ -44,31 +45,13 @@ class DurableFiles(TorchCheckpointIO):
         """See `CheckpointIO`. Raises `OSError` when the disk is full; the file that was there stands."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_durably(Path(path), buffer.getbuffer())
+        with whole(Path(path), durable=True) as partial:
+            partial.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """See `CheckpointIO`; what would have to be unpickled is refused, whoever asks."""
         loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
         return loaded
-
-
-def write_durably(path: Path, content: bytes | memoryview) -> None:
-    """Write a whole file or none: temporary file, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -77,7 +60,7 @@ def naming_full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in UNWRITABLE:
             raise
         last = folder / "checkpoints" / LAST
         stands = f"{last} stands as it was" if last.exists() else "there is no checkpoint yet"

@@ -18,7 +18,6 @@ from seq2seq.label_scores import LabelScorer
 from seq2seq.models.labels import LabelModel, sets
 from seq2seq.predictor import Predictor, written
 from seq2seq.reporting.labels import label_figures
-from seq2seq.reporting.whole import write_lines
 from seq2seq.scoring import INTERVALS
 from seq2seq.structures import Pairs, Tokens
 from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
@@ -34,6 +33,7 @@ from seq2seq.text import (
     TokenizerTrainer,
     WhitespaceTrainer,
 )
+from seq2seq.whole import write_lines
 from seq2seq.words import without_last
 from seq2seq.world import merged
 

@@ -20,10 +20,10 @@ from seq2seq.encoders import StackState
 from seq2seq.errors import UserError
 from seq2seq.losses import token_cross_entropy
 from seq2seq.models import LanguageModel
-from seq2seq.reporting.whole import whole
 from seq2seq.structures import Window, map_tensors
 from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
 from seq2seq.text import EOS, UNK, TokenizerTrainer
+from seq2seq.whole import whole
 from seq2seq.world import gathered, part
 
 FEW = 2048  # tokens in a vocabulary up to which the plain softmax was measured to be faster than the fused one

@@ -10,7 +10,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
-from seq2seq.reporting.whole import whole
+from seq2seq.whole import whole
 
 
 class MetricsFile(CSVLogger):

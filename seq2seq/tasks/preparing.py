@@ -12,6 +12,7 @@ import pytorch_lightning as lightning
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
@@ -50,7 +51,7 @@ class Surroundings(NamedTuple):
     began: float  # by the monotonic clock, as if one process had done all
     stopping: Stopping
     watch: Watcher | None
-    world: World = World()
+    world: World
 
 
 def quiet() -> None:
@@ -87,23 +88,15 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
     task.splits = bool(own["split_out_of_memory"])
     if str(options["precision"]) in ("64", "64-true"):
         task.double()  # Lightning does so behind the loading of a checkpoint, which would round it
+    continuing = make_continuing(config, data, folder, around)
     callbacks = make_callbacks(
         config["callbacks"], folder, kind.logged(config), progress=options["enable_progress_bar"]
     )
     callbacks += kind.callbacks(config, data, folder)
     callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], around.watch)] if around.watch else []
-    facts = {"config": hide(dict(config), everything=True), "data": data.fingerprint}
-    every = {key: config["callbacks"]["checkpoint"].get(key) for key in ("every_minutes", "every_steps")}
-    continuing = Continuing(folder / "checkpoints", around.stopping, facts, began=around.began, **every)
-    callbacks += [Seeded(config["seed"]), continuing]
-    loggers = []
-    if around.world.first:
-        loggers = make_loggers(hide(config["logger"]), folder, config["name"], step=around.begin.step)
-    for logger in loggers:
-        logger.log_hyperparams({**hide(dict(config), everything=True), "name": config["name"]})
     trainer = lightning.Trainer(
-        callbacks=callbacks,
-        logger=loggers,
+        callbacks=[*callbacks, Seeded(config["seed"]), continuing],
+        logger=described_loggers(config, folder, around.begin) if around.world.first else [],
         default_root_dir=folder,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -112,12 +105,27 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
     return Run(kind, data, task, trainer, next(c for c in callbacks if isinstance(c, Throughput)), continuing)
 
 
+def make_continuing(config: Mapping[str, Any], data: Any, folder: Path, around: Surroundings) -> Continuing:
+    """What writes the checkpoints that the run can be gone on with; they know its configuration and data."""
+    facts = {"config": hide(dict(config), everything=True), "data": data.fingerprint}
+    every = {key: config["callbacks"]["checkpoint"].get(key) for key in ("every_minutes", "every_steps")}
+    return Continuing(folder / "checkpoints", around.stopping, facts, began=around.began, **every)
+
+
+def described_loggers(config: Mapping[str, Any], folder: Path, begin: Start) -> list[Logger]:
+    """The loggers, told the configuration."""
+    loggers = make_loggers(hide(config["logger"]), folder, config["name"], step=begin.step)
+    for logger in loggers:
+        logger.log_hyperparams({**hide(dict(config), everything=True), "name": config["name"]})
+    return loggers
+
+
 def placed(world: World, options: Mapping[str, Any]) -> dict[str, Any]:
     """Where Lightning trains, and how checkpoints are written. It is told where it is and does not look: it would start
     processes of its own, or on SLURM write a checkpoint and requeue the job, where `Continuing` does.
 
-    Several processes train by `DistributedDataParallel`; every component gives all its parameters a gradient (a test
-    holds that), and buffers only count what all processes know.
+    Several processes train by `DistributedDataParallel`; every component gives all its parameters a gradient (tests
+    hold that), and buffers only count what all processes know.
     """
     _check_devices(world, options)
     if world.size == 1:

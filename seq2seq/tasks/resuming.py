@@ -13,9 +13,9 @@ import torch
 
 from seq2seq import record
 from seq2seq.errors import UserError
-from seq2seq.reporting.whole import whole
 from seq2seq.secrets import hide
 from seq2seq.tasks.checkpoints import KEY, LAST
+from seq2seq.whole import LEFT, whole
 
 FREE = (
     *("name", "trust", "resume", "trainer.", "logger.", "search.", "callbacks.samples", "callbacks.checkpoint.every_"),
@@ -118,7 +118,7 @@ def check_data(begin: Start, fingerprint: str) -> None:
 
 def tidy(folder: Path, begin: Start) -> None:
     """Remove what the earlier process left behind the checkpoint: sample translations, unfinished files."""
-    for path in [*folder.glob(".*.partial"), *(folder / "checkpoints").glob(".*.partial")]:
+    for path in [*folder.glob(LEFT), *(folder / "checkpoints").glob(LEFT)]:
         path.unlink(missing_ok=True)
     samples = folder / "samples.tsv"
     if not samples.exists():

@@ -21,7 +21,7 @@ from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_no
 
 from seq2seq import world
 from seq2seq.errors import UserError
-from seq2seq.reporting.whole import whole
+from seq2seq.whole import whole
 
 FILE = "not_finite.tsv"
 HEADER = "epoch\tbatch\tlines (1 = the first of the training data)\n"

@@ -156,7 +156,10 @@ def check(config: Mapping[str, Any]) -> Kind:
 
 def announce(run: Run, parameters: int, folder: Path, begin: Start) -> None:
     """Say what is about to be trained on what, and where its results will be."""
-    print(f"data: {run.kind.describe(run.data)}\nmodel: {parameters:,} parameters\nfolder: {folder}", flush=True)
+    together = f", trained by {size} processes" if (size := run.trainer.world_size) > 1 else ""
+    print(
+        f"data: {run.kind.describe(run.data)}\nmodel: {parameters:,} parameters{together}\nfolder: {folder}", flush=True
+    )
     if begin.checkpoint:
         print(f"goes on at step {begin.optimizer_steps:,}: {begin.checkpoint}", flush=True)
 

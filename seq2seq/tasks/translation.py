@@ -22,7 +22,6 @@ from seq2seq.models import EncoderDecoder
 from seq2seq.reporting.attention import attention_maps
 from seq2seq.reporting.inspection import attention_map
 from seq2seq.reporting.lengths import bleu_by_length
-from seq2seq.reporting.whole import write_lines
 from seq2seq.scoring import DEFAULT, INTERVALS, NAMES, Scorer, Scores
 from seq2seq.search import SearchOptions
 from seq2seq.structures import Captions, Pairs, real_ids
@@ -30,6 +29,7 @@ from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
 from seq2seq.tasks.callbacks import Samples
 from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
 from seq2seq.translator import Translator
+from seq2seq.whole import write_lines
 from seq2seq.world import merged
 
 ATTENTION_MAPS = 4  # sentences in attention.png

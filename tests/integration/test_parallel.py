@@ -153,6 +153,7 @@ def test_several_processes_learn_what_one_learns(
     for end in ends[1:]:
         assert (end.out, end.err) == ("", ""), "one process speaks"
     assert "Warning" not in ends[0].err
+    assert f"parameters, trained by {size} processes" in ends[0].out
     record = json.loads((tmp_path / "a" / "run.json").read_text())
     assert (record["status"], record["error"]) == ("finished", None)
     provenance = json.loads((tmp_path / "a" / "bundle" / "config.json").read_text())["provenance"]

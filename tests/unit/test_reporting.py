@@ -21,8 +21,8 @@ from seq2seq.reporting.curves import learning_curves, learning_curves_figure
 from seq2seq.reporting.leaderboard import collect, leaderboard
 from seq2seq.reporting.lengths import bleu_by_length, bleu_by_length_figure, length_buckets
 from seq2seq.reporting.tables import label, markdown, terminal
-from seq2seq.reporting.whole import whole
 from seq2seq.reporting.wording import compact, duration, shorten
+from seq2seq.whole import whole
 
 SIGNATURE = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
 
