@@ -6,12 +6,17 @@ asked for.
 
 from typing import TYPE_CHECKING
 
+from seq2seq.threads import set_wait_policy
+
 if TYPE_CHECKING:
     from seq2seq.predictor import Predictor
     from seq2seq.translator import Translator
 
 __version__ = "0.1.0"
 __all__ = ["Predictor", "Translator", "__version__"]
+
+
+set_wait_policy()  # before torch is loaded
 
 
 def __getattr__(name: str) -> object:

@@ -39,7 +39,9 @@ def add_running(parser: ArgumentParser) -> None:
     """Declare the arguments of a command that runs a bundle."""
     parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="sentences at once (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, …")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: torch's own choice)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of torch (default: one a CPU that is available)"
+    )
     parser.add_argument(
         "--trust", action="append", default=[], metavar="PACKAGE", help="a package whose components the bundle may use"
     )

@@ -61,6 +61,7 @@ def run(arguments: Namespace) -> int:
     total = _count(arguments.input, arguments.targets, arguments.output)
     from seq2seq.allocation import keep_freed_memory
     from seq2seq.forced import ForcedDecoder
+    from seq2seq.threads import limit_threads
 
     keep_freed_memory()
     decoder = ForcedDecoder.load(
@@ -70,6 +71,7 @@ def run(arguments: Namespace) -> int:
         arguments.trust,
         max_source=arguments.max_source,
     )
+    limit_threads(arguments.threads)
     aligner = decoder.aligner() if arguments.attention or arguments.alignments else None
     from tqdm import tqdm
 

@@ -33,14 +33,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Predict; returns the exit code. Raises `UserError` for what is wrong with the files, options or bundle."""
     check(arguments.input, arguments.output)
-    import torch
-
+    if arguments.threads is not None and arguments.threads < 1:
+        raise UserError(f"threads={arguments.threads}: must be at least 1")
     from seq2seq.bundle import load_bundle
+    from seq2seq.threads import limit_threads
 
-    if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise UserError(f"threads={arguments.threads}: must be at least 1")
-        torch.set_num_threads(arguments.threads)
+    limit_threads(arguments.threads)
     bundle = load_bundle(arguments.bundle, trusted=arguments.trust, device=arguments.device)
     found = _texts(bundle, arguments) if bundle.task == "captioning" else _labels(bundle, arguments)
     with output(arguments.output) as write:

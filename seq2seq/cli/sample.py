@@ -38,7 +38,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed, the same text (%(default)s)")
     parser.add_argument("-n", "--number", type=int, default=1, metavar="N", help="how many texts (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, …")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: torch's own choice)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of torch (default: one a CPU that is available)"
+    )
     parser.add_argument(
         "--trust", action="append", default=[], metavar="PACKAGE", help="a package whose components the bundle may use"
     )
@@ -47,13 +49,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Write; returns the exit code. Raises `UserError` for what is wrong with the options, prompt or bundle."""
     _check(arguments)
-    import torch
-
     from seq2seq.sampler import Sampler, SamplingOptions
+    from seq2seq.threads import limit_threads
 
     options = SamplingOptions(arguments.length, arguments.temperature, arguments.top_k, arguments.top_p)
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
+    limit_threads(arguments.threads)
     sampler = Sampler.load(arguments.bundle, arguments.device, arguments.trust)
     for i in range(arguments.number):
         head = f"--- sample {i + 1} of {arguments.number} ---\n" if arguments.number > 1 else ""

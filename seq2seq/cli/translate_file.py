@@ -144,8 +144,7 @@ class Work:
     """From a chunk of lines to what is written for it, a content a file. Raises `UserError` as `Translator` does."""
 
     def __init__(self, arguments: Namespace) -> None:
-        import torch
-
+        from seq2seq.threads import limit_threads
         from seq2seq.translator import Translator
 
         self._arguments = arguments
@@ -157,7 +156,7 @@ class Work:
             max_source=arguments.max_source,
             int8=arguments.int8,
         )
-        self.threads = torch.get_num_threads()
+        self.threads = limit_threads(arguments.threads)
         self._form = formats.Formatter(
             self.translator,
             arguments.format,

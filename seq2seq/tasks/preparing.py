@@ -27,6 +27,7 @@ from seq2seq.tasks.checkpoints import Continuing, DurableFiles, Seeded
 from seq2seq.tasks.loggers import make_loggers
 from seq2seq.tasks.resuming import Start
 from seq2seq.tasks.stopping import Stopping
+from seq2seq.threads import limit_threads
 from seq2seq.world import DATA, World
 
 OWN = ("threads", "split_out_of_memory")
@@ -77,8 +78,7 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
         resuming.tidy(folder, around.begin)
     options = dict(config["trainer"])
     own = {key: options.pop(key, None) for key in OWN}
-    if own["threads"]:
-        torch.set_num_threads(own["threads"])
+    limit_threads(own["threads"], around.world.local_size)
     lightning.seed_everything(config["seed"], verbose=False)
     data = kind.data(config)
     with around.world.first_alone(DATA):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as lightning
+import torch
 
 from seq2seq import build
 from seq2seq.allocation import keep_freed_memory
@@ -27,6 +28,7 @@ from seq2seq.tasks.preparing import OWN, Run, Surroundings, prepare, quiet
 from seq2seq.tasks.provenance import provenance
 from seq2seq.tasks.resuming import Start
 from seq2seq.tasks.stopping import Stopping
+from seq2seq.threads import available_cpus
 from seq2seq.world import JOB, Lost, World, here, naming_lost
 
 # The keys of every task's configuration; its model's nodes and its own groups come besides.
@@ -157,9 +159,8 @@ def check(config: Mapping[str, Any]) -> Kind:
 def announce(run: Run, parameters: int, folder: Path, begin: Start) -> None:
     """Say what is about to be trained on what, and where its results will be."""
     together = f", trained by {size} processes" if (size := run.trainer.world_size) > 1 else ""
-    print(
-        f"data: {run.kind.describe(run.data)}\nmodel: {parameters:,} parameters{together}\nfolder: {folder}", flush=True
-    )
+    print(f"data: {run.kind.describe(run.data)}\nmodel: {parameters:,} parameters{together}")
+    print(f"threads: {torch.get_num_threads()} (CPUs available: {available_cpus()})\nfolder: {folder}", flush=True)
     if begin.checkpoint:
         print(f"goes on at step {begin.optimizer_steps:,}: {begin.checkpoint}", flush=True)
 

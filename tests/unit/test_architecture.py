@@ -16,7 +16,7 @@ from seq2seq.paths import PACKAGE
 ROOT = PACKAGE.parent
 FOLDERS = {"conf", "seq2seq", "data", "experiments", "tests"}
 
-FREE = {"errors", "paths", "products", "plain_json", "processes", "whole", "world"}
+FREE = {"errors", "paths", "products", "plain_json", "processes", "threads", "whole", "world"}
 PARTS = "encoders contexts bridges heads"
 NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words attention_loop decoder models"
 TEXT = "text corpora"
@@ -35,6 +35,7 @@ ARROWS = {
         "secrets": "",
         "weights": "",
         "processes": "errors",
+        "threads": "",
         "whole": "",
         "world": "errors",
         "structures": "",
