@@ -17,6 +17,7 @@ from io import TextIOWrapper
 from types import ModuleType
 
 from seq2seq import __version__
+from seq2seq.cli.exit_codes import BROKEN_PIPE, CODES, INTERRUPTED, STOPPED, USER_ERROR
 from seq2seq.errors import FULL, Stopped, UserError
 
 COMMANDS = {
@@ -37,12 +38,6 @@ COMMANDS = {
     "demo": "train on the embedded corpus, score, and translate: minutes on two cores",
 }
 TRAINING = ("tune", "reproduce", "demo")  # they train, beside `train`, in one process
-USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 + SIGINT, 128 + SIGPIPE
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
-CODES = (
-    f"Exit codes: 0 done; {USER_ERROR} a mistake, named on stderr; {STOPPED} a training that SIGTERM or SIGUSR1 has "
-    f"stopped, which the same command with resume=auto goes on with; {INTERRUPTED} Ctrl-C."
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from seq2seq.cli.composing import plain
+from seq2seq.cli.exit_codes import STOPPED
 from seq2seq.cli.files import quoted
 from seq2seq.cli.standing import (
     Standing,
@@ -60,7 +61,6 @@ def run(argv: Sequence[str]) -> int:
 
 def _assist(world: World) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack where the first process is gone: one line says it
-    from seq2seq.cli.main import STOPPED
     from seq2seq.tasks.training import assist
 
     try:

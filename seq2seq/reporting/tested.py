@@ -150,8 +150,7 @@ def _scorer(tested: Tested) -> tuple[str, Callable[[Sequence[int]], Score]]:
 
 def _label_scorer(run: Run) -> Any:
     from seq2seq.label_scores import LabelScorer
-    from seq2seq.text import LabelTokenizer
-    from seq2seq.text.tokenizer import load_tokenizer
+    from seq2seq.text import LabelTokenizer, load_tokenizer
 
     labels = load_tokenizer(run.bundle, "target")
     assert isinstance(labels, LabelTokenizer)

@@ -3,6 +3,7 @@
 from seq2seq.text.characters import CharacterTokenizer, CharacterTrainer
 from seq2seq.text.labels import LabelTokenizer, LabelTrainer
 from seq2seq.text.letters import LetterTokenizer, LetterTrainer
+from seq2seq.text.loading import load_tokenizer, load_tokenizers
 from seq2seq.text.sides import SourceAndTarget
 from seq2seq.text.spelling import BYTES, SpellingTokenizer, SpellingTrainer
 from seq2seq.text.subwords import SentencePieceTokenizer, SentencePieceTrainer
@@ -14,8 +15,6 @@ from seq2seq.text.tokenizer import (
     TokenizerTrainer,
     check_text,
     difference,
-    load_tokenizer,
-    load_tokenizers,
     train_tokenizers,
 )
 from seq2seq.text.vocabulary import BOS, EOS, PAD, UNK

@@ -12,14 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from seq2seq.errors import UserError
-from seq2seq.plain_json import read_json
 from seq2seq.whole import whole
 
 FORMAT = 1
 SURROGATE = re.compile("[\ud800-\udfff]")
-LIMIT = 64 << 20
-"""Bytes of a description or a model: room for a million words."""
-
 TOKENIZER_FILES = tuple(f"{name}.{suffix}" for name in ("joint", "source", "target") for suffix in ("json", "model"))
 """All that `Tokenizers.save` may write."""
 
@@ -58,7 +54,7 @@ class Tokenizer(Protocol):
 
     @property
     def kind(self) -> str:
-        """The name under which `load_tokenizer` finds the class."""
+        """The name under which `load_tokenizer` (loading.py) finds the class."""
 
     @property
     def fingerprint(self) -> str:
@@ -188,82 +184,6 @@ def difference(one: Tokenizer, other: Tokenizer) -> str | None:
         if piece != its:
             return f"piece {i} is {piece!r} in the one and {its!r} in the other"
     return None if len(pieces) == len(others) else f"{len(pieces)} pieces in the one, {len(others)} in the other"
-
-
-def load_tokenizers(folder: Path) -> Tokenizers:
-    """Read what `Tokenizers.save` wrote."""
-    if (folder / "joint.json").exists():
-        both = load_tokenizer(folder, "joint")
-        return Tokenizers(both, both, joint=True)
-    return Tokenizers(load_tokenizer(folder, "source"), load_tokenizer(folder, "target"), joint=False)
-
-
-def load_tokenizer(folder: Path, name: str) -> Tokenizer:
-    """Read NAME.json and NAME.model from `folder`; nothing is unpickled. Raises UserError if they do not parse."""
-    path, model_path = folder / f"{name}.json", folder / f"{name}.model"
-    try:
-        description, model = read_json(path, LIMIT), _model(model_path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); a tokenizer is NAME.json and NAME.model") from None
-    try:
-        if description["format"] != FORMAT:
-            raise UserError(f"format {description['format']!r}, this version reads {FORMAT}")
-        if hashlib.sha256(model).hexdigest() != description["model_sha256"]:
-            raise UserError(f"{model_path.name} is damaged or missing (its checksum is not the one in {path.name})")
-        return _described(description, model)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: is not a tokenizer's description ({type(error).__name__}: {error})") from None
-
-
-def _described(description: dict[str, Any], model: bytes) -> Tokenizer:
-    """The tokenizer of a description. Raises UserError, KeyError, TypeError or ValueError where it describes none."""
-    from seq2seq.text.characters import CharacterTokenizer
-    from seq2seq.text.labels import LabelTokenizer
-    from seq2seq.text.letters import LetterTokenizer
-    from seq2seq.text.spelling import SpellingTokenizer
-    from seq2seq.text.subwords import SentencePieceTokenizer
-    from seq2seq.text.words import WhitespaceTokenizer
-
-    kind = description["kind"]
-    if kind == SentencePieceTokenizer.kind:
-        return SentencePieceTokenizer(model)
-    if kind == WhitespaceTokenizer.kind:
-        return WhitespaceTokenizer(**_words(description))
-    if kind == CharacterTokenizer.kind:
-        return CharacterTokenizer(_line(description["characters"]))
-    if kind == LetterTokenizer.kind:
-        return LetterTokenizer(_line(description["characters"]))
-    if kind == SpellingTokenizer.kind:
-        return SpellingTokenizer(WhitespaceTokenizer(**_words(description)))
-    if kind == LabelTokenizer.kind:
-        signs = (_line(description[key]) for key in ("form", "separator", "none"))
-        return LabelTokenizer([_line(label) for label in description["labels"]], *signs)
-    raise UserError(f"kind {kind!r} is none of sentencepiece, whitespace, characters, letters, spelling, labels")
-
-
-def _model(path: Path) -> bytes:
-    if not path.exists():
-        return b""
-    if not path.is_file() or path.stat().st_size > LIMIT:
-        raise UserError(f"{path}: is no file, or has more than {LIMIT:,} bytes, which no tokenizer has")
-    return path.read_bytes()
-
-
-def _words(description: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a `WhitespaceTokenizer`."""
-    lowercase = description.get("lowercase", False)
-    if not isinstance(lowercase, bool) or not isinstance(description["words"], list):
-        raise ValueError("words must be a list, and lowercase true or false")
-    return {"words": [_line(word) for word in description["words"]], "lowercase": lowercase}
-
-
-def _line(text: object) -> str:
-    """A text of one line: what a tokenizer decodes to must never end one."""
-    if not isinstance(text, str) or "\n" in text:
-        raise ValueError(f"{text!r} is not text of one line")
-    return text
 
 
 def _write(path: Path, content: bytes) -> None:
