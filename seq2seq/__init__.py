@@ -4,6 +4,8 @@
 asked for.
 """
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from seq2seq.threads import set_wait_policy
@@ -11,6 +13,9 @@ from seq2seq.threads import set_wait_policy
 if TYPE_CHECKING:
     from seq2seq.predictor import Predictor
     from seq2seq.translator import Translator
+
+if sys.platform == "darwin":  # read when torch is loaded: an operator that MPS lacks runs on the CPU, and torch says so
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 __version__ = "0.1.0"
 __all__ = ["Predictor", "Translator", "__version__"]

@@ -18,6 +18,7 @@ import math
 import os
 import shutil
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -247,10 +248,13 @@ def _blaming(path: Path, make: Callable[[], Item]) -> Item:
 
 def _device(name: str) -> torch.device:
     try:
+        torch.empty(0, device=name).tolist()  # numbers come back from it, which they do not from meta
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"device {name!r} cannot be used ({reason}); use cpu, or cuda where torch sees one") from None
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = textwrap.shorten(str(error), 100, placeholder=" …")
+        raise UserError(
+            f"device {name!r} cannot be used ({reason}); use cpu, or cuda or mps where torch sees one"
+        ) from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -10,8 +10,10 @@ depend on its neighbours. Only the rounding of f and W is lost; measure BLEU bef
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from torch import Tensor
 
 from seq2seq.errors import UserError
@@ -36,5 +38,20 @@ class Int8Linear:
         features = features.float()
         scale = (features.abs().amax(1, keepdim=True) / LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
         rows = (features / scale).round_().to(torch.int8)
-        products = torch._int_mm(rows, self.weight).float().mul_(scale)
+        products = _product(rows, self.weight).float().mul_(scale)
         return torch.addcmul(self.bias, products, self.scale, out=products)
+
+
+def _product(rows: Int8[Tensor, "N F"], weight: Int8[Tensor, "F V"]) -> Tensor:
+    """The exact product: torch's of integers, or in float64 (exact as well, and slower) where torch has none here."""
+    return torch._int_mm(rows, weight) if _integers_work() else rows.double() @ weight.double()
+
+
+@cache
+def _integers_work() -> bool:
+    """Whether torch multiplies 8-bit integers on this machine, and without an overflow on the way: found by trying."""
+    largest = torch.full((64, 64), LEVELS, dtype=torch.int8)
+    try:
+        return bool((torch._int_mm(largest, largest) == 64 * LEVELS * LEVELS).all())
+    except (AttributeError, RuntimeError):
+        return False

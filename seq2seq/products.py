@@ -10,11 +10,13 @@ the last bits, as between any two BLAS.
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import Function
 from torch.nn import functional as F
+
+log = logging.getLogger(__name__)
 
 ROWS = 64
 """The number of rows that packed weights are ordered for; any other number works as well."""
@@ -176,11 +180,30 @@ def _dense(b: Tensor) -> Tensor:
 
 
 def _choose() -> bool:
-    asked = os.environ.get("SEQ2SEQ_PRODUCTS", "auto")
-    available = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    if asked not in ("torch", "onednn"):
-        return available and _amd() and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return available and asked == "onednn"
+    asked = os.environ.get("SEQ2SEQ_PRODUCTS") or "auto"
+    if asked not in ("auto", "torch", "onednn"):
+        log.warning("SEQ2SEQ_PRODUCTS=%s: is not one of auto, torch and onednn; auto is taken", asked)
+    if asked == "onednn" and not _works():
+        log.warning("SEQ2SEQ_PRODUCTS=onednn: this torch or this processor has no such operator; torch's is taken")
+    if asked in ("torch", "onednn"):
+        return asked == "onednn" and _works()
+    return _amd() and torch.backends.cpu.get_cpu_capability().startswith("AVX512") and _works()
+
+
+@cache
+def _works() -> bool:
+    """Whether oneDNN's operator is there and gives, in the three forms that are used here, torch's own result."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    a, weight, plus = torch.eye(2, 4), torch.arange(12.0).view(3, 4), torch.ones(2, 3)
+    try:
+        operator = torch.ops.mkldnn._linear_pointwise
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
+        found = [operator(a, w, plus[0], "none", [], "") for w in (weight, packed)]
+        found.append(operator.binary(a, plus, weight, None, "add"))
+    except (AttributeError, RuntimeError):
+        return False
+    return all(torch.equal(one, plus + a @ weight.t()) for one in found)
 
 
 def _amd() -> bool:

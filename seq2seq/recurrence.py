@@ -7,11 +7,17 @@
 | hand  | the cell's own function over all steps              | backpropagation through time by hand  |
 | fused | torch's kernel (oneDNN on CPU, cuDNN)               | the kernel                            |
 | auto  | the fastest of them that the cell offers on this device                                     |
+
+Where the machine has no fused kernel for a precision (asked by a tiny call, see `seq2seq.cells.kernels`), `fused` runs
+in float32 under autocast, and otherwise by hand or a step at a time. A `fused` that was forced says so in one line, so
+that a configuration, or a bundle, with a forced path works on any machine; `auto` chooses among what there is.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -20,10 +26,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seq2seq.cells import LSTM, Cell
+from seq2seq.cells.kernels import fused_runs, lower_precision
 from seq2seq.errors import UserError
 from seq2seq.structures import CellState, Inputs, Lookup, dense, map_tensors
 
 Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 
 def unroll(
@@ -38,7 +46,8 @@ def unroll(
     """Run `cell` over all steps; where the mask is False the state is carried and the output is 0.
 
     Returns the outputs and the state after the last real token (in reading order: `reverse` reads right to left).
-    Raises `UserError` when the forced path is unknown or the cell has none such.
+    Raises `UserError` when the forced path is unknown or the cell has none such; a fused kernel that only the machine
+    lacks is replaced (see the module's docstring).
     """
     size = len(inputs.steps.rows if isinstance(inputs.steps, Lookup) else inputs.steps)
     state = cell.init_state(size) if state is None else state
@@ -47,8 +56,12 @@ def unroll(
     if chosen not in ("step", *cell.paths):
         offered = ", ".join(("auto", "step", *cell.paths))
         raise UserError(f"unroll: path={path!r} is not one of {type(cell).__name__}'s in this form: {offered}")
+    full = chosen == "fused" and not fused_runs(cell)
+    if full:
+        chosen = _instead_of_fused(cell, forced=path == "fused")
     if chosen == "fused":
-        outputs, final = _fused(cell, inputs, marks, state, reverse)
+        arguments = (cell, inputs, marks, state, reverse)
+        outputs, final = in_full(_fused, *arguments) if full else _fused(*arguments)
     elif chosen in ("hand", "scan"):
         run = cell.by_hand if chosen == "hand" else cell.scan
         outputs, final = in_full(run, gates_of(cell, inputs), marks, state, reverse)
@@ -59,14 +72,16 @@ def unroll(
 
 
 def in_full(function: Callable[..., Result], *arguments: Any) -> Result:
-    """A function with derivatives by hand, in the precision of the weights: under autocast, which would make another of
-    each product's, its arguments are turned to float32 and it runs without."""
-    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    """Call a function in the precision of the weights: under autocast, which would make another of each product's, its
+    arguments (tensors, and tuples of them) are turned to float32 and it runs without autocast. So do the functions with
+    derivatives by hand, and kernels that the machine has in float32 only."""
+    tensors: list[Tensor] = []
+    map_tensors(lambda tensor: tensors.append(tensor) or tensor, arguments)
     kind = tensors[0].device.type
-    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+    if lower_precision(kind) is None:
         return function(*arguments)
     with torch.autocast(kind, enabled=False):
-        return function(*(map_tensors(_float, argument) for argument in arguments))
+        return function(*map_tensors(_float, arguments))
 
 
 def _float(tensor: Tensor) -> Tensor:
@@ -78,6 +93,27 @@ def choose(cell: Cell[Any], like: Tensor) -> str:
     hand for the others."""
     order = ("scan", "fused", "hand") if like.is_cuda or isinstance(cell, LSTM) else ("scan", "hand", "fused")
     return next((path for path in order if path in cell.paths), "step")
+
+
+def _instead_of_fused(cell: Cell[Any], *, forced: bool) -> str:
+    """The path where the machine has no kernel in the present precision: fused in float32, else by hand or by steps."""
+    kind = cell.weight_ih.device.type
+    lower = lower_precision(kind)
+    path, how = "fused", "it runs in float32"
+    with torch.autocast(kind, enabled=False):
+        if lower is None or not fused_runs(cell):
+            path = "hand" if "hand" in cell.paths else "step"
+            how = f"path={path} runs instead"
+    if forced:
+        dtype = str(lower or cell.weight_ih.dtype).removeprefix("torch.")
+        _say(f"path=fused: this machine has no such kernel of {type(cell).__name__} in {dtype} ({kind}); {how}")
+    return path
+
+
+@cache
+def _say(message: str) -> None:
+    """Once a process."""
+    log.warning(message)
 
 
 def gates_of(cell: Cell[Any], inputs: Inputs) -> Float[Tensor, "T B G"]:

@@ -13,6 +13,7 @@ from seq2seq.corpora import Corpus
 from seq2seq.errors import UserError
 from seq2seq.search import SearchOptions
 from seq2seq.tasks import optimization
+from seq2seq.tasks.accelerators import check_accelerator
 from seq2seq.tasks.catalogue import below, catalogue
 from seq2seq.tasks.rules import RULES, TRAINER, like
 from seq2seq.text import BOS, EOS, PAD, TokenizerTrainer
@@ -32,6 +33,7 @@ def check(config: Mapping[str, Any]) -> None:
     for place, value in _options(config, ""):
         _check_value(place, value)
     _check_processes(config["trainer"], here())
+    check_accelerator(config["trainer"])
     optimization.check(config["optimizer"], config["scheduler"])
     if config.get("search") is not None:
         build.check_options(config["search"], SearchOptions, "search")
