@@ -35,7 +35,15 @@ def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     found: Any = OmegaConf.to_container(config, resolve=True)
     for key in UNUSED:
         found.pop(key, None)
+    if isinstance(wandb := (found.get("logger") or {}).get("wandb"), dict) and not _named_by_default(config):
+        wandb["name"] = wandb.get("name") or found["name"]  # what is given wins over WANDB_NAME
     return {**found, "name": hide(found["name"])}
+
+
+def _named_by_default(config: DictConfig) -> bool:
+    """Whether the name is the one that conf/train.yaml makes of the chosen model and data."""
+    unresolved: Any = OmegaConf.to_container(config, resolve=False)
+    return "${hydra:runtime.choices.model}" in str(unresolved["name"])
 
 
 @contextmanager

@@ -78,9 +78,10 @@ def place(jobs: Sequence[list[str]], sweep: Path, *, numbered: bool) -> list[lis
 def name_after_sweep(config: dict[str, Any], folder: Path) -> None:
     """Give a job of a sweep the names under which loggers group it: the sweep's folder, and its own."""
     config["name"] = f"{config['name']}-{folder.name}"
-    wandb = config["logger"].get("wandb")
-    if wandb is not None and wandb.get("group") is None:
-        wandb["group"] = folder.parent.name
+    if "wandb" in config["logger"]:
+        from seq2seq.tasks.wandb_options import sweep_names
+
+        config["logger"]["wandb"] = sweep_names(config["logger"]["wandb"], run=folder.name, sweep=folder.parent.name)
 
 
 def restart(config: dict[str, Any], folder: Path) -> None:

@@ -12,7 +12,7 @@ from seq2seq import build
 from seq2seq.corpora import Corpus
 from seq2seq.errors import UserError
 from seq2seq.search import SearchOptions
-from seq2seq.tasks import optimization
+from seq2seq.tasks import optimization, wandb_options
 from seq2seq.tasks.accelerators import check_accelerator
 from seq2seq.tasks.catalogue import below, catalogue
 from seq2seq.tasks.rules import RULES, TRAINER, like
@@ -35,6 +35,8 @@ def check(config: Mapping[str, Any]) -> None:
     _check_processes(config["trainer"], here())
     check_accelerator(config["trainer"])
     optimization.check(config["optimizer"], config["scheduler"])
+    if "wandb" in (config.get("logger") or {}):
+        wandb_options.resolve(config["logger"]["wandb"])
     if config.get("search") is not None:
         build.check_options(config["search"], SearchOptions, "search")
         SearchOptions(**{"bos": BOS, "eos": EOS, "pad": PAD, **config["search"]})

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-import os
-import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from seq2seq.build import check_key
 from seq2seq.tasks.metrics_file import MetricsFile
+from seq2seq.tasks.wandb_logger import RunLogger, finish_run, start_run
+from seq2seq.tasks.wandb_options import LONGEST, resolve
 
 KINDS = ("csv", "tensorboard", "wandb")
 
@@ -27,74 +28,31 @@ def make_loggers(config: Mapping[str, Any], folder: Path, name: str, *, step: in
     if "tensorboard" in config:
         loggers.append(TensorBoardLogger(folder, name="", version="tensorboard", purge_step=step or None))
     if "wandb" in config:
-        options = config["wandb"]
-        for key in options:
-            check_key(str(key), ("project", "group", "tags"), "logger.wandb", "wandb")
-        loggers.append(
-            WandbLogger(
-                name=name,
-                id=_id(folder),
-                save_dir=folder,
-                project=options["project"],
-                group=options["group"],
-                tags=list(options["tags"]),
-                offline=not online(),
-                settings=_settings(),
-            )
-        )
+        run = start_run(resolve(config["wandb"]), folder, name=name)
+        loggers += [RunLogger(run, folder)] if run is not None else []
     return loggers
-
-
-def online() -> bool:
-    """Whether wandb may talk to its server: WANDB_MODE decides, else whether someone logged in."""
-    mode = os.environ.get("WANDB_MODE")
-    if mode:
-        return mode == "online"
-    import wandb
-
-    return bool(wandb.api.api_key)
-
-
-def _id(folder: Path) -> str:
-    """The run's name for wandb's server, the same whenever the run is gone on with."""
-    path = folder / "wandb" / "id"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{secrets.token_hex(4)}\n", encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
-
-
-def _settings() -> Any:
-    import wandb
-
-    return wandb.Settings(silent=True, console="off")
-
-
-def finish_wandb(exit_code: int) -> None:
-    """End the wandb run, if there is one, so that nothing of it is left unwritten."""
-    import sys
-
-    wandb = sys.modules.get("wandb")
-    if wandb is not None and wandb.run is not None:
-        wandb.finish(exit_code=exit_code)
 
 
 def log_results(loggers: list[Logger], folder: Path, tests: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     """Give TensorBoard and wandb a run's pictures, heat maps of attention among them, and wandb its test scores."""
     pictures = sorted(folder.glob("*.png"))
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            import wandb
-
-            logger.experiment.log({f"pictures/{path.stem}": wandb.Image(str(path)) for path in pictures})
-            logger.experiment.summary.update(
-                {f"{split}/{name}": score["value"] for split, scores in tests.items() for name, score in scores.items()}
-            )
+        if isinstance(logger, RunLogger):
+            logger.attempt(partial(_log_to_wandb, logger.experiment, pictures, tests))
         elif isinstance(logger, TensorBoardLogger):
             from matplotlib.image import imread
 
             for path in pictures:
                 logger.experiment.add_image(f"pictures/{path.stem}", imread(path)[..., :3], 0, dataformats="HWC")
+
+
+def _log_to_wandb(run: Any, pictures: Iterable[Path], tests: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    import wandb
+
+    run.log({f"pictures/{path.stem}": wandb.Image(str(path)) for path in pictures})
+    run.summary.update(
+        {f"{split}/{name}": score["value"] for split, scores in tests.items() for name, score in scores.items()}
+    )
 
 
 def log_leaderboard(folder: Path, options: Mapping[str, Any]) -> None:
@@ -103,25 +61,23 @@ def log_leaderboard(folder: Path, options: Mapping[str, Any]) -> None:
     `options` are those of the configuration's `logger.wandb`. The run's own files are in `.leaderboard`, which is no
     job of the sweep's.
     """
+    found = resolve(options)
+    group, run_id = found.group or folder.name[:LONGEST], found.id and f"{found.id}-leaderboard"
+    found = found._replace(group=group, name=None, id=run_id)
+    own, name = folder / ".leaderboard", f"leaderboard-{group}"
+    if (run := start_run(found, own, name=name, job_type="leaderboard")) is not None:
+        RunLogger(run, own).attempt(partial(_log_table, run, folder))
+        finish_run(0)
+
+
+def _log_table(run: Any, folder: Path) -> None:
     import wandb
 
     with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     columns: list[str | int] = [*header]
     table = wandb.Table(columns, [[_value(cell) for cell in row] for row in rows], allow_mixed_types=True)
-    group, own = options["group"] or folder.name, folder / ".leaderboard"
-    with wandb.init(
-        project=options["project"],
-        group=group,
-        tags=list(options["tags"]),
-        name=f"leaderboard-{group}",
-        job_type="leaderboard",
-        id=_id(own),
-        dir=own,
-        mode="online" if online() else "offline",
-        settings=_settings(),
-    ) as run:
-        run.log({"leaderboard": table, "pictures/leaderboard": wandb.Image(str(folder / "leaderboard.png"))})
+    run.log({"leaderboard": table, "pictures/leaderboard": wandb.Image(str(folder / "leaderboard.png"))})
 
 
 def _value(cell: str) -> float | str | None:
@@ -135,9 +91,13 @@ def _value(cell: str) -> float | str | None:
 def log_bundle(loggers: list[Logger], folder: Path, name: str) -> None:
     """Keep the bundle as a wandb artifact, when online."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger) and not logger._offline:
-            import wandb
+        if isinstance(logger, RunLogger) and logger.online:
+            logger.attempt(partial(_log_artifact, logger.experiment, folder, name))
 
-            artifact = wandb.Artifact(f"bundle-{name}", type="model")
-            artifact.add_dir(str(folder))
-            logger.experiment.log_artifact(artifact)
+
+def _log_artifact(run: Any, folder: Path, name: str) -> None:
+    import wandb
+
+    artifact = wandb.Artifact(f"bundle-{name}", type="model")
+    artifact.add_dir(str(folder))
+    run.log_artifact(artifact)

@@ -114,7 +114,7 @@ def make_continuing(config: Mapping[str, Any], data: Any, folder: Path, around: 
 
 def described_loggers(config: Mapping[str, Any], folder: Path, begin: Start) -> list[Logger]:
     """The loggers, told the configuration."""
-    loggers = make_loggers(hide(config["logger"]), folder, config["name"], step=begin.step)
+    loggers = make_loggers(config["logger"], folder, config["name"], step=begin.step)
     for logger in loggers:
         logger.log_hyperparams({**hide(dict(config), everything=True), "name": config["name"]})
     return loggers

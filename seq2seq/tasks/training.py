@@ -23,11 +23,12 @@ from seq2seq.tasks.base import Kind, Outcome
 from seq2seq.tasks.callbacks import Pruned, Watcher, check_monitors
 from seq2seq.tasks.checkpoints import END, Best, naming_full_disk
 from seq2seq.tasks.finish import finish
-from seq2seq.tasks.loggers import finish_wandb, log_bundle, log_results
+from seq2seq.tasks.loggers import log_bundle, log_results
 from seq2seq.tasks.preparing import OWN, Run, Surroundings, prepare, quiet
 from seq2seq.tasks.provenance import provenance
 from seq2seq.tasks.resuming import Start
 from seq2seq.tasks.stopping import Stopping
+from seq2seq.tasks.wandb_logger import finish_run
 from seq2seq.threads import available_cpus
 from seq2seq.world import JOB, Lost, World, here, naming_lost
 
@@ -110,7 +111,7 @@ def train(
             record.update(status="interrupted", error=str(stop) or "interrupted before there was a bundle")
         raise
     finally:
-        finish_wandb(exit_code)
+        finish_run(exit_code)
     return record.values
 
 
