@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from seq2seq.cli.chunks import chunks
+from seq2seq.cli.cut_off import CutOff
 from seq2seq.cli.files import STREAM, add_errors, add_files, add_running, check, count, output
 from seq2seq.errors import UserError
 
@@ -26,6 +27,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq predict-file`."""
     add_files(parser, "UTF-8 text, words between single spaces, plain, .gz, .xz, .zst, - reads stdin; or features")
     parser.add_argument("--probabilities", action="store_true", help="JSON lines: labels with all their probabilities")
+    parser.add_argument(
+        "--max-length",
+        type=int,
+        metavar="N",
+        help="captioning: most tokens of a text, the end counted (default: by the rows)",
+    )
     add_errors(parser)
     add_running(parser)
 
@@ -53,6 +60,10 @@ def _labels(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
     from seq2seq.predictor import Predictor
     from seq2seq.translator import CHUNK
 
+    if arguments.max_length is not None:
+        raise UserError(
+            f"--max-length {arguments.max_length}: is for captioning, and this bundle gives labels; leave it out"
+        )
     predictor, size = Predictor(bundle), arguments.batch_size
     total = count(arguments.input, arguments.errors)
     with tqdm(total=total, unit=" lines", disable=not sys.stderr.isatty()) as bar:
@@ -72,7 +83,10 @@ def _texts(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
         raise UserError(f"--errors {arguments.errors}: features are numbers; leave it out")
     if arguments.input == STREAM:
         raise UserError("-: features are read from a .npz or JSON lines file; name one")
-    captioner = Captioner(bundle)
+    captioner, cut_off = Captioner(bundle), CutOff()
+    options = captioner.options(max_length=arguments.max_length)
     features = read_features(arguments.input, bundle.model.features)
-    for found in captioner.caption_stream(features, batch_size=arguments.batch_size):
+    for number, found in enumerate(captioner.caption_stream(features, options, batch_size=arguments.batch_size)):
+        cut_off.add(1, [number] if found[0].hypothesis.cut_off(options) else [])
         yield found[0].text
+    cut_off.report()

@@ -4,6 +4,7 @@ chance, and where is a system weak?"""
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     scorer = Scorer(arguments.metrics, language=arguments.language)
     references = _references(arguments.references)
     systems = {system: _aligned(system, references) for system in arguments.systems}
+    _judge(arguments, list(references.values()))
     draws, baseline = _draws(arguments), arguments.baseline or arguments.systems[0]
     measured = {system: scorer.measure(lines, list(references.values())) for system, lines in systems.items()}
     breakdowns = list(_breakdowns(arguments, references, systems, measured))
@@ -103,6 +105,21 @@ def run(arguments: argparse.Namespace) -> int:
         breakdown_plot(breakdowns, arguments.plot)
     print(FORMATS[arguments.format](Report(scores, breakdowns, _remarks(draws, baseline))))
     return 0
+
+
+def _judge(arguments: argparse.Namespace, references: Sequence[Sequence[str]]) -> None:
+    """Say on standard error which metrics cannot tell systems apart by these references."""
+    from seq2seq.scoring.suitability import weakness
+
+    lines = [line for stream in references for line in stream]
+    for metric in arguments.metrics:
+        if weak := weakness(metric, lines, arguments.language):
+            option = "" if weak.instead in arguments.metrics else f" (-m {weak.instead})"
+            print(
+                f"seq2seq: warning: {NAMES[metric]} hardly tells systems apart here: {weak.reason}; go by "
+                f"{NAMES[weak.instead]}{option}",
+                file=sys.stderr,
+            )
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -22,15 +22,16 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from seq2seq import __version__
 from seq2seq.allocation import keep_freed_memory
 from seq2seq.cli import formats
 from seq2seq.cli.chunks import Chunk, Place, chunks
+from seq2seq.cli.cut_off import CutOff
 from seq2seq.cli.files import STREAM, add_errors, add_files, add_running, check, count, lines
 from seq2seq.cli.journal import difference, journal_of
-from seq2seq.cli.partial import Outputs, check_partial, outputs, resumable
+from seq2seq.cli.partial import check_partial, outputs, resumable
 from seq2seq.cli.searching import add_search, check_search, requests, search_options, utility
 from seq2seq.cli.shards import WHOLE, Shard, card_of, check_outputs, read_card, shard, write_card
 from seq2seq.errors import UserError
@@ -100,6 +101,12 @@ def run(arguments: Namespace) -> int:
     finish = partial(_finish, made, targets) if arguments.shard else None
     from tqdm import tqdm
 
+    cut_off = CutOff()
+
+    def write(chunk: Chunk, made: Made) -> None:
+        written.write(made.contents, chunk.place)
+        cut_off.add(len(chunk.texts), made.cut)
+
     with (
         outputs(targets, {**made, "--shard": str(part)}, finish) as written,
         tqdm(unit=" lines", disable=not sys.stderr.isatty()) as bar,
@@ -110,11 +117,12 @@ def run(arguments: Namespace) -> int:
         if workers > 1:
             threads = max(1, work.threads // workers) if arguments.threads is None else arguments.threads
             del work  # each process has its own
-            _side_by_side(partial(_worker, arguments, threads), given, workers, written, bar.update)
+            _side_by_side(partial(_worker, arguments, threads), given, workers, write, bar.update)
         else:
             keep_freed_memory()
             for chunk in filter(None, given):
-                written.write(work(chunk, bar.update), chunk.place)
+                write(chunk, work(chunk, bar.update))
+    cut_off.report()
     return 0
 
 
@@ -122,14 +130,14 @@ def _side_by_side(
     make: Callable[[], Work],
     given: Iterable[Chunk | None],
     workers: int,
-    written: Outputs,
+    write: Callable[[Chunk, Made], None],
     progress: Callable[[int], object],
 ) -> None:
     from seq2seq.processes import in_order
 
     with closing(in_order(make, given, workers)) as results:
-        for chunk, contents in results:
-            written.write(contents, chunk.place)
+        for chunk, made in results:
+            write(chunk, made)
             progress(len(chunk.texts))
 
 
@@ -140,8 +148,16 @@ def _worker(arguments: Namespace, threads: int) -> Work:
     return Work(arguments)
 
 
+class Made(NamedTuple):
+    """What is written for a chunk of lines, a content a file, and the numbers of the lines whose best output was cut
+    off."""
+
+    contents: list[bytes]
+    cut: list[int]
+
+
 class Work:
-    """From a chunk of lines to what is written for it, a content a file. Raises `UserError` as `Translator` does."""
+    """From a chunk of lines to what is written for it. Raises `UserError` as `Translator` does."""
 
     def __init__(self, arguments: Namespace) -> None:
         from seq2seq.threads import limit_threads
@@ -177,9 +193,10 @@ class Work:
         except UserError as error:
             raise UserError(f"{source}: {error}" if str(error).startswith("line ") else str(error)) from None
 
-    def __call__(self, chunk: Chunk, progress: Callable[[int], object] | None = None) -> list[bytes]:
-        """The contents; `progress` is called with numbers of translated lines."""
+    def __call__(self, chunk: Chunk, progress: Callable[[int], object] | None = None) -> Made:
+        """`progress` is called with numbers of translated lines."""
         arguments, texts, links = self._arguments, [], []
+        cut: list[int] = []
         asked = list(requests(chunk.texts, arguments, chunk.numbers))
         found = self.translator.translate_stream(
             asked,
@@ -193,10 +210,12 @@ class Work:
         for index, request, translations in zip(chunk.numbers, asked, found, strict=True):
             text = request if isinstance(request, str) else request.text
             best = translations[: arguments.n_best]
+            cut += [index] if best[0].hypothesis.cut_off(self.options) else []
             texts.append(self._form.lines(index, text, self._form.complete(text, best)))
             if arguments.alignments:
                 links.append(self._form.alignments(text, best))
-        return ["".join(content).encode() for content in ([texts, links] if arguments.alignments else [texts])]
+        contents = [texts, links] if arguments.alignments else [texts]
+        return Made(["".join(content).encode() for content in contents], cut)
 
 
 def _check(arguments: Namespace) -> list[Path]:

@@ -119,10 +119,9 @@ def _check(space: Space, overrides: list[str], path: Path) -> tuple[str, str, di
                 config = composed([*overrides, *spelled(setting)])
             except UserError as error:
                 raise UserError(f"{path}: {error} (a key that only some choices have needs `when`)") from None
-            monitor = config["callbacks"]["checkpoint"]
-            metrics.add((monitor["monitor"], monitor["mode"]))
             try:
                 check(config)
+                metrics.add(_monitor(config))
             except UserError as error:
                 errors.append(error)
             else:
@@ -132,6 +131,21 @@ def _check(space: Space, overrides: list[str], path: Path) -> tuple[str, str, di
     if len(metrics) > 1:
         raise UserError(f"{path}: callbacks.checkpoint.monitor must be the same in every trial; set it as an override")
     return *metrics.pop(), logger
+
+
+def _monitor(config: Mapping[str, Any]) -> tuple[str, str]:
+    """The metric that chooses a trial's best model, and its direction; where it is auto, val is read for it."""
+    from seq2seq.tasks import kinds, monitoring
+
+    monitor = monitoring.best_by(config)
+    if not monitor:
+        raise UserError("callbacks.checkpoint: a study compares trials by its monitor; do not switch it off")
+    if monitor == monitoring.AUTO:
+        kind = kinds.find(config["task"])
+        data = kind.data(config)
+        data.corpus.prepare()
+        monitor = monitoring.best_by(monitoring.settle(kind, config, data).config)
+    return monitor, monitoring.direction(monitor)
 
 
 def spelled(setting: Mapping[str, str]) -> list[str]:

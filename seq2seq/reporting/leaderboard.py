@@ -57,12 +57,12 @@ def leaderboard(folder: Path, over: Sequence[str] = (), baseline: str | None = N
 
 
 def collect(folder: Path) -> list[Row]:
-    """One row for each sub-folder of a sweep, the best first: by the first test metric, then by validation loss.
+    """One row for each sub-folder of a sweep, the best first: by `tables.ranked_by`, then by validation loss.
 
     A row has the keys `run` (the sub-folder), `varied` (its overrides that not all jobs have, by key), `status`,
-    `error`, `NUMBERS`, by metric `signatures` and `intervals`, and one key for each test metric of any job. What a job
-    does not have is None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the reason as
-    error.
+    `error`, `monitor`, `NUMBERS`, by metric `signatures` and `intervals`, and one key for each test metric of any job.
+    What a job does not have is None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the
+    reason as error.
 
     Raises:
         UserError: `folder` is missing, is itself a run, or has no job in it.
@@ -100,6 +100,7 @@ def _job(folder: Path) -> Row:
         "overrides": [],
         "status": "unreadable",
         "error": None,
+        "monitor": None,
         "signatures": {},
         "intervals": {},
     }
@@ -122,6 +123,7 @@ def _checked(run: Any) -> Row:
     row = {
         "status": run["status"],
         "error": run.get("error") and str(run["error"]),
+        "monitor": run.get("monitor") and str(run["monitor"]),
         "overrides": [str(override) for override in overrides],
     }
     for name in NUMBERS:

@@ -12,11 +12,11 @@ from tabulate import tabulate
 from seq2seq.reporting.wording import compact, duration, finite, one_line, shorten
 
 Row = dict[str, Any]
-"""A job: `run`, its `folder`, `varied` (its overrides that not all jobs share), `status`, `error`, NUMBERS, metrics,
-and by metric `signatures` and `intervals` (low, high)."""
+"""A job: `run`, its `folder`, `varied` (its overrides that not all jobs share), `status`, `error`, `monitor` (the
+logged metric that chose its model), NUMBERS, metrics, and by metric `signatures` and `intervals` (low, high)."""
 
 NUMBERS = ("parameters", "val_loss", "val_perplexity", "tokens_per_second", "seconds", "seed")
-FIXED = ("run", "folder", "varied", "status", "error", "signatures", "intervals", *NUMBERS)
+FIXED = ("run", "folder", "varied", "status", "error", "monitor", "signatures", "intervals", *NUMBERS)
 HEADERS = {"val_loss": "val loss", "val_perplexity": "val ppl", "parameters": "params", "tokens_per_second": "tok/s"}
 LOWER_IS_BETTER = ("TER", "WER", "WER-words", "PER", "bits per character", "perplexity", "val_loss")
 INTERVALS = "[low, high]: 95% interval, bootstrap over the lines of the test set"
@@ -37,9 +37,18 @@ def metric_names(rows: Sequence[Row]) -> list[str]:
 
 
 def ranked_by(rows: Sequence[Row]) -> str:
-    """The number that ranks the jobs: the first test metric that any of them has, else the validation loss, else ""."""
-    names = [*metric_names(rows), "val_loss"]
-    return next((name for name in names if any(finite(row.get(name)) for row in rows)), "")
+    """The number that ranks the jobs: the test metric that chose the model of each, or else the first test metric that
+    any of them has and that is not 0 for all, or the validation loss, or ""."""
+    names = [*_shared_monitor(rows), *metric_names(rows), "val_loss"]
+    known = [name for name in names if any(finite(row.get(name)) for row in rows)]
+    telling = (name for name in known if any(finite(row.get(name)) and row[name] != 0 for row in rows))
+    return next(telling, next(iter(known), ""))
+
+
+def _shared_monitor(rows: Sequence[Row]) -> list[str]:
+    """The test metric that chose the model of every job that says so; empty where they differ, or it is none."""
+    logged = {str(row["monitor"]).removeprefix("val_").lower() for row in rows if row.get("monitor")}
+    return [name for name in metric_names(rows) if {name.lower()} == logged]
 
 
 def varied_keys(rows: Sequence[Row]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -50,6 +51,12 @@ class Words:
     def __call__(self, text: str) -> list[str]:
         """The words of one line."""
         return str(self.tokenizer(text.rstrip())).split()
+
+
+@cache
+def words_of(language: str | None) -> Words:
+    """`Words` of a language, made once."""
+    return Words(language)
 
 
 def make(name: str, language: str | None = None) -> Metric:

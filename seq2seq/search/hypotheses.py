@@ -25,6 +25,10 @@ class Hypothesis(NamedTuple):
     finished: bool  # False: the limit came before eos
     attention: Float[Tensor, "T S"] | None = None  # on the CPU; None unless SearchOptions.return_attention
 
+    def cut_off(self, options: SearchOptions) -> bool:
+        """Whether the limit ended it. (With `equal_length` it ends where it is to end.)"""
+        return not self.finished and not options.equal_length
+
 
 class Step(NamedTuple):
     """What one step of a beam chose for the B sentences that were open; K and J are the widths after and before it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from seq2seq import build, world
+from seq2seq.scoring.suitability import Weakness
 from seq2seq.tasks.memory import SplitsBatches
-from seq2seq.tasks.optimization import make_optimizer, make_scheduler
+from seq2seq.tasks.optimization import make_optimizer, make_scheduler, unfinished_warmup
 from seq2seq.tasks.skipping import Skipping, clip, spreading
 from seq2seq.text import Tokenizers
 
@@ -135,6 +138,14 @@ class TrainingTask(SplitsBatches, ABC):
         self.metrics = {"val_loss": loss, **self.validated()}
         for name, value in self.metrics.items():
             self.log(name, float(value or 0.0), prog_bar=name != "val_perplexity")
+        if not self.trainer.sanity_checking:
+            self._step_plateau()
+
+    def _step_plateau(self) -> None:
+        """Let a schedule that waits for a plateau count this validation, before a checkpoint is written."""
+        for each in self.trainer.lr_scheduler_configs:
+            if isinstance(each.scheduler, ReduceLROnPlateau) and each.monitor in self.metrics:
+                each.scheduler.step(torch.tensor(self.metrics[each.monitor]))  # rounded as Lightning logs it
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The validation metrics go with the weights that had them."""
@@ -147,7 +158,11 @@ class TrainingTask(SplitsBatches, ABC):
     def configure_optimizers(self) -> Any:
         """By the configuration's names."""
         optimizer = make_optimizer(self.parameters(), self.optimizer_config)
-        steps = self.trainer.estimated_stepping_batches if self.scheduler_config["name"] == "cosine" else math.inf
+        scheduled = self.scheduler_config["name"] == "cosine" or self.scheduler_config.get("warmup_steps")
+        steps = self.trainer.estimated_stepping_batches if scheduled else math.inf
+        short = unfinished_warmup(self.scheduler_config, self.optimizer_config["lr"], steps)
+        if short and self.trainer.is_global_zero:
+            print(f"seq2seq: warning: {short}", file=sys.stderr, flush=True)
         scheduler = make_scheduler(optimizer, self.scheduler_config, steps)
         return {"optimizer": optimizer} | ({"lr_scheduler": scheduler} if scheduler else {})
 
@@ -177,6 +192,20 @@ class Kind(ABC):
         """`metrics`, where the task's options do not choose others."""
         return self.metrics
 
+    def best_by(self, config: Mapping[str, Any]) -> str:
+        """The logged metric that chooses the best model where `monitor` is auto."""
+        return "val_loss"
+
+    def weakness(self, metric: str, data: Any) -> Weakness | None:
+        """Why a logged metric cannot tell models apart by the references of val; None where nothing speaks against
+        it."""
+        return None
+
+    def reporting(self, config: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+        """The configuration's `task`, such that `metric` is logged, and comes first in the test."""
+        found: Mapping[str, Any] = config["task"]
+        return found
+
     def check(self, config: Mapping[str, Any]) -> None:
         """Raise `UserError` for a wrong value, before data are read; the names of keys are checked already."""
         build.model(self.name, config, self.trial_sizes(config), config["trust"])
@@ -201,6 +230,10 @@ class Kind(ABC):
             f"({found['dropped_empty']:,} empty and {found['dropped_long']:,} over-long ones dropped), "
             f"{found['vocabulary']['source']:,} source and {found['vocabulary']['target']:,} target pieces"
         )
+
+    def remark(self, config: Mapping[str, Any], data: Any) -> str | None:
+        """One more line for the terminal, where the data and the configuration hardly go together."""
+        return None
 
     @abstractmethod
     def task(self, config: Mapping[str, Any], model: Any, data: Any) -> TrainingTask:

@@ -10,7 +10,6 @@ from typing import Any
 import pytorch_lightning as lightning
 from pytorch_lightning.callbacks import (
     Callback,
-    EarlyStopping,
     EMAWeightAveraging,
     TQDMProgressBar,
 )
@@ -19,7 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from seq2seq.build import check_key
 from seq2seq.errors import UserError
 from seq2seq.tasks.base import TrainingTask
-from seq2seq.tasks.checkpoints import Best
+from seq2seq.tasks.best import Best, Patience
 from seq2seq.tasks.skipping import NotFinite
 
 
@@ -147,6 +146,8 @@ class Watch(Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
         """Report; what was logged at the end of the validation is known by now."""
+        if trainer.sanity_checking:
+            return
         number, self.validations = self.validations, self.validations + 1
         if self.watcher(number, float(trainer.callback_metrics[self.monitor])):
             raise Pruned
@@ -167,26 +168,16 @@ def _cell(value: object) -> str:
 KEYS = ("checkpoint", "early_stopping", "samples", "ema", "skipped_in_a_row")
 
 
-def check_monitors(config: Mapping[str, Any], metrics: Sequence[str]) -> None:
-    """Raise `UserError` for an unknown key of `callbacks`, or a metric that is not among those that are logged."""
+def check_keys(config: Mapping[str, Any]) -> None:
+    """Raise `UserError` for an unknown key of `callbacks`."""
     for key in config:
         check_key(str(key), KEYS, "callbacks", "callbacks")
-    for place in ("checkpoint", "early_stopping"):
-        options = config[place]
-        if options["monitor"] not in metrics:
-            raise UserError(f"callbacks.{place}.monitor={options['monitor']!r}: use one of {', '.join(metrics)}")
-        if options["mode"] not in ("min", "max"):
-            raise UserError(f"callbacks.{place}.mode={options['mode']!r}: use min or max")
 
 
-def make_callbacks(
-    config: Mapping[str, Any], folder: Path, metrics: Sequence[str], *, progress: bool
-) -> list[Callback]:
-    """Checkpoints, early stopping, throughput, moving average and progress bar of a configuration.
-
-    `metrics` are those that the task's validation logs. Raises `UserError` for an unknown key or metric.
-    """
-    check_monitors(config, metrics)
+def make_callbacks(config: Mapping[str, Any], folder: Path, *, progress: bool) -> list[Callback]:
+    """Checkpoints, early stopping, throughput, moving average and progress bar of a configuration, in which every
+    `monitor` and `mode` is settled. Raises `UserError` for an unknown key."""
+    check_keys(config)
     checkpoint, stopping = dict(config["checkpoint"]), dict(config["early_stopping"])
     for every in ("every_minutes", "every_steps"):  # `Continuing`'s, not those of the best model
         if (value := checkpoint.pop(every, None)) is not None and value <= 0:
@@ -198,7 +189,7 @@ def make_callbacks(
         NotFinite(folder, config.get("skipped_in_a_row", 20)),
     ]
     if stopping.get("patience") is not None:
-        callbacks.append(EarlyStopping(**stopping, strict=False))  # training may end before a validation
+        callbacks.append(Patience(**stopping, strict=False))  # training may end before a validation
     callbacks += moving_average(config.get("ema") or {})  # behind Throughput, whose tokens it would turn back
     return callbacks + ([ProgressBar()] if progress else [])
 

@@ -13,6 +13,7 @@ from seq2seq.corpora.store import Frames
 from seq2seq.errors import UserError
 from seq2seq.reporting.attention import AttentionMap, attention_maps
 from seq2seq.scoring import INTERVALS, Scorer
+from seq2seq.tasks import limits
 from seq2seq.tasks.base import Card, Outcome, Scored
 from seq2seq.tasks.translation import ATTENTION_MAPS, Translation, bundle, pair_data, test_metrics
 from seq2seq.whole import write_lines
@@ -71,7 +72,10 @@ class Captioning(Translation):
         captioner, corpus = Captioner(bundle(outcome)), outcome.data.corpus
         scorer, tests = Scorer(test_metrics(outcome.config), language=corpus.target_language), {}
         for split in corpus.splits[2:]:
-            found = captioner.caption(frames for frames, _ in corpus.examples(split))
+            frames = (frames for frames, _ in corpus.examples(split))
+            best = [hypotheses[0] for hypotheses in captioner.caption_stream(frames)]
+            limits.report_cut_off(split, (each.hypothesis for each in best), captioner.bundle.search)
+            found = [each.text for each in best]
             references = [text for _, text in corpus.examples(split)]
             write_lines(references, folder / f"{split}.references.txt")
             write_lines(found, folder / f"{split}.captions.txt")

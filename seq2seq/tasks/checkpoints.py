@@ -16,7 +16,7 @@ import io
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,49 +68,6 @@ def naming_full_disk(folder: Path) -> Iterator[None]:
         raise UserError(
             f"{folder}: cannot be written ({reason}); {stands}; make room and go on with resume=auto"
         ) from None
-
-
-class Best(ModelCheckpoint):
-    """Lightning's keeper of the best models. It removes none: the last checkpoint may still know it, see `Continuing`.
-
-    Its state holds names, not paths, so that a run's folder can be moved.
-    """
-
-    @property
-    def state_key(self) -> str:
-        """Lightning's: it says what is monitored, and stands in the checkpoint."""
-        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
-
-    def _update_best_and_save(self, *arguments: Any) -> None:
-        """Lightning notes a best model before it is written; where the writing is interrupted, it was none."""
-        before = {**self.__dict__, "best_k_models": dict(self.best_k_models)}
-        try:
-            super()._update_best_and_save(*arguments)
-        except BaseException:
-            self.__dict__.update(before)
-            raise
-
-    def _remove_checkpoint(self, trainer: lightning.Trainer, filepath: str) -> None:
-        """Leave it to `Continuing`."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Lightning's, without folders."""
-        return self._renamed(super().state_dict(), lambda name: Path(name).name) | {"dirpath": None}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put this run's folder back, and the last score, which Lightning forgets."""
-        self.current_score = state_dict["current_score"]
-        folder = Path(str(self.dirpath))
-        super().load_state_dict(
-            self._renamed(state_dict, lambda name: str(folder / name))
-            | {"dirpath": self.dirpath, "last_model_path": ""}
-        )
-
-    @staticmethod
-    def _renamed(state: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
-        names = {key: rename(state[key]) if state[key] else "" for key in ("best_model_path", "kth_best_model_path")}
-        best = {rename(name): value for name, value in state["best_k_models"].items()}
-        return {**state, **names, "best_k_models": best}
 
 
 class Seeded(Callback):

@@ -137,6 +137,10 @@ class Labelling(Kind):
     def scorer(self, config: Mapping[str, Any], labels: LabelTokenizer) -> LabelScorer:
         """How labels are scored."""
 
+    def best_by(self, config: Mapping[str, Any]) -> str:
+        """F1 where words are labelled, accuracy where texts are."""
+        return "val_f1" if self.unit == "word" else "val_accuracy"
+
     def check(self, config: Mapping[str, Any]) -> None:
         """See `Kind.check`."""
         smoothing, many = config["task"]["label_smoothing"], config["labels"]["many"]

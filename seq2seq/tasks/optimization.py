@@ -20,6 +20,9 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "adadelta": torch.optim.Adadelta,
 }
+NEVER = 1 << 62
+"""Epochs between two steps of a schedule that Lightning is not to take."""
+
 SCHEDULES = {
     "constant": ("warmup_steps",),
     "inverse_sqrt": ("warmup_steps",),
@@ -57,21 +60,34 @@ def make_optimizer(parameters: Iterable[Parameter], config: Mapping[str, Any]) -
 def make_scheduler(
     optimizer: torch.optim.Optimizer, config: Mapping[str, Any], total_steps: float
 ) -> dict[str, Any] | None:
-    """Lightning's description of a schedule; None where the learning rate never changes."""
+    """Lightning's description of a schedule; None where the learning rate never changes.
+
+    Lightning would look at a plateau once an epoch, or once a step; a `TrainingTask` does at each validation.
+    """
     name, warmup = config["name"], config.get("warmup_steps", 0)
     if name == "plateau":
         options = {key: value for key, value in config.items() if key not in ("name", "monitor")}
         return {
             "scheduler": ReduceLROnPlateau(optimizer, **options),
             "monitor": config["monitor"],
-            "interval": "epoch",
-            "strict": False,
+            "frequency": NEVER,
         }
     if name == "constant" and not warmup:
         return None
     if name == "cosine" and not math.isfinite(total_steps):
         raise UserError("scheduler=cosine needs an end: set trainer.max_epochs or trainer.max_steps")
     return {"scheduler": LambdaLR(optimizer, factor(name, warmup, total_steps)), "interval": "step"}
+
+
+def unfinished_warmup(config: Mapping[str, Any], lr: float, total_steps: float) -> str | None:
+    """One line where a run of `total_steps` optimizer steps ends before its warm-up does."""
+    warmup = config.get("warmup_steps", 0)
+    if warmup <= total_steps:
+        return None
+    return (
+        f"scheduler.warmup_steps={warmup}: training has only {total_steps:,.0f} optimizer steps, so the learning rate "
+        f"ends at {lr * total_steps / warmup:.3g} and never reaches optimizer.lr={lr:g}; lower it"
+    )
 
 
 def factor(name: str, warmup: int, total_steps: float) -> Callable[[int], float]:

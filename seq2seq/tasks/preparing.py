@@ -20,11 +20,12 @@ from seq2seq import build
 from seq2seq.bundle import load_bundle
 from seq2seq.errors import UserError
 from seq2seq.secrets import hide
-from seq2seq.tasks import resuming
+from seq2seq.tasks import monitoring, resuming, validating
 from seq2seq.tasks.base import Kind, TrainingTask
 from seq2seq.tasks.callbacks import Throughput, Watch, Watcher, make_callbacks
 from seq2seq.tasks.checkpoints import Continuing, DurableFiles, Seeded
 from seq2seq.tasks.loggers import make_loggers
+from seq2seq.tasks.monitoring import Settled
 from seq2seq.tasks.resuming import Start
 from seq2seq.tasks.stopping import Stopping
 from seq2seq.threads import limit_threads
@@ -43,6 +44,7 @@ class Run(NamedTuple):
     trainer: lightning.Trainer
     throughput: Throughput
     continuing: Continuing
+    settled: Settled
 
 
 class Surroundings(NamedTuple):
@@ -84,15 +86,16 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
     with around.world.first_alone(DATA):
         data.prepare_data()
     resuming.check_data(around.begin, data.fingerprint)
+    settled = monitoring.settle(kind, config, data, around.begin.monitors)
+    facts, config = {**settled.config, "task": config["task"]}, settled.config
     task = kind.task(config, make_model(kind, config, data), data)
     task.splits = bool(own["split_out_of_memory"])
     if str(options["precision"]) in ("64", "64-true"):
         task.double()  # Lightning does so behind the loading of a checkpoint, which would round it
-    continuing = make_continuing(config, data, folder, around)
-    callbacks = make_callbacks(
-        config["callbacks"], folder, kind.logged(config), progress=options["enable_progress_bar"]
-    )
+    continuing = make_continuing(facts, data, folder, around)
+    callbacks = make_callbacks(config["callbacks"], folder, progress=options["enable_progress_bar"])
     callbacks += kind.callbacks(config, data, folder)
+    callbacks += validating.interval(options)
     callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], around.watch)] if around.watch else []
     trainer = lightning.Trainer(
         callbacks=[*callbacks, Seeded(config["seed"]), continuing],
@@ -100,9 +103,10 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
         default_root_dir=folder,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        **options | placed(around.world, options),
+        **options | placed(around.world, options) | validating.lightning_options(options),
     )
-    return Run(kind, data, task, trainer, next(c for c in callbacks if isinstance(c, Throughput)), continuing)
+    throughput = next(c for c in callbacks if isinstance(c, Throughput))
+    return Run(kind, data, task, trainer, throughput, continuing, settled)
 
 
 def make_continuing(config: Mapping[str, Any], data: Any, folder: Path, around: Surroundings) -> Continuing:

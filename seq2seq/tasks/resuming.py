@@ -14,11 +14,13 @@ import torch
 from seq2seq import record
 from seq2seq.errors import UserError
 from seq2seq.secrets import hide
+from seq2seq.tasks import monitoring
 from seq2seq.tasks.checkpoints import KEY, LAST
 from seq2seq.whole import LEFT, whole
 
 FREE = (
     *("name", "trust", "resume", "trainer.", "logger.", "search.", "callbacks.samples", "callbacks.checkpoint.every_"),
+    *(f"{place}.mode" for place in monitoring.PLACES),  # follows from the metric; older runs may have had a wrong one
     "data.encoding_workers",
 )
 FIXED = ("trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip")
@@ -34,6 +36,7 @@ class Start(NamedTuple):
     optimizer_steps: int = 0
     seconds: float = 0.0  # that the run had taken until then
     data: str | None = None  # the fingerprint of the data
+    monitors: Mapping[str, str] = {}  # the metrics that the run has been using, by their places
 
     def told(self) -> list[Any]:
         """As plain values, for other processes."""
@@ -80,12 +83,14 @@ def start(folder: Path, config: Mapping[str, Any], known: Mapping[str, Any]) -> 
         return Start()
     found = read(path)
     facts = found[KEY]
-    for key, now, before in differences(hide(dict(config), everything=True), facts["config"]):
+    monitors = monitoring.recorded_in(facts["config"])
+    adopted = monitoring.adopt(config, monitors)
+    for key, now, before in differences(hide(adopted, everything=True), facts["config"]):
         raise UserError(
             f"resume: {key} is {now!r}, but {before!r} in {path}; use the overrides it was trained with, or begin anew "
             "in another folder (with init_from=BUNDLE, if it is to start from these weights)"
         )
-    return Start(path, facts["step"], found["global_step"], facts["seconds"], facts["data"])
+    return Start(path, facts["step"], found["global_step"], facts["seconds"], facts["data"], monitors)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -91,7 +91,7 @@ inside = Rule("a number between 0 and 1", lambda value: is_number(value) and 0 <
 share = Rule("a number from 0 to below 1", lambda value: is_number(value) and 0 <= value < 1)
 batches = whole(1) | above(0, 1)
 part = whole(0) | number(0, 1)
-better = one_of("min", "max")
+better = one_of("auto", "min", "max")
 UNITS = ("weeks", "days", "hours", "minutes", "seconds")
 duration = Rule("DD:HH:MM:SS", lambda value: isinstance(value, str) and bool(re.fullmatch(r"\d+(:\d{2}){3}", value)))
 duration |= Rule(
@@ -128,7 +128,7 @@ RULES: dict[str, Rule] = {
     "optimizer.eps": above(0),
     "optimizer.rho": share,
     "optimizer.betas": list_of(share, 2),
-    "scheduler.mode": better,
+    "scheduler.mode": better | null,
     "scheduler.factor": inside,
     "search.beam_size": whole(1, 1000),
     "search.n_best": whole(1, 1000),
@@ -152,12 +152,12 @@ RULES: dict[str, Rule] = {
     "trainer.threads": whole(1, 4096) | null,
     **dict.fromkeys((f"logger.wandb.{key}" for key in ("project", "entity", "group", "name", "id")), text | null),
     "logger.wandb.tags": list_of(text) | null,
-    "callbacks.checkpoint.mode": better,
+    "callbacks.checkpoint.mode": better | null,
     "callbacks.checkpoint.save_top_k": whole(-1),
     "callbacks.checkpoint.every_minutes": above(0) | null,
     "callbacks.checkpoint.every_steps": whole(1) | null,
     "callbacks.skipped_in_a_row": whole(1),
-    "callbacks.early_stopping.mode": better,
+    "callbacks.early_stopping.mode": better | null,
     "callbacks.early_stopping.patience": whole(0) | null,
     "callbacks.ema.decay": inside | null,
     "callbacks.ema.update_every_n_steps": whole(1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,10 +19,11 @@ from seq2seq import build
 from seq2seq.allocation import keep_freed_memory
 from seq2seq.errors import Stopped
 from seq2seq.record import Record
-from seq2seq.tasks import configuration, kinds, resuming
+from seq2seq.tasks import configuration, kinds, monitoring, resuming, validating
 from seq2seq.tasks.base import Kind, Outcome
-from seq2seq.tasks.callbacks import Pruned, Watcher, check_monitors
-from seq2seq.tasks.checkpoints import END, Best, naming_full_disk
+from seq2seq.tasks.best import Best, Patience
+from seq2seq.tasks.callbacks import Pruned, Watcher, check_keys
+from seq2seq.tasks.checkpoints import END, naming_full_disk
 from seq2seq.tasks.finish import finish
 from seq2seq.tasks.loggers import log_bundle, log_results
 from seq2seq.tasks.preparing import OWN, Run, Surroundings, prepare, quiet
@@ -95,7 +97,10 @@ def train(
             if begin is not resuming.END:
                 world.tell(JOB, {"config": config, "folder": str(folder), "begin": begin.told()})
             run = prepare(kind, config, folder, Surroundings(begin, began, stopping, watch, world))
-            record.update(parameters=sum(p.numel() for p in run.task.model.parameters()))
+            config = run.settled.config
+            record.update(
+                parameters=sum(p.numel() for p in run.task.model.parameters()), monitor=monitoring.best_by(config)
+            )
             announce(run, record.values["parameters"], folder, begin)
             fitted = Fitted(**known["trained"]) if begin is resuming.END else fit(run, begin)
             if fitted.status == "finished":
@@ -149,7 +154,9 @@ def check(config: Mapping[str, Any]) -> Kind:
     kind = kinds.find(config["task"])
     for key in config:
         build.check_key(key, (*KEYS, *build.NODES[kind.name], *kind.groups), "config", kind.name)
-    check_monitors(config["callbacks"], kind.logged(config))
+    check_keys(config["callbacks"])
+    monitoring.check(config, kind.logged(config), kind.best_by(config))
+    validating.check(config["trainer"])
     known = list(inspect.signature(lightning.Trainer.__init__).parameters)
     for key in config["trainer"]:
         build.check_key(key, [*OWN, *known], "trainer", "Trainer")
@@ -162,6 +169,12 @@ def announce(run: Run, parameters: int, folder: Path, begin: Start) -> None:
     together = f", trained by {size} processes" if (size := run.trainer.world_size) > 1 else ""
     print(f"data: {run.kind.describe(run.data)}\nmodel: {parameters:,} parameters{together}")
     print(f"threads: {torch.get_num_threads()} (CPUs available: {available_cpus()})\nfolder: {folder}", flush=True)
+    for remark in run.settled.remarks:
+        print(remark, flush=True)
+    config = run.settled.config
+    more = [warning] if (warning := run.kind.remark(config, run.data)) else []
+    for warning in (*run.settled.warnings, *validating.warnings(config), *more):
+        print(f"seq2seq: warning: {warning}", file=sys.stderr, flush=True)
     if begin.checkpoint:
         print(f"goes on at step {begin.optimizer_steps:,}: {begin.checkpoint}", flush=True)
 
@@ -186,6 +199,7 @@ def fit(run: Run, begin: Start) -> Fitted:
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     run.continuing.sweep(trainer)
+    _explain_end(run)
     return Fitted(
         status="interrupted" if trainer.interrupted else "finished",
         best=best_checkpoint(run),
@@ -194,6 +208,20 @@ def fit(run: Run, begin: Start) -> Fitted:
         seconds=time.monotonic() - run.continuing.began,
         tokens_per_second=run.throughput.average,
     )
+
+
+def _explain_end(run: Run) -> None:
+    """Say why training ended before its limit, and what is bundled where nothing was validated."""
+    if not run.trainer.is_global_zero:
+        return
+    for each in run.trainer.early_stopping_callbacks:
+        if isinstance(each, Patience) and each.explanation:
+            print(f"stopped early: {each.explanation}", flush=True)
+    best = run.trainer.checkpoint_callback
+    if not (isinstance(best, Best) and best.best_model_path):
+        kept = isinstance(best, Best) and best.save_top_k != 0
+        reason = "nothing was validated" if kept else "no best model was kept"
+        print(f"{reason}: the model is that of the last step, {run.trainer.global_step:,}", flush=True)
 
 
 def _stop_with_others(stopping: Stopping) -> None:

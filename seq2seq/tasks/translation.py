@@ -23,8 +23,10 @@ from seq2seq.reporting.attention import attention_maps
 from seq2seq.reporting.inspection import attention_map
 from seq2seq.reporting.lengths import bleu_by_length
 from seq2seq.scoring import DEFAULT, INTERVALS, NAMES, Scorer, Scores
+from seq2seq.scoring.suitability import JUDGED, Weakness, weakness
 from seq2seq.search import SearchOptions
 from seq2seq.structures import Captions, Pairs, real_ids
+from seq2seq.tasks import limits
 from seq2seq.tasks.base import Card, Kind, Outcome, Scored, TrainingTask, common
 from seq2seq.tasks.callbacks import Samples
 from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
@@ -116,6 +118,25 @@ class Translation(Kind):
             return self.metrics
         return ("val_loss", "val_perplexity", *(f"val_{name}" for name in quick_metrics(config)))
 
+    def best_by(self, config: Mapping[str, Any]) -> str:
+        """BLEU, or else the first score that is logged."""
+        scores = [name for name in self.logged(config) if name not in ("val_loss", "val_perplexity")]
+        return "val_bleu" if "val_bleu" in scores else next(iter(scores), "val_loss")
+
+    def weakness(self, metric: str, data: Any) -> Weakness | None:
+        """See `Kind.weakness`."""
+        name = metric.removeprefix("val_")
+        if name not in JUDGED:  # so that val is not read for nothing
+            return None
+        return weakness(name, data.text("val")[1], data.corpus.target_language)
+
+    def reporting(self, config: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+        """`task.metrics`, with that of `metric` first."""
+        name = metric.removeprefix("val_")
+        if name not in NAMES:
+            return super().reporting(config, metric)
+        return {**config["task"], "metrics": [name, *(other for other in test_metrics(config) if other != name)]}
+
     def check(self, config: Mapping[str, Any]) -> None:
         """See `Kind.check`."""
         Scorer(test_metrics(config))
@@ -132,6 +153,10 @@ class Translation(Kind):
         found = pair_data(config)
         Scorer(test_metrics(config), language=found.corpus.target_language)
         return found
+
+    def remark(self, config: Mapping[str, Any], data: Any) -> str | None:
+        """See `Kind.remark`: references that are longer than outputs can be."""
+        return limits.remark(data, search_options(config["search"]))
 
     def task(self, config: Mapping[str, Any], model: EncoderDecoder, data: Any) -> TranslationTask:
         """See `Kind.task`."""
@@ -166,6 +191,7 @@ class Translation(Kind):
             sources, references = outcome.data.text(split)
             found = translator.translate_full(sources)
             texts = [best[0].text for best in found]
+            limits.report_cut_off(split, (best[0].hypothesis for best in found), translator.bundle.search)
             tests[split] = _score(split, folder, sources, references, texts, scorer).as_dict()
         if translator.bundle.model.decoder.context.attends:
             draw_attention(translator, outcome.data.text("val")[0], folder / "attention.png")
