@@ -21,7 +21,7 @@ from seq2seq.decoding import Translating
 from seq2seq.errors import UserError
 from seq2seq.search import StepFn
 from seq2seq.structures import Features, Tokens
-from seq2seq.text import BOS, EOS, PAD
+from seq2seq.text import BOS, EOS, PAD, without_line_end
 from seq2seq.translator import BATCH_SIZE, CHUNK, Translator, batches
 
 
@@ -94,7 +94,7 @@ class ForcedDecoder(Translator):
         before = 0
         while held := list(islice(pairs, chunk)):
             sources = self._encode([source for source, _ in held], range(before, before + len(held)))
-            targets = self.bundle.tokenizers.target.encode_batch([target for _, target in held])
+            targets = self.bundle.tokenizers.target.encode_batch([without_line_end(target) for _, target in held])
             found = [_unread(target) for target in targets]
             lengths = [max(len(s), len(t) + 1) if s else 0 for s, t in zip(sources, targets, strict=True)]
             progress(lengths.count(0))

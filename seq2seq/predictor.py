@@ -19,7 +19,7 @@ from seq2seq.errors import UserError
 from seq2seq.models import Tagger
 from seq2seq.models.labels import Labels
 from seq2seq.structures import Tokens
-from seq2seq.text import EOS, PAD, LabelTokenizer, check_text
+from seq2seq.text import EOS, PAD, LabelTokenizer, check_text, without_line_end
 from seq2seq.translator import BATCH_SIZE, CHUNK, batches
 
 
@@ -86,7 +86,7 @@ class Predictor:
         while texts := list(islice(stream, chunk)):
             for before, text in enumerate(texts, before + 1):  # noqa: B020
                 check_text(text, f"line {before}")
-            encoded = self.bundle.tokenizers.source.encode_batch(texts)
+            encoded = self.bundle.tokenizers.source.encode_batch(list(map(without_line_end, texts)))
             sources = encoded if isinstance(self.bundle.model, Tagger) else [[*ids, EOS] for ids in encoded]
             found = [Predicted("", [], torch.zeros(0, len(self.labels.labels))) for _ in texts]
             progress(sources.count([]))

@@ -57,6 +57,7 @@ class Sampler:
     @torch.inference_mode()
     def stream(self, prompt: str, options: SamplingOptions, *, seed: int) -> Iterator[str]:
         """The same in parts, as soon as each is known. Raises `UserError` for a prompt that the model cannot read."""
+        prompt = prompt.replace("\r\n", "\n")  # as in the files of the training text
         read = self._encode(prompt)
         weight = self.model.head.weight
         generator = torch.Generator(weight.device).manual_seed(seed)

@@ -25,7 +25,7 @@ from seq2seq.notebook import Shown
 from seq2seq.requests import NOTHING, Asked, Request, asked
 from seq2seq.search import Hypothesis, SearchOptions, Sentences
 from seq2seq.structures import Tokens
-from seq2seq.text import EOS, PAD, check_text
+from seq2seq.text import EOS, PAD, check_text, without_line_end
 
 BATCH_SIZE = 128
 CHUNK = 4096
@@ -262,9 +262,11 @@ class Translator:
             yield from translations
 
     def _encode(self, texts: list[Any], numbers: Sequence[int]) -> list[Any]:
-        """Ids with eos; none for a line without text. The lines have these `numbers`, from 0."""
+        """Ids with eos; none for a line without text. The lines have these `numbers`, from 0, and may have their ends,
+        as Python reads them."""
         for number, text in zip(numbers, texts, strict=True):
             check_text(text, f"line {number + 1}")
+        texts = list(map(without_line_end, texts))
         sources = self.bundle.tokenizers.source.encode_batch(texts)
         for i, text in enumerate(texts):
             if not text.strip():

@@ -6,9 +6,9 @@ import select
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 from seq2seq.errors import UserError
 
@@ -65,6 +65,9 @@ def check_output(target: Path) -> None:
     """Raise `UserError` for an output that cannot be."""
     if target.is_dir() or not target.parent.is_dir():
         raise UserError(f"{target}: is a folder, or in none that exists; give the name of a file")
+    from seq2seq.corpora.compression import check_suffix
+
+    check_suffix(target.name)
 
 
 def count(source: Path, errors: str | None = None) -> int | None:
@@ -79,17 +82,23 @@ def lines(path: Path, errors: str | None = None) -> Iterator[str]:
 
 def arriving(path: Path, errors: str | None = None) -> Iterator[str | None]:
     """`lines`, with None where the next one has not come yet, and may be long in coming."""
-    from seq2seq.corpora import readers
+    from seq2seq.corpora import compression, readers
 
     if path != STREAM:
         yield from readers.lines(path, errors)
         return
-    number = 0
     if sys.stdin is None:
         raise UserError("standard input: is closed; give the name of a file")
-    for line in readers.split(_blocks(sys.stdin.buffer), "standard input"):
-        number += line is not None
-        yield line if line is None else readers.decoded(line, "standard input", number, errors)
+    number, name = 0, "standard input"
+    try:
+        for line in readers.split(compression.unpacked(_blocks(sys.stdin.buffer), name), name):
+            if line is None:
+                yield None
+                continue
+            number, content = line
+            yield readers.decoded(content, name, number, errors)
+    except compression.errors() as error:
+        raise UserError(f"{name}: cannot be read after line {number} ({error}); is it whole?") from None
 
 
 def _blocks(stream: Any) -> Iterator[bytes | None]:
@@ -129,6 +138,7 @@ def output(path: Path) -> Iterator[Write]:
             with path.open("wb") as file:
                 yield file.write
         else:
+            from seq2seq.corpora.compression import compressing
             from seq2seq.whole import whole
 
             with (
@@ -157,20 +167,3 @@ def _to_stdout(content: bytes) -> None:
     """Somebody may be waiting for every line."""
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
-
-
-def compressing(file: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
-    """What to write to, so that `file` gets it compressed as `suffix` says."""
-    if suffix == ".gz":
-        import gzip
-
-        return gzip.GzipFile("", "wb", fileobj=file, mtime=0)
-    if suffix == ".xz":
-        import lzma
-
-        return lzma.LZMAFile(file, "wb")
-    if suffix == ".zst":
-        import zstandard
-
-        return zstandard.ZstdCompressor().stream_writer(file, closefd=False)
-    return nullcontext(file)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq force-decode`."""
     parser.add_argument("bundle", type=Path, help="the folder of a trained model")
-    parser.add_argument("input", type=Path, help="lines of SOURCE<TAB>TARGET, plain, .gz, .xz, .zst; - reads stdin")
+    parser.add_argument("input", type=Path, help="lines of SOURCE<TAB>TARGET, compressed or not; - reads stdin")
     parser.add_argument("output", type=Path, nargs="?", default=STREAM, help="where to write (default: stdout)")
     parser.add_argument("--targets", type=Path, metavar="FILE", help="the targets; the input then holds the sources")
     parser.add_argument(

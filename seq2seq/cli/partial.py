@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from seq2seq.cli.chunks import BEGINNING, Place
-from seq2seq.cli.files import STREAM, Write, compressing, output
+from seq2seq.cli.files import STREAM, Write, output
 from seq2seq.cli.journal import Journal, Made, partial_of
+from seq2seq.corpora.compression import SUFFIXES, compressing
 from seq2seq.errors import UserError
 
 
@@ -197,7 +198,7 @@ def _lock(file: BinaryIO, path: Path) -> None:
 
 def _install(partial: Path, target: Path) -> None:
     """By its name `target` is compressed."""
-    if target.suffix in (".gz", ".xz", ".zst"):
+    if target.suffix in SUFFIXES:
         packed = partial.with_name(f"{partial.name}{target.suffix}")
         try:
             _pack(partial, packed)

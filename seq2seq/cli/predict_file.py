@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq predict-file`."""
-    add_files(parser, "UTF-8 text, words between single spaces, plain, .gz, .xz, .zst, - reads stdin; or features")
+    add_files(parser, "UTF-8 text, words between single spaces, compressed or not, - reads stdin; or features")
     parser.add_argument("--probabilities", action="store_true", help="JSON lines: labels with all their probabilities")
     parser.add_argument(
         "--max-length",

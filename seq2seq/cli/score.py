@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "references",
         nargs="+",
         metavar="REFERENCE",
-        help="raw reference text, one sentence a line; plain, .gz, .xz or .zst; several files are several references",
+        help="raw reference text, one sentence a line, compressed or not; several files are several references",
     )
     add(
         "-i",

@@ -45,7 +45,7 @@ FREE = {"bundle", "ensemble", "input", "output", "alignments", "batch_size", "de
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq translate-file`."""
-    add_files(parser, "UTF-8 text, a sentence a line: plain, .gz, .xz, .zst; - reads stdin")
+    add_files(parser, "UTF-8 text, a sentence a line: plain, .gz, .xz, .zst, .bz2; - reads stdin")
     parser.add_argument(
         "--n-best", type=int, default=1, metavar="N", help="above 1: lines of `INDEX ||| TEXT ||| SCORE`, N a sentence"
     )

@@ -15,9 +15,9 @@ class Couplets(Corpus):
     """Pairs of lines of equally many characters; for instance of Tang poetry, 5 or 7 characters each, from the public
     domain poems of https://github.com/chinese-poetry/chinese-poetry (MIT).
 
-    A split is SPLIT.tsv(.gz, .xz, .zst) with a tab between the two lines, in ROOT/couplets or in ROOT, where ROOT is
-    `root`, else the environment variable SEQ2SEQ_DATA, else the user's cache. There is no download: the repository has
-    poems, not couplets.
+    A split is SPLIT.tsv(.gz, .xz, .zst, .bz2) with a tab between the two lines, in ROOT/couplets or in ROOT, where
+    ROOT is `root`, else the environment variable SEQ2SEQ_DATA, else the user's cache. There is no download: the
+    repository has poems, not couplets.
     """
 
     source_language = target_language = "zh"
@@ -37,7 +37,7 @@ class Couplets(Corpus):
             if path.is_file():
                 return (path,)
         raise UserError(
-            f"{self._folder / split}.tsv: no such file (nor with .gz, .xz, .zst); "
+            f"{self._folder / split}.tsv: no such file (nor with .gz, .xz, .zst, .bz2); "
             "a line of it is a line of verse, a tab, and its answer; set data.root to the folder that holds it"
         )
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seq2seq.corpora import readers
+from seq2seq.corpora import compression, readers
 from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.files import _Files
 from seq2seq.corpora.store import Frames
@@ -43,7 +43,7 @@ class FeatureCorpus(Corpus):
 
 
 class FeatureFiles(_Files, FeatureCorpus):
-    """One .npz or JSON lines file (.gz, .xz, .zst too) a split, several for training.
+    """One .npz or JSON lines file (compressed ones too) a split, several for training.
 
     `width` is F; without it, F is that of the first training example. Raises `UserError`, with file and line (or
     array), for whatever is no sequence of rows of F finite numbers, or has no text.
@@ -141,7 +141,9 @@ def _array(numbers: Any, where: str) -> NDArray[Any]:
 
 
 def _items(path: Path, features_field: str, target_field: str | None) -> Iterator[Item]:
-    return _npz(path, target_field is not None) if path.suffix == ".npz" else _lines(path, features_field, target_field)
+    if path.suffix == ".npz" or compression.is_zip(path):
+        return _npz(path, target_field is not None)
+    return _lines(path, features_field, target_field)
 
 
 def _lines(path: Path, features_field: str, target_field: str | None) -> Iterator[Item]:

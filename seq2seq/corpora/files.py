@@ -51,8 +51,8 @@ class _Files(Corpus):
 class Parallel(_Files):
     """Two files a split, line n of one translating line n of the other.
 
-    An entry is a list of the two files, or a prefix: PREFIX.LANGUAGE with .gz, .xz, .zst or nothing behind. `train` is
-    a prefix or a list of entries, `val` an entry, `tests` names any number of entries.
+    An entry is a list of the two files, or a prefix: PREFIX.LANGUAGE with .gz, .xz, .zst, .bz2 or nothing after it.
+    `train` is a prefix or a list of entries, `val` an entry, `tests` names any number of entries.
     """
 
     def files(self, split: str) -> tuple[Path, ...]:
@@ -128,6 +128,6 @@ def find(prefix: Path, language: str) -> Path:
             return path
     there = sorted(path.name for path in prefix.parent.glob(f"{prefix.name}.*"))
     raise UserError(
-        f"{prefix}.{language}: no such file (nor with .gz, .xz, .zst); "
+        f"{prefix}.{language}: no such file (nor with .gz, .xz, .zst, .bz2); "
         + (f"there are {', '.join(there[:8])}" if there else f"nothing there begins with {prefix.name}.")
     )

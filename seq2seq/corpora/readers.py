@@ -1,64 +1,79 @@
 """Lines and sentence pairs from files, as streams: what is read is never held.
 
-A line ends at LF and nowhere else: a NO-BREAK SPACE, a U+2028 or a CR is part of the text.
+A line ends at LF or CR LF and nowhere else: a NO-BREAK SPACE, a U+2028, or a CR within a line is part of the text.
+Every file and stream of text is read by `decoded`, in training and in every command: the same file is the same text.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
-import lzma
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
+from seq2seq.corpora import compression
 from seq2seq.errors import UserError
-from seq2seq.text import check_text
+from seq2seq.text import check_text, without_line_end
 
-SUFFIXES = ("", ".gz", ".xz", ".zst")
-"""The compressions that are read, by the end of a file's name."""
+SUFFIXES = ("", *compression.SUFFIXES)
+"""The ends of names under which a corpus's files are looked for; what they hold, their first bytes tell."""
 
 BLOCK = 1 << 16  # bytes read at once
-PACKED = 1 << 10  # bytes of zstd unpacked at once: they may become 30,000 times as many
 LONGEST = 16 << 20  # bytes of a line; what has none is not held in memory to find that out
+TOO_LONG = "is it text, one sentence a line? Split it into sentences (task=language_modeling reads lines of any length)"
+PART = 1 << 20  # bytes of a line that is read in parts
+
+Line: TypeAlias = tuple[int, bytes]
+"""The number of a line, from 1, and the line without its LF, or a part of it."""
 
 log = logging.getLogger(__name__)
 
 
 def lines(path: Path, errors: str | None = None) -> Iterator[str]:
-    """The lines of a plain, .gz, .xz or .zst file, without their LF, exactly as they stand; see `decoded`.
+    """The lines of a file, plain or compressed, without their ends, else exactly as they are; see `decoded`.
 
-    Raises UserError for a file that is missing or damaged, and (with its line) for what is not UTF-8 or longer than
-    a sentence can be.
+    Raises UserError for a file that is missing, damaged or of a form that is not read, and (with its line) for what is
+    not UTF-8 or longer than a sentence can be.
     """
+    return _read(path, lambda blocks: split(blocks, path), errors)
+
+
+def parts(path: Path) -> Iterator[str]:
+    """`lines` for text that need not have any: a longer line than PART comes in parts, each cut at a space, which is
+    left out as a line's end is, or where there is none within PART, before a character."""
+    return _read(path, lambda blocks: split(blocks, path, PART))
+
+
+def _read(
+    path: Path, split: Callable[[Iterator[bytes | None]], Iterator[Line | None]], errors: str | None = None
+) -> Iterator[str]:
     number = 0
     try:
-        for number, line in enumerate(split(_blocks(path), path), 1):
+        for line in split(compression.unpacked(_blocks(path), path)):
             assert line is not None  # no block is
-            yield decoded(line, path, number, errors)
+            number, content = line
+            yield decoded(content, path, number, errors)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, EOFError, lzma.LZMAError, _zstd_error()) as error:
+    except compression.errors() as error:
         if isinstance(error, OSError) and error.filename is not None:  # it was not even opened
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         raise UserError(f"{path}: cannot be read after line {number} ({error}); is it whole?") from None
 
 
 def decoded(line: bytes, name: object, number: int, errors: str | None = None) -> str:
-    """One line of UTF-8 as text. A byte-order mark at the beginning of a file is no text and is left out.
+    """One line of UTF-8 as text, without the CR of a CR LF. A byte-order mark at the beginning of a file is left out.
 
     What is not UTF-8 raises UserError with the line's number, or with errors="replace" becomes U+FFFD, with a warning.
     errors="strict" is for commands with the option --errors, of which the message then tells; None is as strict.
     """
     if number == 1:
         line = line.removeprefix(BOM_UTF8)
-        if line.endswith(b"\r"):
-            log.warning("%s: its lines end in CR LF; the CR is read as a part of the text", name)
     try:
-        return line.decode("utf-8")
+        text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         value, wide = error.object[error.start], number == 1 and line.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
         what = f"byte 0x{value:02x} at position {error.start + 1} is not UTF-8{' (UTF-16, it seems)' if wide else ''}"
@@ -66,7 +81,14 @@ def decoded(line: bytes, name: object, number: int, errors: str | None = None) -
             choice = " (or write U+FFFD in its place: --errors replace)" if errors else ""
             raise UserError(f"{name}:{number}: {what}; convert it to UTF-8{choice}") from None
         log.warning("%s:%d: %s; U+FFFD is written in its place", name, number, what)
-        return line.decode("utf-8", "replace")
+        text = line.decode("utf-8", "replace")
+    if text[-1:] == "\r":
+        text = without_line_end(text)
+    if number == 1 and "\r" in text:
+        log.warning(
+            "%s:1: has a CR within it, and a line ends at LF or CR LF; write LF if the CR is to end a line", name
+        )
+    return text
 
 
 def parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
@@ -147,59 +169,57 @@ def one_line(value: Any, where: str) -> str:
     if "\n" in value:
         raise UserError(f"{where} holds a line feed; a sentence is one line")
     check_text(value, where)
-    return value
+    return without_line_end(value)
 
 
-def split(blocks: Iterable[bytes | None], name: object) -> Iterator[bytes | None]:
+def split(blocks: Iterable[bytes | None], name: object, part: int | None = None) -> Iterator[Line | None]:
     """The lines of a text that comes in blocks, without their LF; a None between blocks is passed on.
 
-    Raises UserError, with the `name` and the line, for what is longer than a sentence can be.
+    A line of more than `part` bytes comes in parts, see `parts`. Without it, UserError with the `name` and the line is
+    raised for what is longer than a sentence can be.
     """
     rest: list[bytes] = []
-    number = size = 0
+    number, size, limit = 1, 0, part or LONGEST
     for block in blocks:
         if block is None:
             yield None
             continue
-        first, *others = block.split(b"\n")
-        rest.append(first)
-        number, size = number + len(others), len(others[-1]) if others else size + len(first)
-        if size > LONGEST:
-            raise UserError(f"{name}:{number + 1}: has more than {LONGEST:,} bytes without a line's end; is it text?")
-        if others:
-            yield b"".join(rest)
-            yield from others[:-1]
-            rest = others[-1:]
-    if last := b"".join(rest):
-        yield last
+        *ended, last = block.split(b"\n")
+        if ended:
+            ended[0] = b"".join([*rest, ended[0]])
+            for number, line in enumerate(ended, number):  # noqa: B020 (a line's number goes on from the last)
+                if len(line) <= limit:
+                    yield number, line
+                else:
+                    yield from ((number, each) for each in _cut(line, limit))
+            number, size, rest = number + 1, 0, []
+        rest.append(last)
+        size += len(last)
+        if size > limit:
+            if part is None:
+                raise UserError(f"{name}:{number}: has more than {LONGEST:,} bytes without a line's end; {TOO_LONG}")
+            *cut, last = _cut(b"".join(rest), part)
+            yield from ((number, each) for each in cut)
+            rest, size = [last], len(last)
+    if size:
+        yield number, b"".join(rest)
+
+
+def _cut(line: bytes, part: int) -> Iterator[bytes]:
+    """The parts of a line, none of more than `part` bytes."""
+    begin = 0
+    while len(line) - begin > part:
+        end = line.rfind(b" ", begin + 1, begin + part + 1)
+        skip = end >= 0
+        if not skip:
+            end = begin + part
+            while end > begin + 1 and line[end] & 0xC0 == 0x80:  # within a character
+                end -= 1
+        yield line[begin:end]
+        begin = end + skip
+    yield line[begin:]
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    if path.suffix == ".zst":
-        yield from _zstd_blocks(path)
-        return
-    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
-    with openers.get(path.suffix, open)(path, "rb") as file:
-        yield from iter(lambda: file.read(BLOCK), b"")
-
-
-def _zstd_blocks(path: Path) -> Iterator[bytes]:
-    """Frame by frame: zstandard's own file object takes a truncated file for a whole one."""
-    import zstandard
-
-    frame: Any = None
     with open(path, "rb") as file:
-        while block := file.read(PACKED):
-            while block:
-                frame = frame or zstandard.ZstdDecompressor().decompressobj()
-                yield frame.decompress(block)
-                block = frame.unused_data if frame.eof else b""
-                frame = None if frame.eof else frame
-    if frame is not None:
-        raise EOFError("compressed file ended before its last frame did")
-
-
-def _zstd_error() -> type[Exception]:
-    import zstandard
-
-    return cast("type[Exception]", zstandard.ZstdError)
+        yield from iter(lambda: file.read(BLOCK), b"")

@@ -36,9 +36,9 @@ class Snips(LabelCorpus):
     """13,084 / 700 / 700 utterances; `labels` are `slots` (72 IOB2 tags) or `intents` (7).
 
     A split is one JSON object a line, such as FORM. Its file is looked for as ROOT/snips/SPLIT.jsonl, ROOT/SPLIT.jsonl,
-    or these with .gz, .xz or .zst, where ROOT is `root`, else the environment variable SEQ2SEQ_DATA, else the user's
-    cache. Where one is missing, all are made in ROOT/snips from the benchmark's own files under `url`: its validation
-    files are the test, and 700 utterances of its training files, shuffled with seed 1, are val.
+    or these with .gz, .xz, .zst or .bz2, where ROOT is `root`, else the environment variable SEQ2SEQ_DATA, else the
+    user's cache. Where one is missing, all are made in ROOT/snips from the benchmark's own files under `url`: its
+    validation files are the test, and 700 utterances of its training files, shuffled with seed 1, are val.
     """
 
     source_language = "en"

@@ -19,10 +19,10 @@ SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"  # o
 class Text(Corpus):
     """Files that are read as one text: the pairs are ("", line), and a line feed ends every line, the last one too.
 
-    `train` is a file or a list of them: plain, .gz, .xz or .zst. `val` is a file, and `tests` any number of files by
-    name; where there is none, the last shares of the training text are held out: first `val_share`, and at the very
-    end `test_share`, both cut at the end of a line. `language` is a label. Raises `UserError` for shares that leave no
-    text to train on.
+    `train` is a file or a list of them: plain, .gz, .xz, .zst or .bz2. `val` is a file, and `tests` any number of
+    files by name; where there is none, the last shares of the training text are held out: first `val_share`, and
+    at the very end `test_share`, both cut at the end of a line. `language` is a label. Raises `UserError` for
+    shares that leave no text to train on.
     """
 
     def __init__(

@@ -146,7 +146,7 @@ def batches(lines: Iterator[str]) -> Iterator[list[str]]:
 def main() -> None:
     """From standard input to standard output."""
     model = Model(Path(__file__).resolve().parent)
-    lines = (line.decode().removesuffix("\n") for line in sys.stdin.buffer)
+    lines = (line.decode().rstrip("\r\n") for line in sys.stdin.buffer)
     for batch in batches(lines):
         sys.stdout.buffer.write("".join(f"{text}\n" for text in model.translate(batch)).encode())
 

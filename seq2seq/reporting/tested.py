@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
+from seq2seq.corpora.readers import lines
 from seq2seq.errors import UserError
 from seq2seq.reporting.runs import Notes, Run
 from seq2seq.reporting.wording import finite
@@ -83,7 +84,7 @@ def read_tested(run: Run, split: str, notes: Notes) -> Tested | None:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
+    return list(lines(path))
 
 
 def _stored(run: Run, split: str) -> tuple[list[str], list[str]]:

@@ -16,6 +16,7 @@ from seq2seq.text.tokenizer import (
     check_text,
     difference,
     train_tokenizers,
+    without_line_end,
 )
 from seq2seq.text.vocabulary import BOS, EOS, PAD, UNK
 from seq2seq.text.words import WhitespaceTokenizer, WhitespaceTrainer
@@ -49,4 +50,5 @@ __all__ = [
     "load_tokenizer",
     "load_tokenizers",
     "train_tokenizers",
+    "without_line_end",
 ]

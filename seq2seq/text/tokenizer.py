@@ -156,6 +156,11 @@ def check_text(text: str, where: str) -> None:
         raise UserError(f"{where} holds U+{ord(found[0]):04X}, half of a character; write the whole, or U+FFFD")
 
 
+def without_line_end(text: str) -> str:
+    """A line without the LF, CR LF or CR at its end: no part of the text, on whatever system it was written."""
+    return text.rstrip("\r\n") if text.endswith(("\n", "\r")) else text
+
+
 def check_counts(min_frequency: int, training_lines: int) -> None:
     """Raise UserError for counts below 1."""
     for key, value in (("min_frequency", min_frequency), ("training_lines", training_lines)):

@@ -1,5 +1,6 @@
 """Corpora: text exactly as it stands, one clear error for each fault, and an encoded form that is made once."""
 
+import bz2
 import gzip
 import json
 import lzma
@@ -28,12 +29,13 @@ from seq2seq.errors import UserError
 from seq2seq.structures import Pairs
 from seq2seq.text import SentencePieceTrainer, Tokenizers, WhitespaceTokenizer, WhitespaceTrainer, load_tokenizers
 
-TEXT = ["a\u00a0b", "", " c\r", "d\u2028e\u0085f\x0cg", "größe 中", ""]
+TEXT = ["a\u00a0b", "", " c\rc", "d\u2028e\u0085f\x0cg", "größe 中", ""]
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
     ".gz": gzip.compress,
     ".xz": lzma.compress,
     ".zst": zstandard.compress,
+    ".bz2": bz2.compress,
 }
 
 
@@ -61,12 +63,12 @@ def test_a_zstandard_file_may_have_several_frames() -> None:
     assert list(lines(Path("t.zst"))) == ["a", "bc", "d"]
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst", ".bz2"])
 def test_damaged_files(suffix: str) -> None:
     whole = COMPRESS[suffix](os.urandom(300_000).hex().encode())
-    for content in (whole[:-20], b"garbage of some length"):
+    for content in (whole[:-20], whole[:12] + b"\xff" * 50, whole + b"more"):
         Path(f"t{suffix}").write_bytes(content)
-        with pytest.raises(UserError, match=rf"^t\{suffix}: cannot be read after line 0 .*is it whole\?"):
+        with pytest.raises(UserError, match=rf"^t\{suffix}: cannot be read after line .*is it whole\?"):
             list(lines(Path(f"t{suffix}")))
 
 

@@ -1,0 +1,179 @@
+"""Compressed files, known by their first bytes, not by their names: unpacked as a stream, or refused by their form."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from seq2seq.errors import UserError
+
+SUFFIXES = (".gz", ".xz", ".zst", ".bz2")
+"""The forms that are read and written, by the end of a file's name."""
+
+SLICE = 1 << 10  # compressed bytes unpacked at once: they may become 30,000 times as many
+HEAD = 512  # bytes that tell the form: a tar archive says so behind the name of its first file
+
+
+class Form(NamedTuple):
+    """A form that is not read: its name, and what to do about it."""
+
+    name: str
+    remedy: str
+
+
+Decompressor = Callable[[], Any]
+READ: dict[bytes, Decompressor] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16),
+    b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
+    b"]\0\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE),
+    b"BZh": bz2.BZ2Decompressor,
+}
+"""Decompressors of the standard library, by the first bytes of what they unpack."""
+
+UNPACK, CONVERT = "unpack it first ({} FILE)", "write it as tab-separated text or JSON lines first"
+REFUSED: dict[bytes, Form] = {
+    magic: Form(name, UNPACK.format(command) if command else CONVERT)
+    for magic, name, command in (
+        (b"PK\x03\x04", "a zip archive (as .xlsx and .docx are, too)", "unzip"),
+        (b"PK\x05\x06", "a zip archive without files", "unzip"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x"),
+        (b"Rar!\x1a\x07", "a rar archive", "unrar x"),
+        (b"\x04\x22\x4d\x18", "compressed by lz4", "lz4 -d"),
+        (b"\x02\x21\x4c\x18", "compressed by lz4", "lz4 -d"),
+        (b"\x1f\x9d", "compressed by compress (.Z)", "uncompress"),
+        (b"\x1f\xa0", "compressed by compress (.Z)", "uncompress"),
+        (b"LZIP\x01", "compressed by lzip", "lzip -d"),
+        (b"\x89LZO\0", "compressed by lzop", "lzop -d"),
+        (b"\xff\x06\0\0sNaPpY", "compressed by snappy", "snzip -d"),
+        (b"PAR1\x15", "a Parquet file", ""),
+        (b"ARROW1\0\0", "an Arrow file", ""),
+    )
+}
+"""Forms that are not read, by their first bytes."""
+
+TAR = Form("a tar archive", UNPACK.format("tar -xf"))
+NOT_WRITTEN = tuple(".tar .tgz .tbz2 .tbz .txz .tzst .zip .7z .rar .lz4 .z .lz .lzma .lzo".split())
+"""Forms that are not written, by the end of a name in small letters."""
+
+
+def unpacked(blocks: Iterable[bytes | None], name: object) -> Iterator[bytes | None]:
+    """The content of a stream that comes in blocks, whether it is plain or compressed; a None is passed on.
+
+    Raises `UserError`, with the `name`, for an archive or a form that is not read, and EOFError or the library's own
+    error for what is damaged.
+    """
+    stream = _with_head(iter(blocks))
+    head = next(stream, None) or b""
+    _check(head, name)
+    if (make := _decompressor(head)) is None:
+        yield from _chain(head, stream)
+        return
+    content = _with_head(_members(_chain(head, stream), make))
+    first = next(content, None) or b""
+    _check(first, name, inner=True)
+    yield from _chain(first, content)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip archive, as .npz files are; False for what cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
+
+
+def _check(head: bytes, name: object, inner: bool = False) -> None:
+    """Raise `UserError` for what begins like an archive, or like a form that is not read."""
+    form = TAR if head[257:262] == b"ustar" else None
+    form = form or next((form for magic, form in REFUSED.items() if head.startswith(magic)), None)
+    if form:
+        raise UserError(f"{name}: is {form.name}, which is not read; {form.remedy}")
+    if inner and _decompressor(head):
+        raise UserError(f"{name}: is compressed twice; unpack it once, and give what comes out")
+
+
+def _decompressor(head: bytes) -> Decompressor | None:
+    if (head[1:4] == b"\xb5\x2f\xfd" and head[0] == 0x28) or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
+        import zstandard
+
+        return lambda: zstandard.ZstdDecompressor().decompressobj()
+    if head.startswith(b"BZh") and head[4:10] not in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"):
+        return None  # text may begin with these letters
+    return next((make for magic, make in READ.items() if head.startswith(magic)), None)
+
+
+def _members(blocks: Iterable[bytes | None], make: Decompressor) -> Iterator[bytes | None]:
+    """What a file of one or more compressed streams, one after the other, holds; zeros between them are padding."""
+    stream: Any = None
+    for block in blocks:
+        if block is None:
+            yield None
+            continue
+        for begin in range(0, len(block), SLICE):
+            rest = block[begin : begin + SLICE]
+            while rest:
+                if stream is None and not (rest := rest.lstrip(b"\0")):
+                    break
+                stream = stream or make()
+                if content := stream.decompress(rest):
+                    yield content
+                rest = stream.unused_data if stream.eof else b""
+                stream = None if stream.eof else stream
+    if stream is not None:
+        raise EOFError("compressed file ended before its end mark did")
+
+
+def _with_head(blocks: Iterator[bytes | None]) -> Iterator[bytes | None]:
+    """The same blocks, of which the first has at least HEAD bytes, or all there are before the end or a pause."""
+    head = b""
+    for block in blocks:
+        if block is None or len(head := head + block) >= HEAD:
+            yield head
+            yield from () if block else (None,)
+            yield from blocks
+            return
+    yield head
+
+
+def _chain(head: bytes, rest: Iterable[bytes | None]) -> Iterator[bytes | None]:
+    if head:
+        yield head
+    yield from rest
+
+
+def compressing(file: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
+    """What to write to, so that `file` gets it compressed as `suffix` says; the bytes depend on neither name nor
+    time."""
+    if suffix == ".gz":
+        import gzip
+
+        return gzip.GzipFile("", "wb", fileobj=file, mtime=0)
+    if suffix == ".xz":
+        return lzma.LZMAFile(file, "wb")
+    if suffix == ".bz2":
+        return bz2.BZ2File(file, "wb")
+    if suffix == ".zst":
+        import zstandard
+
+        return zstandard.ZstdCompressor().stream_writer(file, closefd=False)
+    return nullcontext(file)
+
+
+def check_suffix(name: str) -> None:
+    """Raise `UserError` for the name of an output that promises a form which is not written."""
+    small = name.lower()
+    if found := next((end for end in NOT_WRITTEN if small.endswith((end, *(end + s for s in SUFFIXES)))), None):
+        raise UserError(f"{name}: {found} is not written; end the name with {', '.join(SUFFIXES)}, or none of them")
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """What reading a file that is damaged raises."""
+    import zstandard
+
+    return (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
