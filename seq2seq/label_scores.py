@@ -15,6 +15,10 @@ from seq2seq.errors import UserError
 from seq2seq.scoring import Draws, Measurement, Scores
 from seq2seq.scoring.measurement import NO_DRAWS, f1, share
 from seq2seq.text import LabelTokenizer
+from seq2seq.text.labels import is_entity_tag
+
+BIOES = {"L": "E", "U": "S", "W": "S", "M": "I"}
+"""The letters of BILOU, BMES and BMEWO that BIOES has others for."""
 
 Sets = list[list[list[str]]]
 """Lines of words (or one text) of labels."""
@@ -23,15 +27,18 @@ Sets = list[list[list[str]]]
 class LabelScorer:
     """F1 and accuracy in percent.
 
-    With `entities` F1 is that of whole spans in IOB2 tags, by type and both borders, as seqeval counts them in its
-    default mode, which agrees with conlleval. Otherwise it is micro-F1 over the labels of all words or texts, where
-    `none` is no label. A word or text (`unit`) is accurate when all of its labels are right and no other is given.
+    With `entities`, if each label is a tag of entities, F1 is that of whole spans, by type and both borders, as seqeval
+    counts them in its default mode, which agrees with conlleval, and reads IOB1, IOB2 and BIOES tags; BILOU, BMES and
+    BMEWO are BIOES in other letters. Otherwise (part-of-speech tags, say) it is micro-F1 over the labels of all words
+    or texts, where `none` is no label. A word or text (`unit`) is accurate when all of its labels are right and no
+    other is given.
     """
 
     def __init__(self, labels: LabelTokenizer, *, entities: bool = False, unit: str = "word") -> None:
         if entities and labels.form != "one":
             raise UserError("task.entities=true needs one IOB2 tag a word; set it to false, or labels.many=false")
-        self.labels, self.entities, self.unit = labels, entities, unit
+        self.entities = entities and all(map(is_entity_tag, labels.labels))
+        self.labels, self.unit = labels, unit
 
     def __call__(self, hypotheses: Sequence[str], references: Sequence[str], draws: Draws = NO_DRAWS) -> Scores:
         """Score line against line. Raises `UserError` where the numbers of lines, or of a line's words, differ."""
@@ -47,14 +54,18 @@ class LabelScorer:
 
 def entity_f1(hypotheses: Sets, references: Sets) -> Measurement:
     """Micro-F1 of entities (Tjong Kim Sang & De Meulder 2003); 0 where neither side has one."""
-    from seqeval.metrics.sequence_labeling import get_entities
-
-    found, right = (
-        [set(get_entities([tag for (tag,) in line])) for line in lines] for lines in (hypotheses, references)
-    )
+    found, right = ([set(spans([tag for (tag,) in line])) for line in lines] for lines in (hypotheses, references))
     counted = [(len(one & other), len(one), len(other)) for one, other in zip(found, right, strict=True)]
     signature = f"nrefs:1|average:micro|of:entities|mode:conlleval|seqeval:{version('seqeval')}"
     return Measurement("F1", signature, statistics(counted, 3), f1)
+
+
+def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The entities of a sentence: type, first and last word."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    found: list[tuple[str, int, int]] = get_entities([BIOES.get(tag[:1], tag[:1]) + tag[1:] for tag in tags])
+    return found
 
 
 def micro_f1(hypotheses: Sets, references: Sets, none: str = "") -> Measurement:

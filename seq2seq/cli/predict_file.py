@@ -9,6 +9,7 @@ and as many `probabilities`, by label, the most likely first. An output file app
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from seq2seq.errors import UserError
 
 if TYPE_CHECKING:
     from seq2seq.bundle import Bundle
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -64,10 +67,18 @@ def _labels(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
         raise UserError(
             f"--max-length {arguments.max_length}: is for captioning, and this bundle gives labels; leave it out"
         )
-    predictor, size = Predictor(bundle), arguments.batch_size
+    predictor, size, said = Predictor(bundle), arguments.batch_size, False
     total = count(arguments.input, arguments.errors)
     with tqdm(total=total, unit=" lines", disable=not sys.stderr.isatty()) as bar:
         for chunk in filter(None, chunks(arguments.input, CHUNK, errors=arguments.errors)):
+            if not said and (odd := next((i for i, text in enumerate(chunk.texts) if "\t" in text), None)) is not None:
+                said = True
+                log.warning(
+                    "%s:%d: has a tab, and the texts of training have none: the line is read as text, label and all "
+                    "(cut -f 1 takes the first column)",
+                    "standard input" if arguments.input == STREAM else arguments.input,
+                    chunk.numbers[odd] + 1,
+                )
             for found in predictor.predict_stream(chunk.texts, batch_size=size, progress=bar.update):
                 as_json = arguments.probabilities
                 yield json.dumps(found.as_dict(predictor.labels.labels), ensure_ascii=False) if as_json else found.text

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from seq2seq.corpora import readers
+from seq2seq.corpora import conll, readers
 from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.files import Entry, _Files
 from seq2seq.errors import UserError
@@ -62,8 +62,9 @@ class Tagged(_Files, LabelCorpus):
     """Words and a tag each. `format`:
 
     - `lines`: a sentence a line, WORDS, a tab, TAGS, both with single spaces between them;
-    - `conll`: a word a line, its tag in the last column of those between white space (the first is the word), an empty
-      line between sentences; lines that begin with -DOCSTART- are left out (Tjong Kim Sang & De Meulder 2003).
+    - `conll`: a word a line with its columns, an empty line between sentences, see `seq2seq.corpora.conll`. The word is
+      in the first column and the tag in the last, in CoNLL-U in those of FORM and UPOS, or in those that `word_column`
+      and `tag_column` (from 1) say. A word with a space in it is refused, or has the sign `space` there.
     """
 
     unit = "word"
@@ -76,16 +77,36 @@ class Tagged(_Files, LabelCorpus):
         val: Entry,
         tests: Mapping[str, Entry] | None = None,
         format: str = "lines",
+        word_column: int | None = None,
+        tag_column: int | None = None,
+        space: str | None = None,
     ) -> None:
         super().__init__(source_language, target_language, train, val, tests)
         if format not in ("lines", "conll"):
             raise UserError(f"data.corpus.format={format!r} is not known; use lines or conll")
-        self.format = format
+        self.format, self.options = format, conll.Options(word_column, tag_column, space)
+        self._check_options()
+
+    def _check_options(self) -> None:
+        word, tag, space = self.options
+        if self.format != "conll" and self.options != conll.Options():
+            raise UserError("data.corpus.word_column, tag_column, space: are for data.corpus.format=conll; set it")
+        for key, column in (("word_column", word), ("tag_column", tag)):
+            if column is not None and column < 1:
+                raise UserError(f"data.corpus.{key}={column}: columns count from 1")
+        if tag is not None and tag == (word or 1):
+            raise UserError(f"data.corpus.tag_column={tag}: is the column of the word; choose another")
+        if space is not None and (not space or set(space) & set(" \t\r\n")):
+            raise UserError(f"data.corpus.space={space!r}: must be a sign other than a space, such as _")
 
     def rows(self, split: str) -> Iterator[Row]:
         """The sentences of each file."""
         for path in self.files(split):
-            yield from conll(path) if self.format == "conll" else two_columns(path)
+            if self.format == "lines":
+                yield from two_columns(path)
+                continue
+            for words, tags, line in conll.sentences(path, self.options):
+                yield Row(" ".join(words), " ".join(tags), path, line)
 
 
 class Labelled(_Files, LabelCorpus):
@@ -102,30 +123,10 @@ class Labelled(_Files, LabelCorpus):
 def two_columns(path: Path) -> Iterator[Row]:
     """Lines of exactly two tab-separated columns. Raises `UserError` for others."""
     for number, line in enumerate(readers.lines(path), 1):
-        cells = line.removesuffix("\r").split("\t")
+        cells = line.split("\t")
         if len(cells) != 2:
             raise UserError(f"{path}:{number}: {len(cells)} tab-separated columns; text and labels are two")
         yield Row(cells[0], cells[1], path, number)
-
-
-def conll(path: Path) -> Iterator[Row]:
-    """Sentences of one word a line; a row's line is that of its first word. Raises `UserError` for a word alone."""
-    words: list[str] = []
-    tags: list[str] = []
-    number = 0
-    for number, line in enumerate(readers.lines(path), 1):
-        cells = line.split()
-        if not cells and words:
-            yield Row(" ".join(words), " ".join(tags), path, number - len(words))
-            words, tags = [], []
-        if not cells or cells[0] == "-DOCSTART-":
-            continue
-        if len(cells) < 2:
-            raise UserError(f"{path}:{number}: {line!r} has no tag; a line is a word, white space, and its tag")
-        words.append(cells[0])
-        tags.append(cells[-1])
-    if words:
-        yield Row(" ".join(words), " ".join(tags), path, number - len(words) + 1)
 
 
 def _count(text: str) -> int:

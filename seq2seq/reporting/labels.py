@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from seq2seq.label_scores import LabelScorer, Sets
+from seq2seq.label_scores import LabelScorer, Sets, spans
 from seq2seq.reporting import style
 
 MOST = 60  # labels: more would not be read
@@ -101,11 +101,9 @@ def confusion_figure(matrix: np.ndarray, names: Sequence[str]) -> Figure:
 
 
 def _entities(lines: Sets) -> Counter[tuple[str, object]]:
-    from seqeval.metrics.sequence_labeling import get_entities
-
     tags = [[tag for (tag,) in line] for line in lines]
-    spans = ((number, *entity) for number, line in enumerate(tags) for entity in get_entities(line))
-    return Counter((kind, (number, begin, end)) for number, kind, begin, end in spans)
+    found = ((number, *entity) for number, line in enumerate(tags) for entity in spans(line))
+    return Counter((kind, (number, begin, end)) for number, kind, begin, end in found)
 
 
 def _flat(lines: Sets) -> Counter[tuple[str, object]]:

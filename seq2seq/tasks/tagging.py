@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from seq2seq import build
 from seq2seq.errors import UserError
 from seq2seq.label_scores import LabelScorer
-from seq2seq.tasks.labels import Labelling
+from seq2seq.models.labels import LabelModel
+from seq2seq.tasks.labels import Labelling, LabelTask
 from seq2seq.text import LabelTokenizer, LabelTrainer, TokenizerTrainer, WhitespaceTrainer
+from seq2seq.text.labels import is_entity_tag
+
+log = logging.getLogger(__name__)
 
 
 class Tagging(Labelling):
@@ -34,6 +39,18 @@ class Tagging(Labelling):
         options = config["labels"]
         form = "sets" if options["many"] else "one"
         return LabelTrainer(form, str(options["separator"]), str(options["none"]))
+
+    def task(self, config: Mapping[str, Any], model: LabelModel, data: Any) -> LabelTask:
+        """See `Kind.task`; where F1 counts labels since the tags are none of entities, the log says so."""
+        odd = next((tag for tag in data.tokenizers.target.labels if not is_entity_tag(tag)), None)
+        if odd is not None and config["task"]["entities"]:
+            log.warning(
+                "task.entities: %r is no tag of entities (O, B-TYPE, …), so F1 counts labels; it is the accuracy where "
+                "no label is %r",
+                odd,
+                config["labels"]["none"],
+            )
+        return super().task(config, model, data)
 
     def scorer(self, config: Mapping[str, Any], labels: LabelTokenizer) -> LabelScorer:
         """F1 of entities, or of all labels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -13,6 +14,15 @@ from seq2seq.text.vocabulary import BOS, EOS, SPECIALS
 
 FORMS = ("one", "sets", "set")
 """`one`: a label a word, "B-x I-x O". `sets`: any number a word, "A|B O C". `set`: any number a text, "A B" or ""."""
+
+
+ENTITY_TAG = re.compile(r"O|[BIESLUMW](-.+)?")
+
+
+def is_entity_tag(tag: str) -> bool:
+    """Whether a tag is one of IOB1, IOB2, BIOES, BILOU, BMES or BMEWO: O, or a letter for the place in an entity with
+    the entity's type after a hyphen."""
+    return ENTITY_TAG.fullmatch(tag) is not None
 
 
 class LabelTokenizer(PlainFiles):
