@@ -1,11 +1,15 @@
 """What many tests share: configurations read from the YAML files themselves, and small random batches."""
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+
+from tests import check_anew
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -17,8 +21,13 @@ def options(group: str) -> list[str]:
 
 def node(group: str, name: str, **changes: Any) -> dict[str, Any]:
     """One YAML file as a plain mapping, changed; what its defaults list would add is left out."""
+    return deepcopy(_parsed(group, name)) | changes
+
+
+@cache
+def _parsed(group: str, name: str) -> dict[str, Any]:
     found = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
-    return {key: value for key, value in found.items() if key != "defaults"} | changes
+    return {key: value for key, value in found.items() if key != "defaults"}
 
 
 def model_config(
@@ -49,3 +58,4 @@ def model_config(
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+    check_anew()
