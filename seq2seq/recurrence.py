@@ -76,7 +76,12 @@ def in_full(function: Callable[..., Result], *arguments: Any) -> Result:
     arguments (tensors, and tuples of them) are turned to float32 and it runs without autocast. So do the functions with
     derivatives by hand, and kernels that the machine has in float32 only."""
     tensors: list[Tensor] = []
-    map_tensors(lambda tensor: tensors.append(tensor) or tensor, arguments)
+
+    def collect(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    map_tensors(collect, arguments)
     kind = tensors[0].device.type
     if lower_precision(kind) is None:
         return function(*arguments)

@@ -35,7 +35,7 @@ def available_cpus(environment: Mapping[str, str] = os.environ) -> int:
     """The CPUs that this process may use, at least 1: by its affinity, its cgroup's quota, and SLURM's allocation."""
     from joblib import cpu_count
 
-    return max(1, min(cpu_count(), _slurm_cpus(environment) or sys.maxsize))
+    return max(1, min(int(cpu_count()), _slurm_cpus(environment) or sys.maxsize))
 
 
 def _slurm_cpus(environment: Mapping[str, str]) -> int:

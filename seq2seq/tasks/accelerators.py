@@ -22,7 +22,7 @@ def check_accelerator(trainer: Mapping[str, Any]) -> None:
     double = str(trainer.get("precision", "32")) in ("64", "64-true")
     if double and asked in ("mps", "gpu", "auto") and chosen(asked) == "mps":
         raise UserError(
-            f"trainer.precision={trainer['precision']}: MPS has no float64; set trainer.accelerator=cpu, or precision=32"
+            f"trainer.precision={trainer['precision']}: MPS has no float64; use trainer.accelerator=cpu"
         )
 
 
