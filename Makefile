@@ -1,44 +1,55 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Both make .venv first, if there is none.
+# Two commands on a fresh machine: `make demo` and `make test`. Both make .venv first, if there is none: `make demo` installs
+# what running needs, and `make test` adds what tests need besides.
 #
 #   make demo PYTHON=python3.12                                  another Python (3.11, 3.12 or 3.13)
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu   another source for torch alone: here its CPU build
 #   make demo ARGS="cell=lstm"                                   more arguments: Hydra overrides, or pytest's (make test)
+#   make test JOBS=8                                             tests in 8 processes instead of 2
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check install
+RUNNING := $(VENV)/.installed
+TESTING := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --no-compile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+export PYTHONDONTWRITEBYTECODE :=
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
-.PHONY: help demo test lint audit torture bench bench-quick
+.PHONY: help demo test test-quick lint audit torture bench bench-quick
 
 help:
 	@echo 'make demo   train the default model on the embedded corpus, score it, and translate with it (minutes)'
-	@echo 'make test   the tests'
+	@echo 'make test   the tests (minutes)'
+	@echo 'make test-quick  those of a second or less, for the loop of editing and testing'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make audit  known vulnerabilities of the locked versions (asks the advisory database over the network)'
 	@echo 'make torture  break it on purpose: kill training and translating; attacks, dirty text (experiments/reliability)'
 	@echo 'make bench  how fast this machine trains and searches (experiments/throughput); bench-quick: five minutes'
 
-demo: $(STAMP)
+demo: $(RUNNING)
 	$(BIN)/seq2seq demo $(ARGS)
 
-test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+# A file of tests stays in one process, for its fixtures; the files of long tests come first, so that both end together.
+test: $(TESTING)
+	$(PYTEST) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: $(STAMP)
+test-quick: $(TESTING)
+	$(PYTEST) --dist worksteal -m 'not slow' $(ARGS)
+
+lint: $(TESTING)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-audit: $(STAMP)
+audit: $(TESTING)
 	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement constraints.txt $(ARGS)
 
-torture: $(STAMP)
+torture: $(TESTING)
 	$(BIN)/python -m experiments.reliability.kill $(ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.kill_translation --kills 100
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.kill_translation --everywhere --chunk 40
@@ -46,10 +57,10 @@ torture: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/test_attacks.py tests/system/test_dirty_text.py \
 	    tests/unit/test_numerical_torture.py tests/unit/test_configuration.py tests/system/test_large_files.py
 
-bench: $(STAMP)
+bench: $(RUNNING)
 	$(BIN)/python -m experiments.throughput.run $(ARGS)
 
-bench-quick: $(STAMP)
+bench-quick: $(RUNNING)
 	$(BIN)/python -m experiments.throughput.run --quick $(ARGS)
 
 $(BIN)/python:
@@ -65,8 +76,13 @@ $(BIN)/python:
 # torch comes first and alone (--no-deps): its own index need not have the locked versions of what it depends on. The
 # build tools (those of setuptools for antlr4 and seqeval, which have no wheel) come before the project: pip would take
 # unlocked ones otherwise.
-$(STAMP): constraints.txt pyproject.toml | $(BIN)/python
+# Bytecode is made of what is imported, then (--no-compile): making it of everything takes longer than all the rest.
+$(RUNNING): constraints.txt pyproject.toml | $(BIN)/python
 	$(PIP) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) -c constraints.txt hatchling setuptools setuptools-scm
+	$(PIP) -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+$(TESTING): $(RUNNING)
 	$(PIP) -c constraints.txt --no-build-isolation -e '.[dev,sweep,tune,export]'
 	@touch $@

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,41 @@ def test_help_costs_less_than_a_quarter_of_importing_torch() -> None:
     pairs = [(seconds("-m", "seq2seq", "--help"), seconds("-c", "import torch")) for _ in range(3)]
     ours, torchs = (statistics.median(column) for column in zip(*pairs, strict=True))
     assert ours < torchs / 4, f"--help: {ours:.3f} s, import torch: {torchs:.3f} s"
+
+
+@pytest.fixture
+def would_run(tmp_path: Path) -> Callable[[str], list[str]]:
+    """What `make TARGET` would run with an environment in the folder `venv`, which does not exist yet."""
+    if not shutil.which("make"):
+        pytest.skip("there is no make")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+
+    def ask(target: str) -> list[str]:
+        command = ["make", "-n", "--no-print-directory", target, f"VENV={tmp_path / 'venv'}"]
+        done = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, check=True)
+        return done.stdout.replace("\\\n", " ").split("\n")
+
+    return ask
+
+
+def installs(lines: list[str]) -> list[str]:
+    """What is installed: the last word of each call of pip."""
+    return [line.split()[-1].strip("'") for line in lines if "-m pip" in line]
+
+
+def test_demo_installs_what_running_needs_and_test_the_rest(
+    would_run: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    running, testing = [*would_run("demo")], [*would_run("test")]
+    assert any(line.endswith("seq2seq demo ") for line in running)
+    assert installs(running)[0].startswith("torch==")
+    assert installs(running)[1:] == ["setuptools-scm", "."]
+    assert installs(testing) == [*installs(running), ".[dev,sweep,tune,export]"]
+    assert all("-c constraints.txt" in line for line in testing if "-m pip" in line and "torch==" not in line)
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    for name in ("bin/python", ".installed"):
+        (tmp_path / "venv" / name).touch()
+    assert installs(would_run("demo")) == []
+    assert installs(would_run("test")) == installs(would_run("test-quick")) == [".[dev,sweep,tune,export]"]
+    (tmp_path / "venv" / ".installed-dev").touch()
+    assert installs(would_run("lint")) == []
