@@ -6,6 +6,7 @@ wandb 0.31 has no reader in Python any more (its Go core reads the files), but t
 """
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BLOCK, HEADER, FULL, LAST = 32768, 7, 1, 4
+
+
+def without_account(monkeypatch: Any, home: Path) -> None:
+    """Make wandb start anew as on a machine where nobody has logged in: an empty HOME, and no variable of its own."""
+    import wandb
+
+    wandb.teardown()
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.setenv("HOME", str(home))
 
 
 class WandbRun(NamedTuple):

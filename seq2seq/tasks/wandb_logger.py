@@ -92,7 +92,7 @@ def finish_run(exit_code: int) -> None:
     try:
         run.finish(exit_code=exit_code)
     except Exception as error:
-        _say(f"{_line(error)}; what is missing on its server is in {run.settings.sync_dir} (wandb sync)")
+        _say(f"{_line(error)}; the run's end may be missing; what was logged is in {run.settings.sync_dir}")
         _teardown()
 
 
