@@ -55,7 +55,7 @@ JOBS: Mapping[str, Sequence[str]] = {
         "optimizer.momentum=0.9",
         "scheduler=plateau",
         "trainer.accumulate_grad_batches=3",
-        "trainer.val_check_interval=20",
+        "trainer.val_check_interval=7",  # optimizer steps
         "trainer.check_val_every_n_epoch=null",
     ),
     "language model: carried state, random resets": (

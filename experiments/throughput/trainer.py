@@ -82,7 +82,7 @@ def through_trainer(batches: list[Any], *, bar: bool) -> float:
         callbacks[name] |= {"monitor": "val_loss", "mode": "min"}
     task = Trivial(nn.Linear(4, 4), optimizer=OPTIMIZER, scheduler=SCHEDULER)
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder, _silent():
-        made = [*make_callbacks(callbacks, Path(folder), ("val_loss",), progress=bar), Seeded(1)]
+        made = [*make_callbacks(callbacks, Path(folder), progress=bar), Seeded(1)]
         logger = make_loggers({}, Path(folder), "throughput")
         trainer = lightning.Trainer(callbacks=made, logger=logger, enable_model_summary=False, **options)
         trainer.fit(task, train_dataloaders=Batches(len(batches), lambda: iter(batches)))

@@ -61,6 +61,7 @@ PANELS = (
         "Validation scores",
         (
             Curve("val_bleu", "BLEU", style.GREEN, best="max"),
+            Curve("val_bleu-char", "BLEU of characters", style.ORANGE, best="max"),
             Curve("val_chrf", "chrF", style.PURPLE, best="max"),
             Curve("val_f1", "F1", style.GREEN, best="max"),
             Curve("val_accuracy", "accuracy", style.BLUE, best="max"),

@@ -17,6 +17,7 @@ TITLES = {
     "train_perplexity": "Training perplexity",
     "val_perplexity": "Validation perplexity",
     "val_bleu": "Validation BLEU",
+    "val_bleu-char": "Validation BLEU of characters",
     "val_chrf": "Validation chrF",
     "val_f1": "Validation F1",
     "val_accuracy": "Validation accuracy",

@@ -236,7 +236,7 @@ def test_a_run_on_phonemes_logs_its_error_rates(train):
 
 
 def test_only_what_is_logged_can_be_monitored(train, capsys):
-    assert train("words", WORDS, *PHONEMES, "callbacks=default") == 2
+    assert train("words", WORDS, *PHONEMES, "callbacks.checkpoint.monitor=val_bleu") == 2
     assert "monitor='val_bleu': use one of val_loss, val_perplexity, val_wer, val_per" in capsys.readouterr().err
     assert train("other", WORDS, *PHONEMES, "task.metrics=[wer,bleurt]") == 2
     assert "task.metrics=['wer', 'bleurt']: must be a list, each one of bleu, chrf" in capsys.readouterr().err
