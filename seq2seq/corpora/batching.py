@@ -5,18 +5,23 @@ into batches of about `batch_tokens` target tokens, and its batches are shuffled
 (and in each a random phase of the buckets) let the batches differ from epoch to epoch, and only one window is held at a
 time: memory does not grow with the corpus. The number of batches is the same in every epoch, so that schedules and
 progress bars know it.
+
+The source side is bounded, too: a batch has at most about SOURCE times as many source tokens (pads among them) as
+`batch_tokens`. A pair whose source is longer than SOURCE times its share of a batch weighs twice as much, or four
+times, …, and only pairs of one such stratum are in a batch together. In most corpora all pairs are in the first.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seq2seq.corpora import buckets
 from seq2seq.corpora.store import EncodedPairs, Ints
 from seq2seq.errors import UserError
 
@@ -25,7 +30,11 @@ WINDOW = 256
 
 PERMUTED = 1 << 20  # things permuted at once: in a larger corpus, each is a run of neighbours
 RUNS = 64  # of neighbours that a window has at least, by the share of the pairs that are kept: none is ever empty
+MIXED = 1 << 16  # of the random numbers by which the batches of several strata are mixed: more than there are strata
+SOURCE = 16  # source tokens a token of `batch_tokens`
 CHUNK = 1 << 20  # pairs whose lengths are looked at together
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,24 @@ class Budget:
         """The weight that a batch holds."""
         return self.batch_tokens * (self.batch_size or 1)
 
-    def weights(self, target: Ints) -> Ints:
-        """What a pair with so many target tokens weighs, in whole numbers: at least the `batch_size`-th of a batch."""
+    def weights(self, source: Ints, target: Ints) -> Ints:
+        """What a pair with so many tokens weighs, in whole numbers: at least the `batch_size`-th of a batch, and half a
+        batch at most for its source's sake."""
+        own = self._target_weights(target)
+        weights: Ints = np.minimum(own << self.strata(source, target), np.maximum(own, self.capacity // 2))
+        return weights
+
+    def strata(self, source: Ints, target: Ints) -> Ints:
+        """How often a pair's weight is doubled, so that its source has at most SOURCE tokens for each of its share."""
+        times = -(-source * (self.batch_size or 1) // (SOURCE * self._target_weights(target)))
+        strata: Ints = np.ceil(np.log2(np.maximum(times, 1))).astype(np.int64)
+        return strata
+
+    def oversized(self, source: Ints, target: Ints) -> NDArray[np.bool_]:
+        """True where a source is too long for more than one or two pairs a batch."""
+        return source * (self.batch_size or 1) > SOURCE * self.weights(source, target)
+
+    def _target_weights(self, target: Ints) -> Ints:
         return target if self.batch_size is None else np.maximum(target * self.batch_size, self.batch_tokens)
 
     def keeps(self, source: Ints, target: Ints) -> NDArray[np.bool_]:
@@ -60,7 +85,8 @@ class Budget:
 
 
 class Census(NamedTuple):
-    """What one pass over all lengths counts; tokens, longest and weight are those of kept pairs, eos included."""
+    """What one pass over all lengths counts; tokens, longest, weight and oversized are those of kept pairs, eos
+    included."""
 
     pairs: int = 0
     kept: int = 0
@@ -69,36 +95,71 @@ class Census(NamedTuple):
     source_tokens: int = 0
     target_tokens: int = 0
     weight: int = 0
-    longest: int = 0
+    longest: int = 0  # target
+    oversized: int = 0
+
+    def __add__(self, other: tuple[int, ...]) -> Census:  # type: ignore[override]
+        total = Census(*map(sum, zip(self, other, strict=True)))
+        return total._replace(longest=max(self.longest, Census(*other).longest))
 
 
-def census(data: EncodedPairs, budget: Budget) -> Census:
-    """Count, a chunk at a time."""
-    total = Census()
+class Stratum:
+    """The kept pairs whose weight is doubled equally often: what was counted, and where they are if that is known."""
+
+    def __init__(self) -> None:
+        self.census = Census()
+        self.positions: list[Ints] | None = []
+
+    def add(self, census: Census, positions: Ints) -> None:
+        """Count more of them; their positions are forgotten where there are too many."""
+        self.census += census
+        if self.positions is not None:
+            self.positions = [*self.positions, positions] if self.census.kept <= PERMUTED else None
+
+
+def survey(data: EncodedPairs, budget: Budget) -> dict[int, Stratum]:
+    """The strata that have pairs, by number, and the first, which counts those that are dropped, too."""
+    found = {0: Stratum()}
     for begin in range(0, len(data), CHUNK):
         source, target = (np.diff(side.offsets[begin : begin + CHUNK + 1]) for side in data)
         contents = source - data.source.end_marks, target - data.target.end_marks
         keep, empty = budget.keeps(*contents), np.minimum(*contents) < 1
-        kept = target[keep]
-        sums = (len(keep), keep.sum(), empty.sum(), (~keep & ~empty).sum(), source[keep].sum(), kept.sum())
-        new = Census(*map(int, (*sums, budget.weights(kept).sum(), kept.max(initial=0))))
-        longest = max(total.longest, new.longest)
-        total = Census(*map(sum, zip(total, new, strict=True)))._replace(longest=longest)
-    return total
+        dropped = Census(len(keep), 0, int(empty.sum()), int((~keep & ~empty).sum()))
+        found[0].census += dropped
+        source, target, positions = source[keep], target[keep], np.flatnonzero(keep) + begin
+        strata = budget.strata(source, target)
+        for number in np.unique(strata).tolist():
+            found.setdefault(number, Stratum()).add(*_counted(source, target, positions, strata == number, budget))
+    return dict(sorted(found.items()))
+
+
+def _counted(
+    source: Ints, target: Ints, positions: Ints, chosen: NDArray[np.bool_], budget: Budget
+) -> tuple[Census, Ints]:
+    source, target = source[chosen], target[chosen]
+    sums = source.sum(), target.sum(), budget.weights(source, target).sum(), target.max()
+    counts = (0, len(source), 0, 0, *map(int, sums), int(budget.oversized(source, target).sum()))
+    return Census(*counts), positions[chosen]
+
+
+def census(data: EncodedPairs, budget: Budget) -> Census:
+    """Count, a chunk at a time."""
+    return sum((each.census for each in survey(data, budget).values()), Census())
 
 
 class TrainingBatches:
     """The batches of every epoch over the kept pairs.
 
     A batch's target tokens exceed `batch_tokens` by less than a fifth and two sentences, and are on average just below
-    it; no batch has more than `batch_size` pairs.
+    it, unless its sources are long (see above); no batch has more than `batch_size` pairs.
 
     Raises UserError if no pair is kept, or `batch_tokens` does not hold two of the longest targets.
     """
 
     def __init__(self, data: EncodedPairs, budget: Budget, seed: int) -> None:
         self.data, self.budget, self.seed = data, budget, seed
-        self.census = census(data, budget)
+        strata = survey(data, budget)
+        self.census = sum((each.census for each in strata.values()), Census())
         if not self.census.kept:
             raise UserError(
                 f"data.max_length={budget.max_length}: all {self.census.pairs} training pairs are dropped "
@@ -109,8 +170,44 @@ class TrainingBatches:
                 f"data.batch_tokens={budget.batch_tokens}: must hold two of the longest targets, which have "
                 f"{self.census.longest} tokens; raise it, or lower data.max_length={budget.max_length}"
             )
+        if self.census.oversized:
+            log.warning(
+                "data.batch_tokens=%d: %d training pairs have sources of more than %d tokens, of which a batch has one "
+                "or two only; lower data.max_length=%d to leave them out",
+                budget.batch_tokens,
+                self.census.oversized,
+                SOURCE * budget.batch_tokens // 2,
+                budget.max_length,
+            )
+        kept = {number: stratum for number, stratum in strata.items() if stratum.census.kept}
+        large = len(kept) > 1 and len(data) > PERMUTED
+        self._parts = [_Batches(data, budget, [seed], i, stratum, i > 0 or large) for i, stratum in kept.items()]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def epoch(self, epoch: int) -> Iterator[Ints]:
+        """Positions of the pairs of each batch. Every kept pair is in exactly one."""
+        if len(self._parts) == 1:
+            yield from self._parts[0].epoch(epoch)
+            return
+        random = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch, MIXED])))
+        parts = [part.epoch(epoch) for part in self._parts]
+        order = np.repeat(np.arange(len(parts), dtype=np.int8), list(map(len, self._parts)))
+        yield from (next(parts[i]) for i in random.permutation(order))
+
+
+class _Batches:
+    """The batches of a stratum, whose pairs are permuted alone if they are `known` to it, else found among all."""
+
+    def __init__(
+        self, data: EncodedPairs, budget: Budget, seed: list[int], number: int, stratum: Stratum, known: bool
+    ) -> None:
+        self.data, self.budget, self.number, self.census = data, budget, number, stratum.census
+        self._entropy = seed, [number] * (number > 0)
+        self._positions = np.concatenate(stratum.positions) if known and stratum.positions is not None else None
         needed = -(-self.census.weight // budget.capacity)
-        self._run = -(-len(data) // PERMUTED)
+        self._run = -(-len(data) // PERMUTED) if self._positions is None else 1
         self._windows = max(1, min(needed // WINDOW, self.census.kept // (RUNS * self._run)))
         # Each window gets its share of the batches, rounded; two more for each window keep all within their capacity.
         self._count = min(self.census.kept, needed + 2 * self._windows) if self._windows > 1 else needed
@@ -119,20 +216,25 @@ class TrainingBatches:
         return self._count
 
     def epoch(self, epoch: int) -> Iterator[Ints]:
-        """Positions of the pairs of each batch. Every kept pair stands in exactly one."""
-        random = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch])))
+        """Positions of the pairs of each batch."""
+        first, last = self._entropy
+        random = np.random.Generator(np.random.Philox(np.random.SeedSequence([*first, epoch, *last])))
         seen = 0
         for index in self._permuted(random):
-            source, target = (side.lengths(index) - side.end_marks for side in self.data)
-            index = index[self.budget.keeps(source, target)]
-            weight = int(self.budget.weights(self.data.target.lengths(index)).sum())
+            lengths = [side.lengths(index) for side in self.data]
+            contents = [length - side.end_marks for length, side in zip(lengths, self.data, strict=True)]
+            index = index[self.budget.keeps(*contents) & (self.budget.strata(*lengths) == self.number)]
+            weight = int(self.budget.weights(*(side.lengths(index) for side in self.data)).sum())
             count = self._share(seen + weight) - self._share(seen)
             seen += weight
-            batches = _batches(self.data, index, self.budget, count, phase=int(random.integers(4)))
+            batches = buckets.batches(self.data, index, self.budget, count, phase=int(random.integers(4)))
             yield from (batches[i] for i in random.permutation(count))
 
     def _permuted(self, random: np.random.Generator) -> Iterator[Ints]:
         """All positions in random order, a window at a time."""
+        if self._positions is not None:
+            yield from np.array_split(random.permutation(self._positions), self._windows)
+            return
         begins = random.permutation(-(-len(self.data) // self._run)) * self._run
         for i in range(self._windows):
             window = begins[len(begins) * i // self._windows : len(begins) * (i + 1) // self._windows]
@@ -146,9 +248,13 @@ class TrainingBatches:
 
 def batches_in_order(data: EncodedPairs, budget: Budget) -> list[Ints]:
     """Batches of all pairs, none dropped, from the shortest to the longest: for validation and tests."""
-    index = np.arange(len(data))
-    weight = int(budget.weights(data.target.lengths(index)).sum())
-    return _batches(data, index, budget, count=-(-weight // budget.capacity), phase=0)
+    source, target = (np.diff(side.offsets) for side in data)
+    strata, weights = budget.strata(source, target), budget.weights(source, target)
+    batches: list[Ints] = []
+    for number in np.unique(strata):
+        index = np.flatnonzero(strata == number)
+        batches += buckets.batches(data, index, budget, count=-(-int(weights[index].sum()) // budget.capacity), phase=0)
+    return batches
 
 
 def pad_share(data: EncodedPairs, batches: Iterable[Ints]) -> float:
@@ -160,41 +266,3 @@ def pad_share(data: EncodedPairs, batches: Iterable[Ints]) -> float:
             tokens += int(lengths.sum())
             positions += int(lengths.max()) * len(index)
     return 1 - tokens / positions
-
-
-def _batches(data: EncodedPairs, index: Ints, budget: Budget, count: int, phase: int) -> list[Ints]:
-    """The pairs `index` sorted and cut into `count` batches of nearly equal weight, less those that are empty."""
-    order = _by_length(data.source.lengths(index), data.target.lengths(index), phase)
-    source, target = (side.lengths(index[order]) for side in data)
-    weights = budget.weights(target)
-    begins = np.cumsum(weights) - weights
-    bounds = np.searchsorted(begins * count // int(weights.sum()), np.arange(count + 1))  # where a pair's weight begins
-    bounds = _moved(np.unique(bounds), source, target, begins, budget)
-    return [index[order[begin:end]] for begin, end in pairwise(bounds)]
-
-
-def _by_length(source: Ints, target: Ints, phase: int) -> Ints:
-    """The order of target length in buckets of two, and within them of source length, rising and falling in turn.
-
-    So neither length jumps within a batch. `phase` (0 to 3) moves the buckets by one and turns rising into falling.
-    """
-    bucket = (target + phase % 2) // 2
-    by_source = source * (int(target.max()) + 1) + target
-    return np.lexsort((np.where((bucket + phase // 2) % 2, by_source, -by_source), bucket))
-
-
-def _moved(bounds: Ints, source: Ints, target: Ints, begins: Ints, budget: Budget) -> Ints:
-    """The bounds of batches, each moved by up to a tenth of a batch to where the two beside it have the fewest pads."""
-    reach = int(begins[-1]) // (10 * max(1, len(bounds) - 1))
-    least = np.searchsorted(begins, begins[bounds[1:-1]] - reach)
-    most = np.searchsorted(begins, begins[bounds[1:-1]] + reach)
-    limit = budget.batch_size or len(source)
-    for i, (lower, upper) in enumerate(zip(least, most, strict=True), 1):
-        begin, end = bounds[i - 1], bounds[i + 1]
-        cuts = np.arange(max(lower, begin + 1, end - limit), min(upper, end - 1, begin + limit) + 1) - begin
-        cost = cuts * sum(np.maximum.accumulate(side[begin:end])[cuts - 1] for side in (source, target))
-        cost += (end - begin - cuts) * sum(
-            np.maximum.accumulate(side[begin:end][::-1])[::-1][cuts] for side in (source, target)
-        )
-        bounds[i] = begin + cuts[np.argmin(cost)]
-    return bounds

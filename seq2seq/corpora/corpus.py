@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from seq2seq.corpora.folders import write_file
+from seq2seq.corpora.folders import digest_of, write_file
 from seq2seq.errors import UserError
 from seq2seq.paths import cache_root
 
-SETTLED = 2.0  # seconds: a file changed more recently may change again within the resolution of its time stamp
+FORMAT = 2  # of what is kept about a split, and of how files are read
+Item = TypeVar("Item")
 
 
 class Corpus(ABC):
@@ -34,7 +34,7 @@ class Corpus(ABC):
 
     @abstractmethod
     def files(self, split: str) -> tuple[Path, ...]:
-        """The files that hold a split; their times and sizes tell whether it changed. Empty: always read it again."""
+        """The files that hold a split; their contents tell whether it changed. Empty: always read it again."""
 
     @abstractmethod
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
@@ -44,6 +44,11 @@ class Corpus(ABC):
     def name(self) -> str:
         """How the corpus is called in logs and model cards."""
         return type(self).__name__
+
+    def remedy(self, split: str) -> str:
+        """What to do where a split has not one pair."""
+        where = split if split in ("train", "val") else f"tests.{split}"
+        return f"give data.corpus.{where} a file with text{'' if where == split else ', or leave it out'}"
 
     def check(self, split: str) -> None:
         """Raise UserError if there is no such split."""
@@ -59,35 +64,63 @@ class Scan(NamedTuple):
 
 
 def scan(corpus: Corpus, split: str) -> Scan:
-    """Read a split once: every fault of its files shows here, before any work. Files read before are not read again.
+    """Read a split once: every fault of its files shows here, before any work. Files with a content that was read
+    before are not read again, but hashed: neither a time stamp nor a size tells that a content is still the same.
 
     Raises UserError for whatever `corpus.pairs` refuses, and for a split without a single pair.
     """
     corpus.check(split)
     files = corpus.files(split)
-    note = cache_root() / "scans" / f"{_state(corpus, split, files)}.json"
-    settled = bool(files) and all(file.exists() and time.time() - file.stat().st_mtime > SETTLED for file in files)
-    if settled and (known := _read(note)):
+    state = _state(corpus, split, files)
+    note = cache_root() / "scans" / f"{state}.json"
+    if state and (known := _read(note)):
         return known
     found = _scan(corpus.pairs(split))
     if not found.pairs:
-        raise UserError(f"{', '.join(map(str, files)) or corpus.name}: the split {split!r} is empty")
-    if settled:
+        raise UserError(
+            f"{', '.join(map(str, files)) or corpus.name}: the split {split!r} is empty; {corpus.remedy(split)}"
+        )
+    if state and _state(corpus, split, files) == state:  # nobody wrote while it was read
         write_file(note, json.dumps(found._asdict()))
     return found
 
 
+def verified(
+    items: Iterable[Item], expected: Scan, where: str, text: Callable[[Item], tuple[str, str]]
+) -> Iterator[Item]:
+    """The items of a split as they are read another time. Raises UserError, saying `where`, at their end unless their
+    `text` is the one that was scanned: what is made from it is kept under the name of that."""
+    digest, count = hashlib.sha256(), 0
+    for count, item in enumerate(items, 1):  # noqa: B007
+        _add(digest, *text(item))
+        yield item
+    if Scan(count, digest.hexdigest()) != expected:
+        raise UserError(f"{where}: was changed while it was read; run the command again")
+
+
 def _scan(pairs: Iterator[tuple[str, str]]) -> Scan:
     digest, count = hashlib.sha256(), 0
-    for count, (source, target) in enumerate(pairs, 1):  # noqa: B007
-        digest.update(f"{source}\n{target}\n".encode())
+    for count, pair in enumerate(pairs, 1):  # noqa: B007
+        _add(digest, *pair)
     return Scan(count, digest.hexdigest())
 
 
-def _state(corpus: Corpus, split: str, files: Sequence[Path]) -> str:
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+def _add(digest: hashlib._Hash, source: str, target: str) -> None:
+    digest.update(f"{source}\n{target}\n".encode())
+
+
+def _state(corpus: Corpus, split: str, files: Sequence[Path]) -> str | None:
+    """A hash of all that decides what a split holds; None where that is not the content of files."""
+    if not files or not all(file.is_file() for file in files):
+        return None
     settings = sorted((key, repr(value)) for key, value in vars(corpus).items())
-    return hashlib.sha256(json.dumps([type(corpus).__qualname__, settings, split, stats]).encode()).hexdigest()
+    try:
+        contents = [digest_of(file, "blake2b") for file in files]
+    except OSError:
+        return None
+    return hashlib.sha256(
+        json.dumps([FORMAT, type(corpus).__qualname__, settings, split, contents]).encode()
+    ).hexdigest()
 
 
 def _read(note: Path) -> Scan | None:

@@ -14,7 +14,7 @@ import pytorch_lightning as lightning
 import torch
 
 from seq2seq.corpora.batching import Budget, TrainingBatches, batches_in_order, pad_share
-from seq2seq.corpora.corpus import Corpus, Scan, scan
+from seq2seq.corpora.corpus import Corpus, Scan, scan, verified
 from seq2seq.corpora.features import FeatureCorpus
 from seq2seq.corpora.folders import whole_folder
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, encoded, pack
@@ -31,6 +31,7 @@ from seq2seq.text import (
     train_tokenizers,
 )
 
+INTERNAL = ("longest", "weight", "oversized")  # of a census: for batches alone
 MEASURED = 1000  # batches from which the pad share is taken
 
 
@@ -104,18 +105,18 @@ class TranslationData(lightning.LightningDataModule):
         return load_tokenizers(folder)
 
     def _trained(self, count: int) -> Tokenizers:
-        return train_tokenizers(self._tokenizer, lambda: self.corpus.pairs("train"), count=count)
+        return train_tokenizers(self._tokenizer, lambda: self._pairs_of("train"), count=count)
 
     def text(self, split: str) -> tuple[list[str], list[str]]:
         """The raw sources and references of a split, as they stand in its files (in memory: not for large splits)."""
         self.corpus.check(split)
-        pairs = list(self.corpus.pairs(split))
+        pairs = list(self._pairs_of(split))
         return [source for source, _ in pairs], [target for _, target in pairs]
 
     def encoded(self, split: str) -> EncodedPairs:
         """The memory-mapped ids of a split."""
         if split not in self._encoded:
-            found, pairs = self._scan(split), self.corpus.pairs(split)
+            found, pairs = self._scan(split), self._pairs_of(split)
             self._encoded[split] = encoded(pairs, found.pairs, found.sha256, self.tokenizers, workers=self._workers)
         return self._encoded[split]
 
@@ -139,7 +140,7 @@ class TranslationData(lightning.LightningDataModule):
     def statistics(self) -> dict[str, Any]:
         """Numbers of the training split for log and model card: pairs, dropped ones, tokens (eos included), pads."""
         batches = self.training_batches
-        counts = {key: value for key, value in batches.census._asdict().items() if key not in ("longest", "weight")}
+        counts = {key: value for key, value in batches.census._asdict().items() if key not in INTERNAL}
         share = pad_share(batches.data, islice(batches.epoch(0), MEASURED))
         return counts | {"batches": len(batches), "pad_share": round(share, 4), "vocabulary": self._vocabulary()}
 
@@ -148,6 +149,10 @@ class TranslationData(lightning.LightningDataModule):
         """sha256 over the text of all splits: the same data, however its files are named or compressed."""
         hashes = {split: self._scan(split).sha256 for split in self.corpus.splits}
         return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+    def _pairs_of(self, split: str) -> Iterator[tuple[str, str]]:
+        """The pairs that were scanned. Raises UserError where they have changed since."""
+        return verified(self.corpus.pairs(split), self._scan(split), f"the split {split!r}", lambda pair: pair)
 
     def _vocabulary(self) -> dict[str, int]:
         return {"source": len(self.tokenizers.source), "target": len(self.tokenizers.target)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 
+from seq2seq.corpora.folders import digest_of
 from seq2seq.errors import UserError
 
 TIMEOUT = 30.0  # seconds without an answer
@@ -35,13 +35,8 @@ def fetch(address: str, path: Path, checksum: str | None) -> None:
 def verify(path: Path, checksum: str) -> None:
     """Raise UserError unless the file is the one of this checksum."""
     algorithm, _, expected = checksum.rpartition(":")
-    if digest(path, algorithm or "sha256") != expected:
+    if digest_of(path, algorithm or "sha256") != expected:
         raise UserError(f"{path}: is damaged (wrong checksum); delete it, and it is downloaded again")
-
-
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """The checksum of a file, in hexadecimal."""
-    return hashlib.new(algorithm, path.read_bytes()).hexdigest()
 
 
 def _short(error: Exception) -> str:

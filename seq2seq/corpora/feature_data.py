@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import torch
 
-from seq2seq.corpora.corpus import Corpus
+from seq2seq.corpora.corpus import Corpus, verified
 from seq2seq.corpora.data_module import TranslationData, tokens
-from seq2seq.corpora.features import FeatureCorpus
-from seq2seq.corpora.store import EncodedPairs, Ints, encoded
+from seq2seq.corpora.features import FeatureCorpus, describe
+from seq2seq.corpora.store import EncodedPairs, Frames, Ints, encoded
 from seq2seq.errors import UserError
 from seq2seq.structures import Captions, Features
 from seq2seq.text import Tokenizers
@@ -34,7 +35,7 @@ class FeatureData(TranslationData):
     def encoded(self, split: str) -> EncodedPairs:
         """The memory-mapped rows and ids of a split."""
         if split not in self._encoded:
-            found, examples = self._scan(split), self.corpus.examples(split)
+            found, examples = self._scan(split), self._examples_of(split)
             self._encoded[split] = encoded(examples, found.pairs, found.sha256, self.tokenizers, self.width)
         return self._encoded[split]
 
@@ -54,9 +55,18 @@ class FeatureData(TranslationData):
         if sampling and sampling.source:
             raise UserError("tokenizer.sampling_sides: the source is numbers and cannot be sampled; set it to target")
         stride = max(1, -(-count // self._tokenizer.training_lines))
-        texts = (text for _, text in islice(self.corpus.examples("train"), 0, None, stride))
+        texts = (text for _, text in islice(self._examples_of("train"), 0, None, stride))
         both = self._tokenizer.for_target().train(texts)
         return Tokenizers(both, both, joint=True)
+
+    def _examples_of(self, split: str) -> Iterator[tuple[Frames, str]]:
+        """The examples that were scanned. Raises UserError where they have changed since."""
+        return verified(
+            self.corpus.examples(split),
+            self._scan(split),
+            f"the split {split!r}",
+            lambda example: (describe(example[0]), example[1]),
+        )
 
     def _vocabulary(self) -> dict[str, int]:
         return {"target": len(self.tokenizers.target)}

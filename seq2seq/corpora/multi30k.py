@@ -10,9 +10,9 @@ from pathlib import Path
 
 from seq2seq.corpora import readers
 from seq2seq.corpora.corpus import Corpus
-from seq2seq.corpora.downloads import digest, fetch, verify
+from seq2seq.corpora.downloads import fetch, verify
 from seq2seq.corpora.files import find
-from seq2seq.corpora.folders import write_file
+from seq2seq.corpora.folders import digest_of, write_file
 from seq2seq.errors import UserError
 from seq2seq.paths import data_root
 
@@ -110,7 +110,7 @@ class Multi30k(Corpus):
         path = self._folder / f"{name}.gz"
         fetch(f"{self.url.rstrip('/')}/{name}.gz", path, CHECKSUMS[name])
         if CHECKSUMS[name] is None:
-            write_file(path.with_name(f"{path.name}.sha256"), f"{digest(path)}  {path.name}\n")
+            write_file(path.with_name(f"{path.name}.sha256"), f"{digest_of(path)}  {path.name}\n")
 
 
 def _noted(path: Path) -> str | None:

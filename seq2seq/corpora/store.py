@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -25,6 +25,7 @@ from seq2seq.text.vocabulary import EOS, PAD
 
 FORMAT = 1
 CHUNK = 10_000  # pairs encoded at once; where one side is float sequences, which are larger, a fortieth of them
+HELD = 4 << 20  # characters (or frames) encoded at once, but for the last pair
 Ints = NDArray[np.int64]
 Frames = NDArray[np.float32]
 """One float sequence [T, F]."""
@@ -180,8 +181,16 @@ class _Encoder:
 
 
 def _chunks(pairs: Iterable[tuple[Any, str]], size: int) -> Iterator[list[tuple[Any, str]]]:
-    stream = iter(pairs)
-    while chunk := list(islice(stream, size)):
+    """At most `size` pairs at once, and none where those before it are long."""
+    chunk: list[tuple[Any, str]] = []
+    held = 0
+    for pair in pairs:
+        chunk.append(pair)
+        held += len(pair[0]) + len(pair[1])
+        if len(chunk) == size or held >= HELD:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
         yield chunk
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from seq2seq.corpora import readers
@@ -13,16 +16,18 @@ from seq2seq.errors import UserError
 from seq2seq.paths import data_root
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+REACH = 1000  # characters from the end of a share in which a line is cut at a space rather than within a word
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"  # of the text, however it is compressed
 
 
 class Text(Corpus):
     """Files that are read as one text: the pairs are ("", line), and a line feed ends every line, the last one too.
+    A line of more than a megabyte is read in parts (`seq2seq.corpora.readers.parts`): a space becomes a line's end.
 
     `train` is a file or a list of them: plain, .gz, .xz, .zst or .bz2. `val` is a file, and `tests` any number of
-    files by name; where there is none, the last shares of the training text are held out: first `val_share`, and
-    at the very end `test_share`, both cut at the end of a line. `language` is a label. Raises `UserError` for
-    shares that leave no text to train on.
+    files by name; where there is none, the last shares of the training text are held out: first `val_share`, and at
+    the very end `test_share`, both cut at the end of a line, or at a space where a split would have no line. `language`
+    is a label. Raises `UserError` for shares that leave no text to train on.
     """
 
     def __init__(
@@ -62,8 +67,18 @@ class Text(Corpus):
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
         """("", line) for each line of a split."""
-        lines = (line for path in self.files(split) for line in readers.lines(path))
+        lines = self._lines(split)
         return (("", line) for line in (lines if split in self._own else self._part(lines, split)))
+
+    def remedy(self, split: str) -> str:
+        """See `Corpus.remedy`; a split that is held out may be given a file, or a larger share."""
+        if split == "train" or split in self._own:
+            return super().remedy(split)
+        own = "val" if split == "val" else "tests"
+        return f"the text is too short: raise data.corpus.{split}_share, or give data.corpus.{own}"
+
+    def _lines(self, split: str) -> Iterator[str]:
+        return (line for path in self.files(split) for line in readers.parts(path))
 
     def _part(self, lines: Iterator[str], split: str) -> Iterator[str]:
         """The lines whose first character falls into a held-out split's share of the characters, or train's."""
@@ -72,12 +87,43 @@ class Text(Corpus):
         if end - begin == 1:
             yield from lines
             return
-        total = sum(len(line) + 1 for path in self.files(split) for line in readers.lines(path))
+        total, longest = 0, 0
+        for line in self._lines(split):
+            total, longest = total + len(line) + 1, max(longest, len(line) + 1)
+        borders = [share * total for share in dict.fromkeys((0, after_train, after_val, 1))]
+        if longest > min(high - low for low, high in pairwise(borders)) and _empty(self._lines(split), borders):
+            lines = cut(lines, [math.ceil(border) for border in borders[1:-1]])
         position = 0
         for line in lines:
             if begin * total <= position < end * total:
                 yield line
             position += len(line) + 1
+
+
+def _empty(lines: Iterable[str], borders: Sequence[float]) -> bool:
+    """Whether no line begins between two of the borders, which are positions of characters."""
+    begun, position = set(), 0
+    for line in lines:
+        begun.add(bisect_right(borders, position))
+        position += len(line) + 1
+    return not begun.issuperset(range(1, len(borders)))
+
+
+def cut(lines: Iterable[str], borders: Iterable[int]) -> Iterator[str]:
+    """The lines, cut at the first space from each border (a position among all characters) on, which is left out as a
+    line's end is; where there is none for REACH characters, at the border."""
+    left, position = list(borders), 0
+    for line in lines:
+        while left and left[0] < position + len(line):
+            offset = left.pop(0) - position
+            if offset <= 0:
+                continue
+            space = line.find(" ", offset, offset + REACH)
+            first, line = (line[:space], line[space + 1 :]) if space >= 0 else (line[:offset], line[offset:])
+            yield first
+            position += len(first) + 1
+        yield line
+        position += len(line) + 1
 
 
 class TinyShakespeare(Text):

@@ -176,3 +176,51 @@ def test_pads_of_multi30k_are_below_three_percent(tmp_path: Path, monkeypatch: p
     batches = data.training_batches
     assert batches.census.kept == 29_000
     assert pad_share(batches.data, batches.epoch(0)) < 0.03
+
+
+def padded(data: EncodedPairs, batch: Ints) -> int:
+    return int(data.source.lengths(batch).max()) * len(batch)
+
+
+OUTLIERS = {
+    "one giant": (np.r_[np.full(400, 5), 900], np.full(401, 1)),
+    "documents with short answers": (np.random.default_rng(1).integers(200, 1000, 300), np.full(300, 3)),
+    "all lengths": (np.random.default_rng(2).integers(1, 1000, 600), np.random.default_rng(3).integers(1, 25, 600)),
+}
+
+
+@pytest.mark.parametrize("name", OUTLIERS)
+@pytest.mark.parametrize("budget", [Budget(60, max_length=1000), Budget(60, 32, 1000), Budget(60, 4, 1000)])
+@pytest.mark.parametrize("permuted", [1 << 20, 100])
+def test_the_source_side_is_bounded(
+    name: str, budget: Budget, permuted: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(batching, "PERMUTED", permuted)
+    data = pairs_of(*OUTLIERS[name])
+    batches = TrainingBatches(data, budget, seed=3)
+    bound = max(2.5 * batching.SOURCE * budget.batch_tokens, 3 * 1001)
+    for epoch in range(3):
+        plan = list(batches.epoch(epoch))
+        assert sorted(np.concatenate(plan)) == list(range(len(data)))
+        assert len(plan) == len(batches)
+        assert max(padded(data, batch) for batch in plan) <= bound
+        assert max(len(batch) for batch in plan) <= (budget.batch_size or len(data))
+        again = list(TrainingBatches(data, budget, seed=3).epoch(epoch))
+        assert all(np.array_equal(one, other) for one, other in zip(plan, again, strict=True))
+    plan = batches_in_order(data, budget)
+    assert sorted(np.concatenate(plan)) == list(range(len(data)))
+    assert max(padded(data, batch) for batch in plan) <= bound
+    assert "sources of more than 480 tokens, of which a batch has one or two only" in caplog.text
+
+
+def test_a_few_long_sources_leave_the_other_pairs_as_they_are() -> None:
+    data = random_pairs(900)
+    source, target = (np.diff(side.offsets) - 1 for side in data)
+    source[7], target[7] = 500, 2
+    other = pairs_of(source, target)
+    plan = [batch.tolist() for batch in TrainingBatches(data, Budget(256), seed=1).epoch(0)]
+    found = [batch.tolist() for batch in TrainingBatches(other, Budget(256), seed=1).epoch(0)]
+    assert [7] in found
+    assert abs(len(found) - len(plan) - 1) <= 1
+    order = [tuple(batch) for batch in found]
+    assert order != [tuple(batch) for batch in TrainingBatches(other, Budget(256), seed=1).epoch(1)]

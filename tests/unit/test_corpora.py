@@ -88,7 +88,11 @@ def _parallel() -> Parallel:
         ),
         ({"train.en": b"a\n", "train.de": b"a\nb\n"}, _parallel, r"^train.en:2: ends after 1 .* train.de has 2"),
         ({"train.en": b"a\nb\xffc\n", "train.de": b"a\nb\n"}, _parallel, "^train.en:2: byte 0xff at position 2"),
-        ({"train.en": b"", "train.de": b""}, _parallel, "^train.en, train.de: the split 'train' is empty"),
+        (
+            {"train.en": b"", "train.de": b""},
+            _parallel,
+            "^train.en, train.de: the split 'train' is empty; give data.corpus.train",
+        ),
         ({}, lambda: Parallel("en", "de", [["x.en"]], "v"), r"\['x.en'\] must be a prefix, or"),
         ({}, lambda: Parallel("en", "de", "t", "v", {"val": "v"}), "tests.val: is the name of another split"),
         ({}, lambda: TSV("a", "b", [["x", "y"]], "v"), r"\['x', 'y'\] in train must be the name of one file"),
@@ -143,18 +147,53 @@ def test_the_same_pairs_from_every_kind_of_file() -> None:
         scan(corpora[0], "dev")
 
 
-def test_a_file_is_read_again_only_when_it_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_again_only_when_its_content_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     write("t", "a\tb", "c\td")
     os.utime("t", (1e9, 1e9))
     corpus, reads = TSV("a", "b", "t", "t"), []
     pairs = TSV.pairs
     monkeypatch.setattr(TSV, "pairs", lambda self, split: (reads.append(split), pairs(self, split))[1])
     first = scan(corpus, "train")
+    os.utime("t", (2e9, 1e9 + 5))
     assert (scan(corpus, "train"), len(reads)) == (first, 1)
     write("t", "a\tb", "c\te")
-    os.utime("t", (2e9, 1e9 + 5))
+    os.utime("t", (2e9, 1e9 + 5))  # the size and the time stamp are as before, as cp -p, rsync -t and tar leave them
     assert scan(corpus, "train").sha256 != first.sha256
     assert scan(TSV("a", "b", "t", "t", None, 2, 1), "train").sha256 != first.sha256
+
+
+def test_what_is_written_while_it_is_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("t", "a\tb", "c\td")
+    corpus, pairs = TSV("a", "b", "t", "t"), TSV.pairs
+
+    def disturbed(self: TSV, split: str) -> Iterator[tuple[str, str]]:
+        yield from pairs(self, split)
+        write("t", "a\tb", "c\tx")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TSV, "pairs", disturbed)
+        first = scan(corpus, "train")
+    write("t", "a\tb", "c\td")
+    assert scan(corpus, "train") == first
+    write("t", "a\tb", "c\tx")
+    assert scan(corpus, "train") != first
+
+
+@pytest.mark.parametrize("trainer", [WhitespaceTrainer(), SentencePieceTrainer(vocabulary_size=276)])
+def test_text_that_changes_after_it_was_scanned_is_refused(trainer: Any, tmp_path: Path) -> None:
+    write("t", *["a b c d e f g h\ti j k l"] * 20)
+    made = TranslationData(TSV("a", "b", "t", "t"), trainer, seed=1)
+    made._scan("train")
+    write("t", *["a b c d e f g h\ti j k x"] * 20)
+    with pytest.raises(UserError, match="the split 'train': was changed while it was read; run the command again"):
+        _ = made.tokenizers
+    assert not list((tmp_path / "cache").glob("tokenizers/[!.]*"))
+    write("t", *["a b c d e f g h\ti j k l"] * 20)
+    _ = made.tokenizers
+    write("t", *["a b c d e f g h\ti j k x"] * 20)
+    with pytest.raises(UserError, match="was changed while it was read"):
+        made.encoded("train")
+    assert not list((tmp_path / "cache").glob("encoded/[!.]*"))
 
 
 def test_embedded_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
