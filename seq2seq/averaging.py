@@ -17,12 +17,11 @@ from torch import Tensor
 
 from seq2seq.bundle import COMMANDS, Bundle, described, load_bundle, save_bundle
 from seq2seq.card import model_card
+from seq2seq.equations import differences
 from seq2seq.errors import UserError
 from seq2seq.text import difference
 
 State = Mapping[str, Tensor]
-TRAINING_ONLY = ("dropout", "word_dropout", "variational", "path", "feedback", "init", "init_scale", "forget_bias")
-"""Keys of a model's configuration that change its training or its speed, but not what its weights mean."""
 
 
 class Part(NamedTuple):
@@ -145,7 +144,7 @@ def average(parts: Sequence[Part], output: Path, *, command: str, trusted: Seque
     bundles = {part.folder: load_bundle(part.folder, trusted=trusted) for part in parts}
     first = bundles[parts[0].folder]
     for folder, bundle in bundles.items():
-        _check_alike(first, bundle, parts[0].folder, folder)
+        _check_alike(first, bundle, parts[0].folder, folder, trusted)
     made = mean(_state(part, bundles[part.folder]) for part in parts)
     first.model.load_state_dict(made)
     saved = described(parts[0].folder)
@@ -179,7 +178,7 @@ def _state(part: Part, bundle: Bundle) -> State:
     return found
 
 
-def _check_alike(one: Bundle, other: Bundle, first: Path, second: Path) -> None:
+def _check_alike(one: Bundle, other: Bundle, first: Path, second: Path, trusted: Sequence[str]) -> None:
     """Raise `UserError` with the first difference that gives the weights another meaning."""
     if one.task != other.task:
         raise UserError(f"average: {first} is a bundle of task={one.task}, {second} of task={other.task}")
@@ -188,21 +187,8 @@ def _check_alike(one: Bundle, other: Bundle, first: Path, second: Path) -> None:
         if mine.fingerprint != its.fingerprint:
             reason = difference(mine, its) or "the pieces are the same, but not how text is cut into them"
             raise UserError(f"average: {first} and {second} have different {side} vocabularies: {reason}")
-    mine, its = _flat(one.config), _flat(other.config)
-    for key in (*mine, *its):
-        if mine.get(key) != its.get(key) and key.rpartition(".")[2] not in TRAINING_ONLY:
-            raise UserError(f"average: {first} has {key}={mine.get(key)!r}, {second} has {its.get(key)!r}")
-
-
-def _flat(config: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """The leaves of a configuration by their dotted names; a subtree that concerns training only is left out."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found |= {} if key in TRAINING_ONLY else _flat(value, f"{place}{key}.")
-        else:
-            found[f"{place}{key}"] = value
-    return found
+    for each in differences(one.config, other.config, trusted):
+        raise UserError(f"average: {first} has {each.key}={each.one!r}, {second} has {each.other!r}")
 
 
 def unrelated(bundles: Sequence[Mapping[str, Any]]) -> bool:

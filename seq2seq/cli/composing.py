@@ -8,21 +8,25 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
+from seq2seq.cli.asserting import keep_asserts
+from seq2seq.cli.hydra_errors import naming_hydra
+from seq2seq.cli.switching import spelled_for_hydra
 from seq2seq.errors import UserError
 from seq2seq.paths import packaged
 from seq2seq.secrets import environment, hide
+from seq2seq.tasks.filling import filled
 
+keep_asserts()
 OmegaConf.register_new_resolver("oc.env", environment, replace=True)  # it remembers what must not be recorded
 
 UNUSED = ("cell",)  # nodes that only feed others: editing them would change nothing
 
 
 def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration without interpolations, and without the nodes that only feed others."""
+    """The configuration without interpolations, without the nodes that only feed others, and with a value for each key
+    that was taken away. Raises `UserError` for a value that is missing or cannot be resolved."""
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if key.partition(".")[0] in UNUSED and "." in key:
@@ -30,14 +34,20 @@ def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
                 f"{override}: the node `cell` only fills encoder.cell and decoder.cell; "
                 f"set encoder.{key} or decoder.{key} (or both)"
             )
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        raise UserError(f"{missing[0]}: a value is needed here: {missing[0]}=VALUE")
-    found: Any = OmegaConf.to_container(config, resolve=True)
+    with naming_hydra(overrides):
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise UserError(f"{missing[0]}: a value is needed here: {missing[0]}=VALUE")
+        found: Any = OmegaConf.to_container(config, resolve=True)
     for key in UNUSED:
         found.pop(key, None)
     if isinstance(wandb := (found.get("logger") or {}).get("wandb"), dict) and not _named_by_default(config):
         wandb["name"] = wandb.get("name") or found["name"]  # what is given wins over WANDB_NAME
-    return {**found, "name": hide(found["name"])}
+    settled = filled(found)
+    if settled["init_from"] is not None:
+        from seq2seq.tasks.starting import adopted  # imports torch
+
+        settled = adopted(settled, overrides)
+    return {**settled, "name": hide(settled["name"])}
 
 
 def _named_by_default(config: DictConfig) -> bool:
@@ -58,11 +68,9 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
 
     Raises `UserError` with Hydra's own words for an override that names nothing or has a wrong type.
     """
-    try:
-        config = compose("train", overrides=list(overrides), return_hydra_config=True)
+    with naming_hydra(overrides):
+        config = compose("train", overrides=spelled_for_hydra(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(config)  # for what is interpolated from ${hydra:…}
         with open_dict(config):
             del config["hydra"]
         return plain(config, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(" ".join(line.strip() for line in str(error).split("\n") if line.strip())) from None

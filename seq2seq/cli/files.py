@@ -47,7 +47,7 @@ def add_running(parser: ArgumentParser) -> None:
     )
 
 
-def quoted(path: Path) -> str:
+def quoted(path: Path | str) -> str:
     """A path as a quoted value of Hydra's override grammar, in which spaces, commas and = would mean something."""
     return "'" + str(path).replace("'", "\\'") + "'"
 

@@ -98,6 +98,10 @@ def _run(argv: list[str]) -> int:
     if name is not None and name not in COMMANDS:
         raise UserError(_unknown(name))
     if name == "train":
+        from seq2seq.cli import completion
+
+        if completion.asked(argv[1:]):
+            return completion.run(argv[1:])
         from seq2seq.cli import train
 
         return train.run(argv[1:])

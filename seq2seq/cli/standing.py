@@ -12,9 +12,11 @@ from typing import Any
 
 import yaml
 
+from seq2seq.cli.files import quoted
 from seq2seq.errors import UserError
 from seq2seq.record import LOCK, Record, claim, read
 from seq2seq.secrets import hide
+from seq2seq.sweep_folders import place_in, runs_in
 
 KEPT = (LOCK, "hydra")  # what Hydra wrote for the job that begins now, before it called us
 NO_MATTER = ("resume",)  # keys that say how a run is run, not what it is
@@ -54,7 +56,7 @@ def overrides_of(folder: Path) -> list[str] | None:
 
 def by_overrides(sweep: Path) -> dict[frozenset[str], Path]:
     """The folder of each job that is in a sweep, by its identity; of two equal ones the finished."""
-    folders = [path for path in sweep.glob("*") if path.is_dir() and overrides_of(path) is not None]
+    folders = [path for path in runs_in(sweep, other_sweeps=False) if overrides_of(path) is not None]
     folders.sort(key=lambda folder: standing(folder) is Standing.FINISHED)
     return {identity(overrides_of(folder) or ()): folder for folder in folders}
 
@@ -70,18 +72,19 @@ def place(jobs: Sequence[list[str]], sweep: Path, *, numbered: bool) -> list[lis
     for job in jobs:
         folder = known.get(identity(job))
         if folder is None or standing(folder) is not Standing.FINISHED:
-            name = folder.name if folder else str(next(free)) if numbered else None
-            placed.append([*job, f"hydra.sweep.subdir='{name}'"] if name else job)
+            name = place_in(sweep, folder) if folder else str(next(free)) if numbered else None
+            placed.append([*job, f"hydra.sweep.subdir={quoted(name)}"] if name else job)
     return placed
 
 
-def name_after_sweep(config: dict[str, Any], folder: Path) -> None:
+def name_after_sweep(config: dict[str, Any], folder: Path, sweep: Path) -> None:
     """Give a job of a sweep the names under which loggers group it: the sweep's folder, and its own."""
-    config["name"] = f"{config['name']}-{folder.name}"
-    if "wandb" in config["logger"]:
+    place = place_in(sweep, folder).replace("/", "-")
+    config["name"] = f"{config['name']}-{place}"
+    if (config["logger"] or {}).get("wandb") is not None:
         from seq2seq.tasks.wandb_options import sweep_names
 
-        config["logger"]["wandb"] = sweep_names(config["logger"]["wandb"], run=folder.name, sweep=folder.parent.name)
+        config["logger"]["wandb"] = sweep_names(config["logger"]["wandb"], run=place, sweep=sweep.resolve().name)
 
 
 def restart(config: dict[str, Any], folder: Path) -> None:
@@ -113,7 +116,7 @@ def said(error: Exception) -> str:
 
 def bury(sweep: Path) -> None:
     """Set the status of the runs that say "running", but whose process is gone, to "failed"."""
-    for folder in (path.parent for path in sweep.glob("*/run.json")):
+    for folder in runs_in(sweep, other_sweeps=False):
         values = read(folder)
         if values.get("status") != "running":
             continue

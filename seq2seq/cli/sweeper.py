@@ -20,6 +20,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from seq2seq.errors import UserError
+
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from hydra.core.plugins import Plugins
@@ -37,11 +39,14 @@ class ResumingSweeper(BasicSweeper):
         from omegaconf import OmegaConf
 
         from seq2seq.cli.standing import place
+        from seq2seq.cli.switching import spelled_for_hydra
 
         assert self.config is not None
-        jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
+        jobs = [spelled_for_hydra(job) for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
         sweep: Any = OmegaConf.to_container(self.config.hydra.sweep)
         folder = Path(self.config.hydra.sweep.dir)
+        _check_inside(str(sweep["subdir"]))
+        folder.mkdir(parents=True, exist_ok=True)
         placed = place(jobs, folder, numbered=sweep["subdir"] == NUMBER)
         if skipped := len(jobs) - len(placed):
             print(f"{folder}: {skipped} of {len(jobs)} jobs are finished already", flush=True)
@@ -51,13 +56,18 @@ class ResumingSweeper(BasicSweeper):
         """Run all jobs; where a launcher gives up because the process of a job died, say so instead of a traceback."""
         try:
             return super().sweep(arguments)
-        except (HydraException, OmegaConfBaseException, ImportError):
+        except (HydraException, OmegaConfBaseException, ImportError, UserError, FileExistsError, NotADirectoryError):
             raise
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             print(f"seq2seq: the launcher gave up: {type(error).__name__}: {reason}", file=sys.stderr)
             print("seq2seq: the same command goes on with the jobs that are missing", file=sys.stderr)
             return []
+
+
+def _check_inside(subdir: str) -> None:
+    if subdir.startswith("/") or ".." in subdir.split("/"):
+        raise UserError(f"hydra.sweep.subdir={subdir}: leads out of hydra.sweep.dir; name a folder inside of it")
 
 
 def register(plugins: Plugins) -> None:

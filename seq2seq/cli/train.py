@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
@@ -21,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from seq2seq.cli.composing import plain
 from seq2seq.cli.exit_codes import STOPPED
 from seq2seq.cli.files import quoted
+from seq2seq.cli.hydra_errors import naming_hydra
 from seq2seq.cli.standing import (
     Standing,
     bury,
@@ -32,11 +35,13 @@ from seq2seq.cli.standing import (
     said,
     standing,
 )
+from seq2seq.cli.switching import spelled_for_hydra
 from seq2seq.errors import Stopped, UserError
 from seq2seq.paths import packaged
 from seq2seq.record import claim, read
 from seq2seq.world import JOB, World, here
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
 _failures: list[Exception] = []
 _sweeps: list[DictConfig] = []
 
@@ -74,14 +79,9 @@ def _run(argv: Sequence[str]) -> int:
     _failures.clear()
     _sweeps.clear()
     _register_sweeper()
-    before, sys.argv = sys.argv, ["seq2seq train", *continued(argv)]
-    try:
+    words = _ordered(spelled_for_hydra(continued(argv)))
+    with naming_hydra(argv), _called("seq2seq train", words), suppress(SystemExit):  # after --help and the like
         hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="train")(job)()
-    except SystemExit as stop:  # Hydra's own errors have been printed by now
-        if stop.code:
-            return _mistyped(argv)
-    finally:
-        sys.argv = before
     if _sweeps:
         return _end_of_sweep(_sweeps[0])
     if _failures:
@@ -89,15 +89,40 @@ def _run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _mistyped(argv: Sequence[str]) -> int:
-    """Add the nearest right key to what Hydra has said of a wrong one."""
-    from seq2seq.tasks.catalogue import nearest
+def _ordered(words: Sequence[str]) -> list[str]:
+    """The options, then the overrides: Hydra does not find overrides on both sides of an option. Raises `UserError` for
+    an option that it does not know, with the options that it does."""
+    parser = get_args_parser()
+    known = ", ".join(each.option_strings[0] for each in parser._actions if each.option_strings)
 
-    for override in argv:
-        key, sign, _ = override.partition("=")
-        if sign and key[:1] not in "+~-" and "@" not in key and (near := nearest(key)):
-            print(f"seq2seq: error: {key}: there is no such option; did you mean {near}?", file=sys.stderr)
-    return 2
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"train: {message}; options are {known}")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    if "--version" in words:
+        return ["--version"]
+    options = list(words)
+    overrides: list[str] = parser.parse_intermixed_args(words).overrides
+    for each in reversed(overrides):
+        del options[len(options) - 1 - options[::-1].index(each)]
+    return [*options, *overrides]
+
+
+@contextmanager
+def _called(program: str, words: Sequence[str]) -> Iterator[None]:
+    """Within the block, the process's command line is this, as Hydra reads it there; and Hydra raises its errors, which
+    it would print otherwise."""
+    before, sys.argv = sys.argv, [program, *words]
+    full = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        if full is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = full
 
 
 def _register_sweeper() -> None:
@@ -112,8 +137,10 @@ def job(config: DictConfig) -> float | None:
     """One training run in Hydra's folder. Returns the first test score, for Hydra's sweepers."""
     settings = HydraConfig.get()
     folder, sweeping = Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN
+    sweep = Path(settings.runtime.cwd, settings.sweep.dir).absolute() if sweeping else folder
     typed: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # as typed: ${…} stays ${…}
     overrides = [override for override in typed if not override.startswith("resume=")]
+    settled: dict[str, Any] = {}
     with claim(folder) as mine:
         try:
             if not mine:
@@ -122,16 +149,15 @@ def job(config: DictConfig) -> float | None:
             from seq2seq.tasks.configuration import check
 
             check(settled)
-            if sweeping and not _begin(settled, folder, overrides):
+            if sweeping and not _begin(settled, folder, sweep, overrides):
                 return score(read(folder))
             from seq2seq.tasks.training import train
 
             record = train(settled, folder, overrides, options=_options(settings))
         except Exception as error:
             if mine:
-                record_failure(folder, overrides, error, name=str(config.get("name", "")), seed=int(config.seed))
-            if not (sweeping or isinstance(error, UserError)):
-                raise
+                name, seed = settled.get("name", folder.name), settled.get("seed")
+                record_failure(folder, overrides, error, name=str(name), seed=seed if isinstance(seed, int) else 0)
             _failures.append(error)
             if sweeping:
                 print(f"seq2seq: {folder}: {said(error)}", file=sys.stderr)
@@ -148,6 +174,10 @@ def score(record: Mapping[str, Any]) -> float | None:
 
 class EndOfSweep(Callback):
     """Tells `run` what the sweep was; named in conf/train.yaml under hydra.callbacks."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Let the sweep's own folder be named by what was chosen: `${hydra:runtime.choices.model}`."""
+        HydraConfig.instance().set_config(config)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Remember the sweep's configuration."""
@@ -180,15 +210,18 @@ def _options(settings: Any) -> list[str]:
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
-def _begin(config: dict[str, Any], folder: Path, overrides: Sequence[str]) -> bool:
+def _begin(config: dict[str, Any], folder: Path, sweep: Path, overrides: Sequence[str]) -> bool:
     """Name a job of a sweep after its folder, and prepare the folder; False where it is finished already."""
     known = overrides_of(folder)
     if known is not None and identity(known) != identity(overrides):
-        raise UserError(f"{folder}: holds a run with other overrides; choose another hydra.sweep.dir")
+        raise UserError(
+            f"{folder}: holds a run with other overrides; choose another hydra.sweep.dir, or a "
+            "hydra.sweep.subdir for each job"
+        )
     found = standing(folder)
     if found is Standing.BROKEN:
         restart(config, folder)
-    name_after_sweep(config, folder)
+    name_after_sweep(config, folder, sweep)
     return found is not Standing.FINISHED
 
 
@@ -198,7 +231,7 @@ def _end_of_sweep(config: DictConfig) -> int:
 
     folder = Path(config.hydra.sweep.dir)
     bury(folder)
-    rows = leaderboard(folder)
+    rows = leaderboard(folder, other_sweeps=False)
     print(f"leaderboard: {folder}/leaderboard.md, .csv and .png")
     if "wandb" in config.logger:
         from seq2seq.tasks.loggers import log_leaderboard

@@ -217,7 +217,7 @@ def _train(trial: optuna.Trial, overrides: list[str], place: Path) -> dict[str, 
 
     with composing():
         config = composed(overrides)
-    name_after_sweep(config, place)
+    name_after_sweep(config, place, place.parent)
     found = standing(place)
     if found is Standing.FINISHED:  # its process died between the end of the run and telling the study
         return read(place)

@@ -13,18 +13,25 @@ from seq2seq.errors import UserError
 from seq2seq.reporting import configurations
 from seq2seq.reporting.tables import LOWER_IS_BETTER, NUMBERS, Row, markdown, ranked_by, terminal, write_csv
 from seq2seq.reporting.wording import finite
+from seq2seq.sweep_folders import RUN_FILE, jobs_of, place_in
 from seq2seq.whole import whole
 
-RUN_FILE = "run.json"
 STATUSES = ("finished", "pruned", "interrupted", "running", "failed", "unreadable")
 
 
-def leaderboard(folder: Path, over: Sequence[str] = (), baseline: str | None = None, test: str = "welch") -> list[Row]:
+def leaderboard(
+    folder: Path,
+    over: Sequence[str] = (),
+    baseline: str | None = None,
+    test: str = "welch",
+    *,
+    other_sweeps: bool = True,
+) -> list[Row]:
     """Collect a sweep, write `leaderboard.csv`, `.md` and `.png` into its folder, and print the table.
 
     Runs that differ in the settings `over` only (or in the seed, where nothing is given) are besides taken together:
     see `configurations.compare`. That is printed, stands in `leaderboard.md`, and in full in `leaderboard.over.csv`
-    and `.png`.
+    and `.png`. Without `other_sweeps`, those whose folders are inside of this one are left out.
 
     Returns:
         The rows of `collect`, best first.
@@ -35,7 +42,7 @@ def leaderboard(folder: Path, over: Sequence[str] = (), baseline: str | None = N
     from seq2seq.reporting.bars import leaderboard_figure, over_figure
     from seq2seq.reporting.style import save
 
-    rows, text = collect(folder), ""
+    rows, text = collect(folder, other_sweeps=other_sweeps), ""
     keys = over or (("seed",) if configurations.repeated(rows) else ())
     comparison = configurations.compare(rows, keys, baseline, test) if keys else None
     if baseline is not None and comparison is None:
@@ -56,11 +63,12 @@ def leaderboard(folder: Path, over: Sequence[str] = (), baseline: str | None = N
     return rows
 
 
-def collect(folder: Path) -> list[Row]:
-    """One row for each sub-folder of a sweep, the best first: by `tables.ranked_by`, then by validation loss.
+def collect(folder: Path, *, other_sweeps: bool = True) -> list[Row]:
+    """One row for each run below a folder, as a sweep leaves them, the best first: by
+    `tables.ranked_by`, then by validation loss.
 
-    A row has the keys `run` (the sub-folder), `varied` (its overrides that not all jobs have, by key), `status`,
-    `error`, `monitor`, `NUMBERS`, by metric `signatures` and `intervals`, and one key for each test metric of any job.
+    A row has the keys `run` (its folder, as `gru/1`), `varied` (its overrides that not all jobs have, by key),
+    `status`, `error`, `monitor`, `NUMBERS`, by metric `signatures` and `intervals`, and one key for each test metric of any job.
     What a job does not have is None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the
     reason as error.
 
@@ -71,15 +79,16 @@ def collect(folder: Path) -> list[Row]:
         raise UserError(f"{folder}: no such folder; give the folder of a sweep, as printed by seq2seq train -m")
     if (folder / RUN_FILE).exists():
         raise UserError(f"{folder}: this is one run, not a sweep; give the folder that holds its runs")
-    jobs = [job for job in folder.iterdir() if job.is_dir() and not job.name.startswith(".")]
+    jobs = jobs_of(folder, other_sweeps=other_sweeps)
     if not jobs:
         raise UserError(f"{folder}: there is no job in it; give the folder of a sweep, with one sub-folder a job")
-    return compare(jobs)
+    return compare(jobs, folder)
 
 
-def compare(folders: Sequence[Path]) -> list[Row]:
-    """The rows of `collect` for any runs, the best first; `folder` is the run's own."""
-    rows = [_job(folder) for folder in folders]
+def compare(folders: Sequence[Path], sweep: Path | None = None) -> list[Row]:
+    """The rows of `collect` for any runs, the best first; `folder` is the run's own. Those of a sweep are called by
+    their places in its folder."""
+    rows = [_job(folder, place_in(sweep, folder) if sweep else folder.name) for folder in folders]
     rows.sort(key=lambda row: _natural(row["run"]))
     metrics = list(dict.fromkeys(name for row in rows for name in row["signatures"]))
     metrics.sort(key=lambda name: name != "BLEU")
@@ -93,9 +102,9 @@ def compare(folders: Sequence[Path]) -> list[Row]:
     return sorted(rows, key=lambda row: _standing(row, metric))
 
 
-def _job(folder: Path) -> Row:
+def _job(folder: Path, name: str) -> Row:
     row: Row = {
-        "run": folder.name,
+        "run": name,
         "folder": folder,
         "overrides": [],
         "status": "unreadable",

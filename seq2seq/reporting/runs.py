@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.errors import UserError
-from seq2seq.reporting.leaderboard import RUN_FILE, compare
+from seq2seq.reporting.leaderboard import compare
 from seq2seq.reporting.tables import Row, label
 from seq2seq.reporting.wording import one_line, shorten
+from seq2seq.sweep_folders import RUN_FILE, is_run, runs_in
 
-TRACES = (RUN_FILE, "metrics.csv", "hparams.yaml", "bundle", "hydra")
-"""Any of them makes a folder a run, be it a broken one."""
 UNTOLD = ("name", "seed")
 """Settings in which the repetitions of one experiment differ."""
 ENDED = {"finished": "", "interrupted": "its training was ended early"}
@@ -76,8 +75,8 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], Notes]:
     for path in paths:
         folders = _runs_in(path, notes)
         swept = folders != [path]
-        for row in compare(folders) if folders else []:
-            numbered = swept and row["run"].isdigit()  # as Hydra calls jobs: that tells a reader nothing
+        for row in compare(folders, path if swept else None) if folders else []:
+            numbered = swept and row["run"].rpartition("/")[2].isdigit()  # as Hydra calls jobs: tells a reader nothing
             name = label(row) if numbered and row["varied"] else row["run"] or path.resolve().name
             called.setdefault(row["folder"].resolve(), shorten(one_line(readable(name)), LONGEST))
     read = {folder: _read(folder, name, notes) for folder, name in _distinct(called).items()}
@@ -140,8 +139,8 @@ def _runs_in(path: Path, notes: Notes) -> list[Path]:
         return []
     if (path / RUN_FILE).exists():
         return [path]
-    jobs = [job for job in sorted(path.iterdir()) if job.is_dir() and any((job / name).exists() for name in TRACES)]
-    if jobs or any((path / name).exists() for name in TRACES):
+    jobs = runs_in(path)
+    if jobs or is_run(path):
         return jobs or [path]
     notes.add(path, "there is no run in it; give the folder of a run, or of a sweep")
     return []

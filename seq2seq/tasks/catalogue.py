@@ -69,3 +69,8 @@ def nearest(place: str) -> str | None:
     known = {".".join(name.split(".")[: i + 1]) for name in catalogue() for i in range(name.count(".") + 1)}
     known |= {path.parent.name for path, _ in files() if path.parent != packaged("conf")}
     return None if place in known else next(iter(difflib.get_close_matches(place, sorted(known), 1)), None)
+
+
+def choices(group: str) -> list[str]:
+    """The names of a group's packaged options, such as `gru` of `cell`; none where there is no such group."""
+    return sorted(path.stem for path in (packaged("conf") / group).glob("*.yaml"))

@@ -10,16 +10,20 @@ import torch
 
 from seq2seq import build
 from seq2seq.corpora import Corpus
+from seq2seq.encoders import ImageEncoder
 from seq2seq.errors import UserError
 from seq2seq.search import SearchOptions
 from seq2seq.tasks import optimization, wandb_options
 from seq2seq.tasks.accelerators import check_accelerator
-from seq2seq.tasks.catalogue import below, catalogue
-from seq2seq.tasks.rules import RULES, TRAINER, like
+from seq2seq.tasks.catalogue import below, catalogue, choices
+from seq2seq.tasks.rules import ELSEWHERE, RULES, TRAINER, like
 from seq2seq.text import BOS, EOS, PAD, TokenizerTrainer
 from seq2seq.world import World, here
 
 COMPONENTS = ("encoder", "bridge", "context", "decoder", "head", "tokenizer", "data.corpus")
+PARTS = ("data", "optimizer", "scheduler", "trainer", "logger", "callbacks")
+"""What every task's configuration has, beside its model: options by name."""
+INSTEAD = {"bridge": " (zero: the decoder starts from nothing)", "search": " (greedy is the fastest)"}
 MORE = {"trainer": TRAINER}
 """Keys that are known beside those of the YAML files."""
 
@@ -30,10 +34,12 @@ def check(config: Mapping[str, Any]) -> None:
     task = config["task"].get("name") if isinstance(config.get("task"), Mapping) else None
     if not isinstance(task, str) or task not in build.BUILDERS:
         raise UserError(f"task.name={task!r}: there is no such task; use one of {', '.join(build.BUILDERS)}")
+    _check_parts(task, config)
     for place, value in _options(config, ""):
         _check_value(place, value)
     _check_processes(config["trainer"], here())
     check_accelerator(config["trainer"])
+    _check_length(config["trainer"], config["scheduler"])
     optimization.check(config["optimizer"], config["scheduler"])
     if "wandb" in (config.get("logger") or {}):
         wandb_options.resolve(config["logger"]["wandb"])
@@ -48,6 +54,27 @@ def check(config: Mapping[str, Any]) -> None:
         build.factory(node, place, (), trust, base)()
     if not trust:  # what others' components do when they are made is their own affair
         _check_model(task, config)
+
+
+def _check_parts(task: str, config: Mapping[str, Any]) -> None:
+    """Raise `UserError` for a part that is switched off, or is something else than options, where the task needs it."""
+    searched = ("search",) if "decoder" in build.NODES[task] else ()
+    for name in (*PARTS, "tokenizer", *searched, *build.NODES[task]):
+        value = config.get(name)
+        if not isinstance(value, Mapping):
+            off = "is switched off" if value is None else f"is {value!r}, not options"
+            remedy = f"use {name}={'|'.join(found)}" if (found := choices(name)) else f"leave {name} as it is"
+            raise UserError(f"{name}: {off}, and task={task} needs it; {remedy}{INSTEAD.get(name, '')}")
+
+
+def _check_length(trainer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
+    """Raise `UserError` where a training that the learning rate must know the end of has none."""
+    endless = trainer.get("max_epochs") in (None, -1) and trainer.get("max_steps", -1) == -1
+    if endless and scheduler.get("name") == "cosine":
+        raise UserError(
+            "scheduler=cosine: the learning rate needs to know where training ends; set trainer.max_epochs or "
+            "trainer.max_steps, or use scheduler=constant"
+        )
 
 
 def _check_processes(trainer: Mapping[str, Any], world: World) -> None:
@@ -87,6 +114,8 @@ def _check_known(place: str) -> None:
 
 def _check_value(place: str, value: object) -> None:
     known = catalogue().get(place)
+    if remedy := ELSEWHERE.get(place.removeprefix("trainer.")) if place.startswith("trainer.") else None:
+        raise UserError(f"{place}={value!r}: is not yours to set; {remedy}")
     if known is None:
         _check_known(place)
     if place.count(".") == 0 and known is None and value is None:
@@ -98,6 +127,9 @@ def _check_value(place: str, value: object) -> None:
 
 def _check_model(task: str, config: Mapping[str, Any]) -> None:
     """Build the model without memory for its numbers, as small as the data could make it."""
+    kind = build.resolve(config["encoder"].get("_target_"), "encoder")
+    if issubclass(kind, ImageEncoder) and task != "captioning":
+        raise UserError(f"encoder: {kind.__name__} reads images, and task={task} has tokens; use another encoder")
     try:
         with torch.device("meta"):
             model = build.model(task, config, build.trial_sizes(task, config), config["trust"])

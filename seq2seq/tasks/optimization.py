@@ -33,9 +33,12 @@ SCHEDULES = {
 
 def check(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
     """Raise `UserError` for an unknown name, a key that it does not know, or a learning rate that is not positive."""
-    known = list(inspect.signature(OPTIMIZERS[_name(optimizer, "optimizer", OPTIMIZERS)]).parameters)
-    for key in optimizer:
+    kind = OPTIMIZERS[_name(optimizer, "optimizer", OPTIMIZERS)]
+    known = {key: each.default for key, each in inspect.signature(kind).parameters.items() if key != "params"}
+    for key, value in optimizer.items():
         check_key(key, ["name", *known], "optimizer", str(optimizer["name"]))
+        if isinstance(known.get(key), bool) and not isinstance(value, bool):
+            raise UserError(f"optimizer.{key}={value!r}: must be true or false")
     name = _name(scheduler, "scheduler", SCHEDULES)
     for key in scheduler:
         check_key(key, ["name", *SCHEDULES[name]], "scheduler", name)
@@ -44,13 +47,30 @@ def check(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
         raise UserError(f"optimizer.lr={lr} must be above 0")
     if scheduler.get("warmup_steps", 0) < 0 or (name == "inverse_sqrt" and scheduler.get("warmup_steps", 0) < 1):
         raise UserError(f"scheduler.warmup_steps={scheduler['warmup_steps']} is too small for {name}")
+    _try(optimizer, scheduler)
+
+
+def _try(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
+    """Take one step with one number, to see what torch says of the options. Raises `UserError` where it refuses."""
+    weight, place = Parameter(torch.zeros(1)), "optimizer"
+    weight.grad = torch.ones(1)
+    try:
+        made = make_optimizer([weight], optimizer)
+        made.step()
+        place = "scheduler"
+        make_scheduler(made, scheduler, 1.0)
+    except UserError:
+        raise
+    except Exception as error:  # torch has no class of its own for options
+        said = " ".join(str(error).split())
+        raise UserError(f"{place}.name={optimizer['name']}: torch refuses these options: {said}") from None
 
 
 def make_optimizer(parameters: Iterable[Parameter], config: Mapping[str, Any]) -> torch.optim.Optimizer:
     """The optimizer of a configuration such as conf/optimizer/adam.yaml."""
     kind = OPTIMIZERS[config["name"]]
     options: dict[str, Any] = {
-        key: tuple(value) if key == "betas" else value for key, value in config.items() if key != "name"
+        key: tuple(map(float, value)) if key == "betas" else value for key, value in config.items() if key != "name"
     }
     if "fused" in inspect.signature(kind).parameters:
         options.setdefault("fused", True)

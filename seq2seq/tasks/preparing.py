@@ -24,6 +24,7 @@ from seq2seq.tasks import monitoring, resuming, validating
 from seq2seq.tasks.base import Kind, TrainingTask
 from seq2seq.tasks.callbacks import Throughput, Watch, Watcher, make_callbacks
 from seq2seq.tasks.checkpoints import Continuing, DurableFiles, Seeded
+from seq2seq.tasks.lightning_errors import naming_lightning
 from seq2seq.tasks.loggers import make_loggers
 from seq2seq.tasks.monitoring import Settled
 from seq2seq.tasks.resuming import Start
@@ -78,9 +79,8 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
     """Read the data, build the model and the trainer."""
     if around.world.first:
         resuming.tidy(folder, around.begin)
-    options = dict(config["trainer"])
-    own = {key: options.pop(key, None) for key in OWN}
-    limit_threads(own["threads"], around.world.local_size)
+    options = config["trainer"]
+    limit_threads(options.get("threads"), around.world.local_size)
     lightning.seed_everything(config["seed"], verbose=False)
     data = kind.data(config)
     with around.world.first_alone(DATA):
@@ -89,7 +89,7 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
     settled = monitoring.settle(kind, config, data, around.begin.monitors)
     facts, config = {**settled.config, "task": config["task"]}, settled.config
     task = kind.task(config, make_model(kind, config, data), data)
-    task.splits = bool(own["split_out_of_memory"])
+    task.splits = bool(options.get("split_out_of_memory"))
     if str(options["precision"]) in ("64", "64-true"):
         task.double()  # Lightning does so behind the loading of a checkpoint, which would round it
     continuing = make_continuing(facts, data, folder, around)
@@ -97,16 +97,28 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
     callbacks += kind.callbacks(config, data, folder)
     callbacks += validating.interval(options)
     callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], around.watch)] if around.watch else []
-    trainer = lightning.Trainer(
+    trainer = make_trainer(
+        options,
+        around.world,
         callbacks=[*callbacks, Seeded(config["seed"]), continuing],
         logger=described_loggers(config, folder, around.begin) if around.world.first else [],
         default_root_dir=folder,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **options | placed(around.world, options) | validating.lightning_options(options),
     )
     throughput = next(c for c in callbacks if isinstance(c, Throughput))
     return Run(kind, data, task, trainer, throughput, continuing, settled)
+
+
+def make_trainer(options: Mapping[str, Any], world: World, **more: Any) -> lightning.Trainer:
+    """Lightning's trainer with the options of `trainer`, and `more` of its arguments. Raises `UserError` for what
+    Lightning refuses."""
+    given = {key: value for key, value in options.items() if key not in OWN}
+    with naming_lightning():
+        return lightning.Trainer(
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            **given | placed(world, options) | validating.lightning_options(options),
+            **more,
+        )
 
 
 def make_continuing(config: Mapping[str, Any], data: Any, folder: Path, around: Surroundings) -> Continuing:

@@ -110,8 +110,9 @@ def read(path: Path) -> dict[str, Any]:
 def differences(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """The keys, with dots, whose values differ and matter, and both values."""
     flat, other = _flat(now), _flat(before)
+    free = (*FREE, "tokenizer.") if now.get("init_from") else FREE  # they are the bundle's, whatever older runs wrote
     for key in sorted({*flat, *other}):
-        if flat.get(key) != other.get(key) and (key.startswith(FIXED) or not key.startswith(FREE)):
+        if flat.get(key) != other.get(key) and (key.startswith(FIXED) or not key.startswith(free)):
             yield key, flat.get(key), other.get(key)
 
 

@@ -149,6 +149,18 @@ RULES: dict[str, Rule] = {
     "trainer.limit_val_batches": part,
     "trainer.num_sanity_val_steps": whole(-1),
     "trainer.log_every_n_steps": whole(1),
+    "trainer.fast_dev_run": flag | whole(0),
+    "trainer.min_epochs": whole(0) | null,
+    "trainer.min_steps": whole(0) | null,
+    "trainer.limit_test_batches": part | null,
+    "trainer.limit_predict_batches": part | null,
+    "trainer.overfit_batches": part,
+    "trainer.gradient_clip_algorithm": one_of("norm", "value") | null,
+    "trainer.deterministic": flag | one_of("warn") | null,
+    "trainer.benchmark": flag | null,
+    "trainer.profiler": one_of("simple", "advanced", "pytorch") | null,
+    **dict.fromkeys((f"trainer.{key}" for key in ("inference_mode", "detect_anomaly", "sync_batchnorm")), flag),
+    "trainer.reload_dataloaders_every_n_epochs": whole(0),
     "trainer.threads": whole(1, 4096) | null,
     **dict.fromkeys((f"logger.wandb.{key}" for key in ("project", "entity", "group", "name", "id")), text | null),
     "logger.wandb.tags": list_of(text) | null,
@@ -167,8 +179,24 @@ RULES: dict[str, Rule] = {
 
 TRAINER = """
 fast_dev_run min_epochs min_steps limit_train_batches limit_test_batches overfit_batches
-gradient_clip_algorithm deterministic benchmark inference_mode profiler detect_anomaly barebones
-sync_batchnorm reload_dataloaders_every_n_epochs enable_checkpointing limit_predict_batches
-enable_autolog_hparams model_registry
+gradient_clip_algorithm deterministic benchmark inference_mode profiler detect_anomaly
+sync_batchnorm reload_dataloaders_every_n_epochs limit_predict_batches
 """.split()
-"""Arguments of Lightning's Trainer that conf/trainer does not have; others are set by the project itself."""
+"""Arguments of Lightning's Trainer that conf/trainer does not have."""
+
+TOGETHER = "start processes that train together: torchrun --nproc-per-node N -m seq2seq train …"
+ELSEWHERE = {
+    "logger": "choose loggers by the group logger: logger=tensorboard",
+    "callbacks": "the group callbacks has checkpoints, early stopping, samples and averaging",
+    "plugins": "checkpoints are written by the project's own",
+    "default_root_dir": "the folder of a run is hydra.run.dir",
+    "enable_checkpointing": "callbacks.checkpoint=null keeps the last weights instead of the best",
+    "enable_model_summary": "--cfg job shows what the model is made of, and the log its number of parameters",
+    "use_distributed_sampler": "every process makes batches of its own already",
+    "barebones": "it would take away what a run consists of; logger=null callbacks=null is the least there is",
+    "model_registry": "the trained model is the folder bundle",
+    "enable_autolog_hparams": "every logger is told the configuration",
+    "strategy": TOGETHER,
+    "num_nodes": TOGETHER,
+}
+"""Arguments of Lightning's Trainer that the project sets, and what to do instead."""

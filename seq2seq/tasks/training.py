@@ -19,14 +19,15 @@ from seq2seq import build
 from seq2seq.allocation import keep_freed_memory
 from seq2seq.errors import Stopped
 from seq2seq.record import Record
-from seq2seq.tasks import configuration, kinds, monitoring, resuming, validating
+from seq2seq.tasks import configuration, kinds, monitoring, resuming, starting, validating
 from seq2seq.tasks.base import Kind, Outcome
 from seq2seq.tasks.best import Best, Patience
 from seq2seq.tasks.callbacks import Pruned, Watcher, check_keys
 from seq2seq.tasks.checkpoints import END, naming_full_disk
 from seq2seq.tasks.finish import finish
+from seq2seq.tasks.lightning_errors import naming_lightning
 from seq2seq.tasks.loggers import log_bundle, log_results
-from seq2seq.tasks.preparing import OWN, Run, Surroundings, prepare, quiet
+from seq2seq.tasks.preparing import OWN, Run, Surroundings, make_trainer, prepare, quiet
 from seq2seq.tasks.provenance import provenance
 from seq2seq.tasks.resuming import Start
 from seq2seq.tasks.stopping import Stopping
@@ -161,6 +162,10 @@ def check(config: Mapping[str, Any]) -> Kind:
     for key in config["trainer"]:
         build.check_key(key, [*OWN, *known], "trainer", "Trainer")
     kind.check(config)
+    starting.check(config)
+    quiet()
+    if (world := here()).size == 1:
+        make_trainer(config["trainer"], world, logger=False, enable_checkpointing=False)  # is refused now if at all
     return kind
 
 
@@ -183,7 +188,7 @@ def fit(run: Run, begin: Start) -> Fitted:
     """Train, from the beginning or from a checkpoint on."""
     trainer = run.trainer
     try:
-        with naming_lost():
+        with naming_lightning(), naming_lost():
             trainer.fit(run.task, datamodule=run.data, ckpt_path=begin.checkpoint, weights_only=True)
     except Stopped:
         here().tell_stopped()

@@ -1,6 +1,7 @@
 """Text: vocabulary, tokenizers, and their training. Nothing here imports torch."""
 
 from seq2seq.text.characters import CharacterTokenizer, CharacterTrainer
+from seq2seq.text.description import description
 from seq2seq.text.labels import LabelTokenizer, LabelTrainer
 from seq2seq.text.letters import LetterTokenizer, LetterTrainer
 from seq2seq.text.loading import load_tokenizer, load_tokenizers
@@ -46,6 +47,7 @@ __all__ = [
     "WhitespaceTokenizer",
     "WhitespaceTrainer",
     "check_text",
+    "description",
     "difference",
     "load_tokenizer",
     "load_tokenizers",

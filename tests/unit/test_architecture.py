@@ -23,7 +23,7 @@ TEXT = "text corpora"
 EVERYTHING = (
     f"{NETWORK} {TEXT} search int8 allocation decoding scoring build card bundle translator sampler reporting record "
     "requests minimum_risk label_scores predictor captioner ensemble alignment notebook forced averaging exporting "
-    "secrets"
+    "secrets sweep_folders equations"
 )
 ARROWS = {
     unit: set(allowed.split()) | (FREE if unit not in FREE else set())
@@ -33,6 +33,7 @@ ARROWS = {
         "plain_json": "errors",
         "products": "",
         "secrets": "",
+        "sweep_folders": "",
         "weights": "",
         "processes": "errors",
         "threads": "",
@@ -68,12 +69,13 @@ ARROWS = {
         "minimum_risk": "",
         "ensemble": f"{NETWORK} {TEXT} search decoding bundle",
         "translator": f"{NETWORK} {TEXT} search int8 decoding build bundle ensemble alignment notebook requests",
-        "averaging": f"{NETWORK} {TEXT} search build bundle card",
+        "equations": "build",
+        "averaging": f"{NETWORK} {TEXT} search build bundle card equations",
         "exporting": f"{NETWORK} {TEXT} search build bundle",
         "forced": f"{NETWORK} {TEXT} search decoding translator",
         "captioner": f"{NETWORK} {TEXT} search decoding build bundle requests translator",
         "sampler": f"{NETWORK} {TEXT} search build bundle",
-        "reporting": "structures scoring label_scores text corpora build bundle translator predictor",
+        "reporting": "structures scoring label_scores text corpora build bundle translator predictor sweep_folders",
         "tuning": "record reporting build",
         "tasks": EVERYTHING,
         "cli": f"{EVERYTHING} tasks tuning",

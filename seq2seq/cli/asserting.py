@@ -1,0 +1,41 @@
+"""Hydra's parser of overrides under `python -O`: it needs its assert statements, which -O leaves out.
+
+Hydra 1.3 reads the tokens `(` and `:` of an override within an assert (`assert self.is_matching_terminal(next(…), …)`),
+so that under -O or PYTHONOPTIMIZE every override with `{…}` or `f(…)` ends in an error of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType, FunctionType, ModuleType
+
+
+def keep_asserts() -> None:
+    """Give Hydra's visitor of overrides the code that it has without -O; does nothing where asserts are kept."""
+    if sys.flags.optimize:
+        from hydra.core.override_parser import overrides_visitor
+
+        recompile(overrides_visitor)
+
+
+def recompile(module: ModuleType) -> None:
+    """Compile a module's source with its asserts, and put that code into the functions and methods that it has, in
+    place: whoever imported them before has them, too."""
+    from inspect import getsource
+
+    compiled = compile(getsource(module), str(module.__file__), "exec", dont_inherit=True, optimize=0)
+    codes = dict(_functions(compiled, ""))
+    for owner in (module, *(each for each in vars(module).values() if isinstance(each, type))):
+        for each in vars(owner).values():
+            function = each.__func__ if isinstance(each, (staticmethod, classmethod)) else each
+            if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+                function.__code__ = codes[function.__qualname__]
+
+
+def _functions(code: CodeType, place: str) -> list[tuple[str, CodeType]]:
+    """The code of each function at the top of a module, or in its classes, by its qualified name."""
+    found = []
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            found += [(f"{place}{each.co_name}", each), *_functions(each, f"{place}{each.co_name}.")]
+    return found

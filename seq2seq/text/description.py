@@ -1,0 +1,52 @@
+"""Trained tokenizers as the node of a configuration that would train such: what is true of those of a bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seq2seq.text.characters import CharacterTokenizer
+from seq2seq.text.labels import LabelTokenizer
+from seq2seq.text.letters import LetterTokenizer
+from seq2seq.text.spelling import SpellingTokenizer
+from seq2seq.text.subwords import SentencePieceTokenizer
+from seq2seq.text.tokenizer import Tokenizer, Tokenizers
+from seq2seq.text.words import WhitespaceTokenizer
+
+TRAINERS = {
+    SentencePieceTokenizer.kind: "SentencePieceTrainer",
+    WhitespaceTokenizer.kind: "WhitespaceTrainer",
+    SpellingTokenizer.kind: "WhitespaceTrainer",
+    CharacterTokenizer.kind: "CharacterTrainer",
+    LetterTokenizer.kind: "LetterTrainer",
+}
+
+
+def description(tokenizers: Tokenizers) -> dict[str, Any]:
+    """The node of both sides; where the target's are labels, of the source, as configurations have it."""
+    source, target = tokenizers.source, tokenizers.target
+    if source.kind == target.kind or target.kind == LabelTokenizer.kind:
+        return _node(source) | {"joint": tokenizers.joint}
+    return {"_target_": "seq2seq.text.SourceAndTarget", "source": _node(source), "target": _node(target)}
+
+
+def _node(tokenizer: Tokenizer) -> dict[str, Any]:
+    node: dict[str, Any] = {"_target_": f"seq2seq.text.{TRAINERS[tokenizer.kind]}"}
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        return node | _trained(tokenizer.model) | {"vocabulary_size": len(tokenizer)}
+    if tokenizer.kind in (WhitespaceTokenizer.kind, SpellingTokenizer.kind):
+        node["lowercase"] = bool(tokenizer.describe().get("lowercase", False))
+    return node
+
+
+def _trained(model: bytes) -> dict[str, Any]:
+    """What a sentencepiece model says of its training."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    protocol: Any = sentencepiece_model_pb2  # its classes are made when it is imported
+    proto = protocol.ModelProto()
+    proto.ParseFromString(model)
+    return {
+        "model_type": protocol.TrainerSpec.ModelType.Name(proto.trainer_spec.model_type).lower(),
+        "normalization": proto.normalizer_spec.name,
+        "byte_fallback": bool(proto.trainer_spec.byte_fallback),
+    }
