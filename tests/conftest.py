@@ -59,3 +59,24 @@ def model_config(
 def _seed() -> None:
     torch.manual_seed(0)
     check_anew()
+
+
+# One grey point.
+PICTURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c636800000082008177cd72b6"
+    "0000000049454e44ae426082"
+)
+
+
+@pytest.fixture
+def quick_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without what takes a third of a short one and has tests of its own: the pictures are one point, and Hydra
+    composes once (it composes a second time only to learn of `hydra.mode`, which is not used here)."""
+    from hydra._internal.hydra import Hydra
+
+    def save(figure: Any, path: Path, **_: Any) -> Path:
+        path.write_bytes(PICTURE)
+        return path
+
+    monkeypatch.setattr("seq2seq.reporting.style.save", save)
+    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)

@@ -79,7 +79,7 @@ def record(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "overrides",
     [
-        [*IMAGE, "context=additive"],
+        pytest.param([*IMAGE, "context=additive"], marks=pytest.mark.pictures),
         [*IMAGE, "decoder.context_to=first"],
         [*IMAGE, "trainer.precision=64-true", "decoder.context_to=cell", "cell=lstm"],
         ["encoder=vector", "context=additive"],

@@ -14,6 +14,7 @@ import pytest
 
 from seq2seq.cli.main import main
 from tests import bundles
+from tests.forks import PATIENCE
 from tests.integration import test_parallel as parallel
 
 job, alone = parallel.job, parallel.alone  # fixtures
@@ -68,7 +69,7 @@ def sbatch(tmp_path: Path) -> Callable[..., int]:
         while not codes or (queue.exists() and queue.read_text() == f"requeue {number}\n" * len(codes)):
             restarted = {"SLURM_RESTART_COUNT": str(len(codes))} if codes else {}
             command = ["bash", str(CLUSTER / script), *arguments]
-            codes.append(subprocess.run(command, env={**os.environ, **given, **restarted}, timeout=120).returncode)
+            codes.append(subprocess.run(command, env={**os.environ, **given, **restarted}, timeout=PATIENCE).returncode)
         assert codes[:-1] == [75] * (len(codes) - 1)
         return codes[-1]
 

@@ -1,6 +1,7 @@
 """Processes that train together learn what one process learns, write what it writes, and end when one of them ends.
 
-They are started as torchrun or srun would start them, by their variables, so that each one's code and words are seen.
+They are started as torchrun or srun would start them, by their variables, so that each one's code and words are seen;
+most of them as forks of a process that has imported torch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 from experiments.reliability import kill
 from seq2seq.cli.main import main
 from seq2seq.world import LOST
+from tests.forks import PATIENCE, Fork
 
 STILL = (  # nothing random, and numbers that can be compared
     *(f"{part}.dropout=0" for part in ("encoder", "embedding")),
@@ -92,15 +94,21 @@ def slurm(rank: int, size: int, at: int) -> dict[str, str]:
     return more | {f"SLURM_{name}": str(value) for name, value in names.items()}
 
 
-def together(size: int, arguments: Sequence[str], launcher: Callable[..., dict[str, str]] = torchrun) -> list[Ended]:
+def together(
+    size: int, arguments: Sequence[str], launcher: Callable[..., dict[str, str]] = torchrun, start: Any = Fork
+) -> list[Ended]:
     at, processes = port(), []
     for rank in range(size):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **launcher(rank, size, at)}
-        command = [sys.executable, *arguments]
-        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(command, env=environment, **pipes))
-    said = [process.communicate(timeout=120) for process in processes]
+        processes.append(start(arguments, env=environment))
+    said = [process.communicate(timeout=PATIENCE) for process in processes]
     return [Ended(process.returncode, *words) for process, words in zip(processes, said, strict=True)]
+
+
+def command(arguments: Sequence[str], env: dict[str, str]) -> subprocess.Popen[str]:
+    """A process of its own from the beginning."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, *arguments], env=env, stdout=pipe, stderr=pipe, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +155,8 @@ def assert_same(one: Path, other: Path) -> None:
 def test_several_processes_learn_what_one_learns(
     job: Any, alone: Any, tmp_path: Path, name: str, size: int, launcher: Any
 ) -> None:
-    ends = together(size, ["-m", "seq2seq", *job(name, tmp_path / "a")], launcher)
+    start = command if name == "language" else Fork  # one of them without a fork
+    ends = together(size, ["-m", "seq2seq", *job(name, tmp_path / "a")], launcher, start)
     assert [end.code for end in ends] == [0] * size, ends
     assert_same(alone(name), tmp_path / "a")
     for end in ends[1:]:

@@ -18,6 +18,7 @@ from seq2seq.corpora import StreamData, Text
 from seq2seq.tasks import checkpoints, preparing, training
 from seq2seq.tasks.base import TrainingTask
 from seq2seq.text import CharacterTrainer
+from tests.forks import Fork
 
 TRANSLATION, ATTENTION, LANGUAGE_MODEL = kill.JOBS.values()
 SHORT = "trainer.max_epochs=3"  # of 22 batches, or 18 windows
@@ -349,8 +350,14 @@ def test_a_stream_goes_on_at_any_window(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(kill.JOBS)[::2])
-def test_real_processes_are_killed(tmp_path, name):
+def test_processes_are_killed(tmp_path, monkeypatch, name):
     """The short form of `python -m experiments.reliability.kill`."""
+
+    def start(overrides, folder):
+        command = ["-m", "seq2seq", "train", *overrides, f"hydra.run.dir={folder}", "resume=auto"]
+        return Fork(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, merge=True)
+
+    monkeypatch.setattr(kill, "start", start)
     found = kill.study(name, kill.JOBS[name], tmp_path, kills=3, seed=5, steps=150)
     assert found.lost == []
 

@@ -94,7 +94,12 @@ def read(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("kind", "characters"),
-    [("tags", CHARACTERS), ("sets", "null"), ("label", "null"), ("labels", CHARACTERS)],
+    [
+        pytest.param("tags", CHARACTERS, marks=pytest.mark.pictures),
+        ("sets", "null"),
+        pytest.param("label", "null", marks=pytest.mark.pictures),
+        ("labels", CHARACTERS),
+    ],
 )
 def test_a_run_learns_and_leaves_everything(corpora, tmp_path, kind, characters, capsys):
     folder = tmp_path / "run"

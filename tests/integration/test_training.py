@@ -72,6 +72,7 @@ def record(folder):
     return json.loads((folder / "run.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.pictures
 def test_a_run_leaves_everything(corpus, tmp_path, capsys):
     assert run(corpus, tmp_path / "a", "context=additive", "logger=[csv,tensorboard]") == 0
     folder = tmp_path / "a"
@@ -138,6 +139,7 @@ def test_training_that_ends_before_a_validation_still_bundles(corpus, tmp_path):
     assert (tmp_path / "a" / "bundle" / "model.safetensors").exists()
 
 
+@pytest.mark.pictures
 def test_a_sweep_goes_on_after_a_failure_and_ends_with_a_leaderboard(corpus, tmp_path, capsys):
     folder = tmp_path / "sweep"
     arguments = ["train", "-m", *TINY, *corpus, f"hydra.sweep.dir={folder}", "trainer.max_epochs=1"]

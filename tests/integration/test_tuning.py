@@ -3,10 +3,7 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +14,8 @@ from optuna.trial import TrialState  # noqa: E402
 from seq2seq.cli.main import main  # noqa: E402
 from seq2seq.tuning.study import PUT_BACK, open_study  # noqa: E402
 from tests.fake_training import VALIDATIONS, train  # noqa: E402
+from tests.forks import Fork  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 SPACE = """
 optimizer.lr: {low: 1e-4, high: 1e-1, log: true}
 context: [fixed, additive]
@@ -75,11 +72,8 @@ def trials(space, url=None):
 
 
 def process(space, *arguments, sleep, number=6):
-    command = [sys.executable, "-m", "tests.fake_training", "tune", space, f"--trials={number}"]
-    command += ["--folder", space.parent / "study", *arguments]
-    environment = os.environ | {"SLEEP": str(sleep), "PYTHONPATH": str(ROOT)}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(list(map(str, command)), cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+    command = ["-m", "tests.fake_training", "tune", space, f"--trials={number}"]
+    return Fork([*command, "--folder", space.parent / "study", *arguments], env=os.environ | {"SLEEP": str(sleep)})
 
 
 def test_the_best_trial_as_a_command_that_can_be_run(space, capsys):
