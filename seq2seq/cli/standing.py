@@ -79,12 +79,12 @@ def place(jobs: Sequence[list[str]], sweep: Path, *, numbered: bool) -> list[lis
 
 def name_after_sweep(config: dict[str, Any], folder: Path, sweep: Path) -> None:
     """Give a job of a sweep the names under which loggers group it: the sweep's folder, and its own."""
-    place = place_in(sweep, folder).replace("/", "-")
-    config["name"] = f"{config['name']}-{place}"
+    job = place_in(sweep, folder).replace("/", "-")
+    config["name"] = f"{config['name']}-{job}"
     if (config["logger"] or {}).get("wandb") is not None:
         from seq2seq.tasks.wandb_options import sweep_names
 
-        config["logger"]["wandb"] = sweep_names(config["logger"]["wandb"], run=place, sweep=sweep.resolve().name)
+        config["logger"]["wandb"] = sweep_names(config["logger"]["wandb"], run=job, sweep=sweep.resolve().name)
 
 
 def restart(config: dict[str, Any], folder: Path) -> None:

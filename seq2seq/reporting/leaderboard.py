@@ -64,12 +64,12 @@ def leaderboard(
 
 
 def collect(folder: Path, *, other_sweeps: bool = True) -> list[Row]:
-    """One row for each run below a folder, as a sweep leaves them, the best first: by
-    `tables.ranked_by`, then by validation loss.
+    """One row for each run below a folder, as a sweep leaves them, the best first: by `tables.ranked_by`, then by
+    validation loss.
 
     A row has the keys `run` (its folder, as `gru/1`), `varied` (its overrides that not all jobs have, by key),
-    `status`, `error`, `monitor`, `NUMBERS`, by metric `signatures` and `intervals`, and one key for each test metric of any job.
-    What a job does not have is None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the
+    `status`, `error`, `monitor`, `NUMBERS`, by metric `signatures` and `intervals`, and one key for each test metric
+    of any job. What a job does not have is None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the
     reason as error.
 
     Raises:
