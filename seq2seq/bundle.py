@@ -112,7 +112,7 @@ def save_bundle(
         _write_json(made / CONFIG, described)
         _write_json(made / METRICS, hide(metrics))
         _write_json(made / CHECKSUMS, {path.name: _sha256(path) for path in sorted(made.iterdir())})
-        (made / CARD).write_text(hide(card), encoding="utf-8")
+        (made / CARD).write_text(hide(card), encoding="utf-8", newline="\n")
         for path in made.iterdir():
             path.chmod(0o644)
 
@@ -275,7 +275,7 @@ def _check_place(path: Path) -> None:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(_finite(content), ensure_ascii=False, allow_nan=False, indent=2)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def _finite(value: Any) -> Any:

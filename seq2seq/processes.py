@@ -16,7 +16,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -120,7 +119,9 @@ class _Pool(Generic[Item, Result]):
         process = self._processes[connection]
         process.join()
         code = process.exitcode
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        how = f"exit code {code}"
+        with suppress(ValueError):  # the code is that of no signal
+            how = signal.Signals(-code).name
         return UserError(
             f"a worker process died ({how}); if the machine ran out of memory, use fewer workers or smaller batches"
         )
@@ -139,6 +140,8 @@ def _deaf() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # otherwise the first process starts it, and that takes SIGINT off the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

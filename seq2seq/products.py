@@ -208,7 +208,7 @@ def _works() -> bool:
 
 def _amd() -> bool:
     try:
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()[:4096]
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")[:4096]
     except OSError:
         return "AuthenticAMD" in platform.processor()
 

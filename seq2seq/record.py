@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from seq2seq.locks import try_lock
 from seq2seq.secrets import hide
 from seq2seq.whole import whole
 
@@ -33,24 +34,15 @@ class Record:
         """Set values and write the whole file anew, beside it first."""
         self.values |= hide(values)
         with whole(self.path) as partial:
-            partial.write_text(json.dumps(self.values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            partial.write_text(json.dumps(self.values, indent=2, ensure_ascii=False) + "\n", "utf-8", newline="\n")
 
 
 @contextmanager
 def claim(folder: Path) -> Iterator[bool]:
     """Hold the run in `folder`, which is made, during the block; False where another process that lives holds it."""
-    import portalocker
-
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        try:
-            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
-            mine = True
-        except portalocker.AlreadyLocked:
-            mine = False
-        except portalocker.LockException:  # a file system without locks: nothing to know, so nothing is held back
-            mine = True
-        yield mine
+    with (folder / LOCK).open("ab") as file:
+        yield try_lock(file) is not False  # where there are no locks, there is nothing to know
 
 
 def read(folder: Path) -> dict[str, Any]:

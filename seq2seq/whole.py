@@ -23,10 +23,10 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         if durable:
-            _confirmed(temporary)
+            _confirm(temporary, os.O_RDWR)
         os.replace(temporary, path)
-        if durable:
-            _confirmed(path.parent)
+        if durable and hasattr(os, "O_DIRECTORY"):  # other systems do not open folders
+            _confirm(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -37,8 +37,8 @@ def write_lines(lines: Iterable[str], path: Path) -> None:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
-def _confirmed(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _confirm(path: Path, mode: int) -> None:
+    descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)
     finally:

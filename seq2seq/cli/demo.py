@@ -86,7 +86,7 @@ def _translate(folder: Path, bundle: Path) -> int:
     sources, references = zip(*corpus.pairs("test"), strict=True)
     source = folder / f"test.{corpus.source_language}"
     output = folder / f"test.translated.{corpus.target_language}"
-    source.write_text("".join(f"{line}\n" for line in sources), encoding="utf-8")
+    source.write_text("".join(f"{line}\n" for line in sources), encoding="utf-8", newline="\n")
     command = ["translate-file", str(bundle), str(source), str(output)]
     print("\n$ seq2seq", shlex.join(command), flush=True)
     if code := main(command):

@@ -25,6 +25,7 @@ from seq2seq.cli.files import STREAM, Write, output
 from seq2seq.cli.journal import Journal, Made, partial_of
 from seq2seq.corpora.compression import SUFFIXES, compressing
 from seq2seq.errors import UserError
+from seq2seq.locks import is_still, try_lock
 
 
 def check_partial(target: Path, resume: bool) -> None:
@@ -181,18 +182,8 @@ def _open(path: Path, size: int) -> BinaryIO:
 
 def _lock(file: BinaryIO, path: Path) -> None:
     """Until the file is closed; where the system has no such locks, nothing."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        taken = not (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()))
-    except BlockingIOError:
-        taken = True
-    except OSError:  # a file system without locks
-        return
-    if taken:
+    locked = try_lock(file)
+    if locked is False or (locked and not is_still(file, path)):
         raise UserError(f"{path}: another process is writing it; wait for it, or choose another output")
 
 

@@ -125,6 +125,6 @@ def _state(corpus: Corpus, split: str, files: Sequence[Path]) -> str | None:
 
 def _read(note: Path) -> Scan | None:
     try:
-        return Scan(**json.loads(note.read_text()))
+        return Scan(**json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seq2seq.errors import FULL, UserError
+from seq2seq.locks import try_lock
 from seq2seq.whole import whole
 
 YOUNG = 60.0  # seconds: within them, a folder that nobody has locked may have been made just now
@@ -61,16 +62,12 @@ def _sweep(parent: Path, prefix: str) -> None:
 def _locked(folder: Path) -> int | None:
     """A descriptor that keeps others from locking the folder until it is closed; None where that cannot be had."""
     try:
-        import fcntl
-    except ImportError:
-        return None
-    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except OSError:
-            os.close(descriptor)
+    except OSError:  # gone, or a system that does not open folders
+        return None
+    if try_lock(descriptor):
+        return descriptor
+    os.close(descriptor)
     return None
 
 

@@ -115,4 +115,4 @@ class Multi30k(Corpus):
 
 def _noted(path: Path) -> str | None:
     note = path.with_name(f"{path.name}.sha256")
-    return note.read_text().split()[0] if note.is_file() else None
+    return note.read_text(encoding="utf-8").split()[0] if note.is_file() else None

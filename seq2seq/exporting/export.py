@@ -64,7 +64,7 @@ def export_onnx(folder: Path, output: Path, *, trusted: Sequence[str] = ()) -> C
         _write(bundle.model, *networks, made)
         checked = compare(bundle.model, made)
         bundle.tokenizers.save(made)
-        (made / "export.json").write_text(json.dumps(_settings(bundle, folder), indent=2) + "\n", encoding="utf-8")
+        (made / "export.json").write_text(json.dumps(_settings(bundle, folder), indent=2) + "\n", "utf-8", newline="\n")
         shutil.copyfile(EXAMPLE, made / EXAMPLE.name)
         made.chmod(0o755)
     return checked

@@ -59,7 +59,7 @@ def leaderboard(
         print(f"\n{configurations.terminal(comparison, width)}")
         text = f"\n{configurations.markdown(comparison)}"
     with whole(folder / "leaderboard.md") as path:
-        path.write_text(markdown(rows) + text, encoding="utf-8")
+        path.write_text(markdown(rows) + text, encoding="utf-8", newline="\n")
     return rows
 
 
@@ -69,8 +69,8 @@ def collect(folder: Path, *, other_sweeps: bool = True) -> list[Row]:
 
     A row has the keys `run` (its folder, as `gru/1`), `varied` (its overrides that not all jobs have, by key),
     `status`, `error`, `monitor`, `NUMBERS`, by metric `signatures` and `intervals`, and one key for each test metric
-    of any job. What a job does not have is None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the
-    reason as error.
+    of any job. What a job does not have is None. A job whose `run.json` is missing or damaged has the status
+    `unreadable`, and the reason as error.
 
     Raises:
         UserError: `folder` is missing, is itself a run, or has no job in it.

@@ -137,12 +137,20 @@ def _check_model(task: str, config: Mapping[str, Any]) -> None:
     except (RuntimeError, OverflowError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{_largest(config)}: no such model can be made ({reason}); lower it") from None
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
+    there = _memory()
+    if there is not None and needed > there:
         raise UserError(
             f"{_largest(config)}: the model alone would take {needed / 1e9:,.0f} GB, and this machine has "
             f"{there / 1e9:,.0f}; lower it"
         )
+
+
+def _memory() -> int | None:
+    """Bytes of memory of this machine; None where the operating system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _largest(config: Mapping[str, Any]) -> str:

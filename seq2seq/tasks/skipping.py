@@ -114,7 +114,7 @@ class NotFinite(Callback):
         )
 
     def _write(self, batches: Iterable[tuple[int, int, Iterable[int]]]) -> None:
-        with whole(self.path) as path, path.open("w", encoding="utf-8") as file:
+        with whole(self.path) as path, path.open("w", encoding="utf-8", newline="\n") as file:
             file.write(HEADER)
             for epoch, index, lines in batches:
                 file.write(f"{epoch}\t{index}\t{','.join(map(str, lines))}\n")

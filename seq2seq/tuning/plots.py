@@ -49,4 +49,4 @@ def save_plots(study: optuna.Study, metric: str, path: Path) -> None:
     ]
     with whole(path) as temporary:
         page = PAGE.format(title=escape(study.study_name), figures="\n".join(figures))
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", newline="\n")

@@ -16,7 +16,7 @@ from seq2seq.paths import PACKAGE
 ROOT = PACKAGE.parent
 FOLDERS = {"conf", "seq2seq", "data", "experiments", "tests"}
 
-FREE = {"errors", "paths", "products", "plain_json", "processes", "threads", "whole", "world"}
+FREE = {"errors", "locks", "paths", "products", "plain_json", "processes", "threads", "whole", "world"}
 PARTS = "encoders contexts bridges heads"
 NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words attention_loop decoder models"
 TEXT = "text corpora"
@@ -29,6 +29,7 @@ ARROWS = {
     unit: set(allowed.split()) | (FREE if unit not in FREE else set())
     for unit, allowed in {
         "errors": "",
+        "locks": "",
         "paths": "errors",
         "plain_json": "errors",
         "products": "",

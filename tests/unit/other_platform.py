@@ -1,0 +1,74 @@
+"""Run as a script: takes away what Windows lacks, then imports every module of the package and trains two steps.
+
+Other libraries have been imported before: what they need on this system is theirs.
+"""
+
+import builtins
+import importlib
+import os
+import pkgutil
+import signal
+import sys
+from pathlib import Path
+
+import hydra  # noqa: F401
+import matplotlib.pyplot  # noqa: F401
+import onnx  # noqa: F401
+import optuna  # noqa: F401
+import portalocker  # noqa: F401
+import pytorch_lightning  # noqa: F401
+import sacrebleu  # noqa: F401
+import scipy.stats  # noqa: F401
+import torch  # noqa: F401
+from pytorch_lightning.trainer.connectors import signal_connector
+
+MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "syslog", "posix"}
+SIGNALS = "SIGUSR1 SIGUSR2 SIGKILL SIGHUP SIGQUIT SIGALRM SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGPIPE pthread_sigmask"
+OF_OS = (
+    "O_DIRECTORY O_CLOEXEC O_NONBLOCK fork forkpty sysconf getuid geteuid getgid setsid killpg getpgid statvfs "
+    "sched_getaffinity sched_setaffinity getloadavg nice mkfifo chown fchown fchmod"
+)
+
+
+def hide() -> None:
+    """Remove the names from `os` and `signal`, and refuse the modules to this package."""
+    signal_connector._IS_WINDOWS = True  # what Lightning asks for, and the signals that there are then
+    signal_connector._SignalConnector._valid_signals = staticmethod(lambda: {signal.SIGINT, signal.SIGTERM})
+    for module, names in ((signal, SIGNALS), (os, OF_OS)):
+        for name in names.split():
+            if hasattr(module, name):
+                delattr(module, name)
+    original = builtins.__import__
+
+    def guarded(name, variables=None, *rest):
+        who = (variables or {}).get("__name__", "")
+        if name.partition(".")[0] in MODULES and who.partition(".")[0] == "seq2seq":
+            raise ModuleNotFoundError(f"{who} imports {name}, which this system does not have")
+        return original(name, variables, *rest)
+
+    builtins.__import__ = guarded
+
+
+def main(folder: Path) -> int:
+    """Import everything, then train; the folder holds train.tsv."""
+    assert not any(name.partition(".")[0] == "seq2seq" for name in sys.modules)
+    hide()
+    import seq2seq
+
+    for module in pkgutil.walk_packages(seq2seq.__path__, "seq2seq."):
+        if module.name != "seq2seq.__main__":  # which runs the command
+            importlib.import_module(module.name)
+    from seq2seq.cli.main import main as command
+
+    data = ["data=tsv", "data.corpus.source_language=xx", "data.corpus.target_language=yy", "tokenizer=whitespace"]
+    data += [f"data.corpus.{split}={folder}/train.tsv" for split in ("train", "val")]
+    data += [f"data.corpus.tests={{test: {folder}/train.tsv}}", f"hydra.run.dir={folder}/run"]
+    sizes = ["embedding.size=4", "encoder.hidden_size=4", "decoder.hidden_size=4", "trainer.max_steps=2"]
+    code = command(["train", *data, *sizes, "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"])
+    source = folder / "source.txt"
+    source.write_text("a b\n", encoding="utf-8")
+    return code or command(["translate-file", f"{folder}/run/bundle", str(source), f"{folder}/out.txt"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
