@@ -232,7 +232,7 @@ class Decoder(nn.Module):
         if self.query_previous or self.to_cell:
             c, weights = self._look(state.layers[-1].h, keys, state.step)
         if share.size(1):
-            gates = (gates.view(len(share), -1, gates.size(-1)) + share[:, None]).view_as(gates)
+            gates = (gates.view(share.size(0), -1, gates.size(-1)) + share[:, None]).view_as(gates)
         elif self.to_cell:
             gates = gates + first.project(self._shown(c, state.step), width, bias=False)
         states = [first.step(gates, state.layers[0])]

@@ -30,6 +30,7 @@ def save(
     spread: float = 4,
     provenance: dict[str, Any] | None = None,
     tokenizer: Tokenizer | None = None,
+    search: dict[str, Any] | None = None,
     **changes: Any,
 ) -> EncoderDecoder:
     """Write a bundle; `spread` scales the weights, so that the model has opinions. `changes` are model_config's."""
@@ -50,7 +51,7 @@ def save(
         sizes=sizes,
         tokenizers=both,
         metrics=metrics,
-        search=SEARCH,
+        search=SEARCH | (search or {}),
         card="# A card\n",
         provenance={"seed": seed} | (provenance or {}),
     )

@@ -40,12 +40,14 @@ def model_config(
     decoder: dict[str, Any] | None = None,
     embedding: dict[str, Any] | None = None,
     decoder_cell: str | None = None,
+    encoder_name: str = "recurrent",
 ) -> dict[str, Any]:
     """A small model's configuration, from the YAML files."""
     size = {"maxout": {"size": 6}}.get(head, {})
+    reader = {"hidden_size": 4} | ({} if encoder_name == "vector" else {"cell": node("cell", cell)})
     return {
         "embedding": {"size": 6, "dropout": 0.1, "share": False, **(embedding or {})},
-        "encoder": node("encoder", "recurrent", **{"hidden_size": 4, "cell": node("cell", cell), **(encoder or {})}),
+        "encoder": node("encoder", encoder_name, **{**reader, **(encoder or {})}),
         "bridge": node("bridge", bridge),
         "context": node("context", context),
         "decoder": node(

@@ -35,6 +35,8 @@ COMMANDS = {
     "leaderboard": "compare the runs of a sweep: printed, CSV, Markdown and a picture",
     "report": "runs side by side in one HTML page: curves, scores, texts, attention, settings",
     "plot": "the pictures of runs for a paper, as PNG or PDF",
+    "info": "what a bundle or a run is: model, sizes, scores, origin, progress, and how to resume",
+    "doctor": "what this machine and installation offer, and what is wrong with them: for a bug report",
     "demo": "train on the embedded corpus, score, and translate: minutes on two cores",
 }
 TRAINING = ("tune", "reproduce", "demo")  # they train, beside `train`, in one process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 from seq2seq.corpora.folders import digest_of
@@ -20,7 +21,7 @@ def fetch(address: str, path: Path, checksum: str | None) -> None:
     from requests.exceptions import RequestException
 
     logging.getLogger("pooch").setLevel(logging.WARNING)
-    downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
+    downloader = pooch.HTTPDownloader(progressbar=_terminal(), timeout=TIMEOUT)
     by_hand = f"put {path.name} into {path.parent} by hand, or set data.root to the folder that holds it"
     try:
         pooch.retrieve(address, checksum, path.name, path.parent, downloader=downloader)
@@ -37,6 +38,11 @@ def verify(path: Path, checksum: str) -> None:
     algorithm, _, expected = checksum.rpartition(":")
     if digest_of(path, algorithm or "sha256") != expected:
         raise UserError(f"{path}: is damaged (wrong checksum); delete it, and it is downloaded again")
+
+
+def _terminal() -> bool:
+    """Whether somebody watches a bar."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _short(error: Exception) -> str:

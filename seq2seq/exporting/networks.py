@@ -16,30 +16,21 @@ from torch import Tensor, nn
 
 from seq2seq.contexts import AlignedContext, Keys
 from seq2seq.decoder import Decoder, DecoderState
-from seq2seq.encoders import GNMTEncoder, RecurrentEncoder
-from seq2seq.errors import UserError
-from seq2seq.exporting.operators import OnnxLayer
+from seq2seq.encoders import Encoder, RecurrentEncoder, RecurrentStack
+from seq2seq.encoders.layer import Layer
+from seq2seq.exporting.operators import OPERATORS, OnnxLayer
+from seq2seq.exporting.scanning import ScannedLayer
 from seq2seq.models import Encoded, EncoderDecoder
 from seq2seq.structures import Tokens
 
-ENCODERS = (RecurrentEncoder, GNMTEncoder)
-
 
 class EncoderNetwork(nn.Module):
-    """`encode` and `start` of a model. Raises `UserError` for an encoder that is not made of ONNX's operators."""
+    """`encode` and `start` of a model, its recurrent layers as the operators that ONNX has for loops over time."""
 
     def __init__(self, model: EncoderDecoder) -> None:
         super().__init__()
-        kind = type(model.encoder)
-        if kind not in ENCODERS:
-            raise UserError(
-                f"export: {kind.__name__} is not a plain stack of recurrent layers, which is what ONNX has operators "
-                "for; train with encoder=recurrent or gnmt"
-            )
         self.model = deepcopy(model)
-        layers: nn.ModuleList = self.model.encoder.layers  # type: ignore[assignment]
-        self.model.encoder.reads_lookups = False
-        self.model.encoder.layers = nn.ModuleList(OnnxLayer(layer) for layer in layers)  # type: ignore[arg-type]
+        self.model.encoder = without_loops(self.model.encoder)
 
     def forward(self, ids: Int[Tensor, "B S"], lengths: Int[Tensor, "B"]) -> tuple[Tensor, ...]:
         """The first state and the memory; see `names`."""
@@ -60,6 +51,31 @@ class DecoderNetwork(nn.Module):
         log_probs, state, weights = self.model.step(ids, state, encoded)
         looked = () if weights is None else (weights,)
         return (log_probs, *looked, *(value for _, value in states(self.model.decoder, state)))
+
+
+def without_loops(encoder: Encoder) -> Encoder:
+    """The encoder, changed: each `Layer` in it becomes one that is traced without a loop of fixed length."""
+    if isinstance(encoder, RecurrentStack):
+        encoder = _as_encoder(encoder)
+    encoder.reads_lookups = False
+    for module in list(encoder.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Layer):
+                setattr(module, name, OnnxLayer(child) if type(child[0]) in OPERATORS else ScannedLayer(child))
+    return encoder
+
+
+def _as_encoder(stack: RecurrentStack) -> RecurrentEncoder:
+    """The encoder with a stack's cells: they read from left to right."""
+    cells = iter(stack.layers)
+    return RecurrentEncoder(
+        1,
+        stack.output_size,
+        lambda *_: next(cells),  # type: ignore[arg-type]
+        num_layers=len(stack.layers),
+        direction="forward",
+        residual=stack.residual,
+    ).eval()
 
 
 def states(decoder: Decoder, state: DecoderState) -> Iterator[tuple[str, Tensor]]:

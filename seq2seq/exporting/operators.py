@@ -15,29 +15,23 @@ from torch import Tensor, nn
 
 from seq2seq.cells import GRU, LSTM, Cell, Vanilla
 from seq2seq.encoders.layer import Layer
-from seq2seq.errors import UserError
 from seq2seq.structures import CellState, HiddenState, LSTMState
 
 OPSET, VERSION = 18, 14  # of the networks, and of the three operators in it
 OPERATORS: dict[type[Cell[Any]], str] = {Vanilla: "RNN", GRU: "GRU", LSTM: "LSTM"}
+"""By the exact class: a subclass may have equations of its own."""
+
 DIRECTIONS = {(False,): "forward", (True,): "reverse", (False, True): "bidirectional"}
 
 
 class OnnxLayer(nn.Module):
-    """What stands for a `Layer` while a network is exported; run otherwise, it computes nothing.
-
-    Raises `UserError` for a cell that ONNX has no operator of.
-    """
+    """What replaces a `Layer` of one of the `OPERATORS` while a network is exported; run otherwise, it computes
+    nothing."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         cells: list[Cell[Any]] = list(layer)  # type: ignore[arg-type]
         self.kind = type(cells[0])
-        if self.kind not in OPERATORS:
-            raise UserError(
-                f"export: the encoder's cell is {self.kind.__name__}, and ONNX has operators for vanilla, GRU and LSTM "
-                "only; train with cell@encoder.cell=gru, which leaves the decoder's cell as it is"
-            )
         self.direction, self.hidden_size = DIRECTIONS[layer.reverse], cells[0].hidden_size
         for name, rows in _weights(cells).items():
             self.register_buffer(name, rows)

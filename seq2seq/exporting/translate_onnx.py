@@ -3,8 +3,8 @@
     pip install numpy onnxruntime sentencepiece
     python translate_onnx.py < input.txt > output.txt
 
-One line for each line, in order; an empty line stays empty. It is an example to read and to change: what stands beside
-this file (the networks, the tokenizers, export.json) is all that it uses.
+One line for each line, in order; an empty line stays empty: the texts of `seq2seq translate-file --beam-size 1`. It is
+an example to read and to change: the files next to it (networks, tokenizers, export.json) are all that it uses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import onnxruntime
 
 BATCH_SIZE = 32
-MAX_SOURCE = 1024  # pieces; the rest of a line is cut off
+MAX_SOURCE = 1024  # tokens; the rest of a line is cut off
 SPACE, ESCAPE = "\u2581", "\ue581"  # sentencepiece's space; the text's own one is written as ESCAPE and "1"
 
 
@@ -63,7 +64,25 @@ class Words:
         return " ".join("⁇" if i == 1 else self.words[i - 4] for i in ids if i != 0)
 
 
-def tokenizer(folder: Path, side: str) -> SentencePiece | Words:
+class Characters:
+    """Text to ids and back with a list of characters, which have the ids 4, 5, …; `letters`: after decomposition."""
+
+    def __init__(self, characters: str, letters: bool) -> None:
+        self.characters, self.letters = characters, letters
+        self.ids = {character: i for i, character in enumerate(characters, 4)}
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a line."""
+        text = unicodedata.normalize("NFD", text) if self.letters else text
+        return [self.ids.get(character, 1) for character in text]
+
+    def decode(self, ids: list[int]) -> str:
+        """The line of ids."""
+        text = "".join("⁇" if i == 1 else self.characters[i - 4] for i in ids if i != 0)
+        return unicodedata.normalize("NFC", text) if self.letters else text
+
+
+def tokenizer(folder: Path, side: str) -> SentencePiece | Words | Characters:
     """The tokenizer of `source` or `target`; one serves both where it is called joint."""
     name = "joint" if (folder / "joint.json").exists() else side
     description = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -71,6 +90,8 @@ def tokenizer(folder: Path, side: str) -> SentencePiece | Words:
         return SentencePiece(folder / f"{name}.model")
     if description["kind"] == "whitespace":
         return Words(description["words"], description.get("lowercase", False))
+    if description["kind"] in ("characters", "letters"):
+        return Characters(description["characters"], description["kind"] == "letters")
     raise SystemExit(f"translate_onnx: write a tokenizer of kind {description['kind']} here, from {name}.json")
 
 
@@ -78,9 +99,12 @@ class Model:
     """The networks of a folder, and greedy search over them."""
 
     def __init__(self, folder: Path) -> None:
-        options = {"providers": ["CPUExecutionProvider"]}
-        self.encoder = onnxruntime.InferenceSession(folder / "encoder.onnx", **options)
-        self.decoder = onnxruntime.InferenceSession(folder / "decoder.onnx", **options)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        self.encoder, self.decoder = (
+            onnxruntime.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
+            for name in ("encoder.onnx", "decoder.onnx")
+        )
         self.settings = json.loads((folder / "export.json").read_text(encoding="utf-8"))
         self.source, self.target = tokenizer(folder, "source"), tokenizer(folder, "target")
 
@@ -113,6 +137,8 @@ class Model:
             log_probs[:, [special["pad"], special["bos"]]] = -np.inf
             if search["equal_length"] or step < search["min_length"]:
                 log_probs[:, special["eos"]] = -np.inf
+            for row, written in zip(log_probs, found, strict=True):
+                forbid_repeats(row, written, search["no_repeat_ngram"])
             ids = log_probs.argmax(1)
             done |= (ids == special["eos"]) | (step >= np.array(limits))
             for i in np.flatnonzero(~done):
@@ -130,11 +156,30 @@ class Model:
         return max(1, steps)
 
 
+def forbid_repeats(log_probs: npt.NDArray[Any], written: list[int], n: int) -> None:
+    """−∞ for each token that would end n tokens in a row that were written before, unless nothing else is possible."""
+    if not 0 < n <= len(written):
+        return
+    end = written[len(written) - n + 1 :]
+    repeats = [written[i + n - 1] for i in range(len(written) - n + 1) if written[i : i + n - 1] == end]
+    if np.isfinite(np.delete(log_probs, repeats)).any():
+        log_probs[repeats] = -np.inf
+
+
 def run(session: Any, values: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
     """Run a network on those of the values that it takes; what it calls next_x becomes x."""
     wanted = {each.name for each in session.get_inputs()}
     outputs = session.run(None, {name: value for name, value in values.items() if name in wanted})
     return {each.name.removeprefix("next_"): value for each, value in zip(session.get_outputs(), outputs, strict=True)}
+
+
+def lines(stream: Iterable[bytes]) -> Iterator[str]:
+    """The lines of UTF-8 without their LF or CR LF, and without a byte-order mark before the first."""
+    for number, line in enumerate(stream, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise SystemExit(f"translate_onnx: line {number} is not UTF-8; convert the input first") from None
 
 
 def batches(lines: Iterator[str]) -> Iterator[list[str]]:
@@ -146,8 +191,7 @@ def batches(lines: Iterator[str]) -> Iterator[list[str]]:
 def main() -> None:
     """From standard input to standard output."""
     model = Model(Path(__file__).resolve().parent)
-    lines = (line.decode().rstrip("\r\n") for line in sys.stdin.buffer)
-    for batch in batches(lines):
+    for batch in batches(lines(sys.stdin.buffer)):
         sys.stdout.buffer.write("".join(f"{text}\n" for text in model.translate(batch)).encode())
 
 

@@ -1,4 +1,4 @@
-"""What watches a training run: the progress bar, throughput, sample translations, checkpoints."""
+"""What watches a training run: throughput, sample translations, checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytorch_lightning as lightning
 from pytorch_lightning.callbacks import (
     Callback,
     EMAWeightAveraging,
-    TQDMProgressBar,
 )
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
@@ -19,17 +18,8 @@ from seq2seq.build import check_key
 from seq2seq.errors import UserError
 from seq2seq.tasks.base import TrainingTask
 from seq2seq.tasks.best import Best, Patience
+from seq2seq.tasks.progress import progress_of
 from seq2seq.tasks.skipping import NotFinite
-
-
-class ProgressBar(TQDMProgressBar):
-    """Lightning's own, without the run's version number."""
-
-    def get_metrics(self, *arguments: Any) -> dict[str, int | str | float | dict[str, float]]:
-        """The logged metrics, short."""
-        metrics = super().get_metrics(*arguments)
-        metrics.pop("v_num", None)
-        return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in metrics.items()}
 
 
 class Throughput(Callback):
@@ -174,9 +164,10 @@ def check_keys(config: Mapping[str, Any]) -> None:
         check_key(str(key), KEYS, "callbacks", "callbacks")
 
 
-def make_callbacks(config: Mapping[str, Any], folder: Path, *, progress: bool) -> list[Callback]:
-    """Checkpoints, early stopping, throughput, moving average and progress bar of a configuration, in which every
-    `monitor` and `mode` is settled. Raises `UserError` for an unknown key."""
+def make_callbacks(config: Mapping[str, Any], folder: Path, *, progress: bool, label: str = "") -> list[Callback]:
+    """Checkpoints, early stopping, throughput, moving average and progress of a configuration, in which every `monitor`
+    and `mode` is settled. `label` is what progress calls the run where several print. Raises `UserError` for an unknown
+    key."""
     check_keys(config)
     checkpoint, stopping = dict(config["checkpoint"]), dict(config["early_stopping"])
     for every in ("every_minutes", "every_steps"):  # `Continuing`'s, not those of the best model
@@ -191,7 +182,7 @@ def make_callbacks(config: Mapping[str, Any], folder: Path, *, progress: bool) -
     if stopping.get("patience") is not None:
         callbacks.append(Patience(**stopping, strict=False))  # training may end before a validation
     callbacks += moving_average(config.get("ema") or {})  # behind Throughput, whose tokens it would turn back
-    return callbacks + ([ProgressBar()] if progress else [])
+    return callbacks + ([progress_of(checkpoint["monitor"], label=label)] if progress else [])
 
 
 def moving_average(options: Mapping[str, Any]) -> list[Callback]:

@@ -93,7 +93,12 @@ def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroun
     if str(options["precision"]) in ("64", "64-true"):
         task.double()  # Lightning does so behind the loading of a checkpoint, which would round it
     continuing = make_continuing(facts, data, folder, around)
-    callbacks = make_callbacks(config["callbacks"], folder, progress=options["enable_progress_bar"])
+    callbacks = make_callbacks(
+        config["callbacks"],
+        folder,
+        progress=options["enable_progress_bar"],
+        label=folder.name if config["name"].endswith(f"-{folder.name}") else "",  # so a sweep names its runs
+    )
     callbacks += kind.callbacks(config, data, folder)
     callbacks += validating.interval(options)
     callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], around.watch)] if around.watch else []

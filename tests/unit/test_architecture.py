@@ -23,7 +23,7 @@ TEXT = "text corpora"
 EVERYTHING = (
     f"{NETWORK} {TEXT} search int8 allocation decoding scoring build card bundle translator sampler reporting record "
     "requests minimum_risk label_scores predictor captioner ensemble alignment notebook forced averaging exporting "
-    "secrets sweep_folders equations"
+    "secrets sweep_folders equations describing"
 )
 ARROWS = {
     unit: set(allowed.split()) | (FREE if unit not in FREE else set())
@@ -77,6 +77,7 @@ ARROWS = {
         "captioner": f"{NETWORK} {TEXT} search decoding build bundle requests translator",
         "sampler": f"{NETWORK} {TEXT} search build bundle",
         "reporting": "structures scoring label_scores text corpora build bundle translator predictor sweep_folders",
+        "describing": "record secrets",
         "tuning": "record reporting build",
         "tasks": EVERYTHING,
         "cli": f"{EVERYTHING} tasks tuning",

@@ -1,0 +1,170 @@
+"""`seq2seq doctor`: what this machine and installation offer, and what is wrong with them.
+
+A bug report begins with its output (`--format json` for programs). No value of a variable that may be secret is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import Any
+
+from seq2seq import __version__
+from seq2seq.cli.info import add_format
+from seq2seq.secrets import hide
+
+BUSY = 0.5  # a share of the CPUs: from there on, other processes slow training down
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments of `seq2seq doctor`."""
+    add_format(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Print the facts, each in a line, and what is wrong; 1 where something that is needed is broken."""
+    report = Report()
+    examine(report)
+    report.facts, report.problems, report.notes = hide(report.facts), hide(report.problems), hide(report.notes)
+    if arguments.format == "json":
+        report_of = {"facts": report.facts, "problems": report.problems, "notes": report.notes}
+        print(json.dumps(report_of, indent=2, default=str))
+    else:
+        report.show()
+    return 1 if report.problems else 0
+
+
+class Report:
+    """Facts by name, problems (something needed is broken), and notes (something could be better)."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] = {}
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+
+    def find(self, name: str, fact: Callable[[], Any], *, needed: bool = False) -> Any:
+        """Look at one thing; a failure is a finding, too, and ends nothing."""
+        try:
+            self.facts[name] = fact()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            self.facts[name] = f"failed ({reason})"
+            (self.problems if needed else self.notes).append(f"{name}: {reason}")
+            return None
+        return self.facts[name]
+
+    def show(self) -> None:
+        """For people."""
+        from seq2seq.describing.text import lines, printable, shown
+
+        flat = {name: shown(fact) for name, fact in self.facts.items()}
+        for line in lines(flat):
+            print(line)
+        for kind, texts in (("problem", self.problems), ("note", self.notes)):
+            for text in texts:
+                print(f"{kind}: {printable(text)}")
+        if not self.problems:
+            print("nothing that is needed is broken")
+
+
+def examine(report: Report) -> None:
+    """Everything that a bug report needs. The load is read first, before this command makes some itself."""
+    from seq2seq.describing import installation, machine, surroundings, torch_build
+
+    load = machine.load()
+    report.find("seq2seq", lambda: f"{__version__}, {installation.kind()}")
+    report.find("python", machine.python)
+    report.find("system", machine.system)
+    report.find("processor", machine.processor)
+    cores = report.find("cores", lambda: _known(machine.cores()))
+    report.find("memory", machine.memory)
+    _load(report, load, cores)
+    _packages(report)
+    built = report.find("torch", torch_build.build, needed=True)
+    if built is not None:
+        report.find("threads", torch_build.threads)
+        report.find("gflops", torch_build.speed)
+        report.find("revision", _revision)
+    _gpus(report, built)
+    report.find("wandb", _wandb)
+    for name, place in (("cache", "cache_root"), ("data", "data_root")):
+        _folder(report, name, place)
+    report.find("variables", lambda: surroundings.variables() or "none of ours, of OpenMP or of MKL")
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _revision() -> str:
+    from seq2seq.tasks.provenance import git_revision
+
+    return git_revision() or "not a git checkout"
+
+
+def _wandb() -> dict[str, Any]:
+    """What `logger=wandb` would do, and which variables may have decided it."""
+    from seq2seq.describing.surroundings import names
+    from seq2seq.tasks.wandb_options import logged_in, read_settings, resolve
+
+    mode, account = resolve(None).mode, logged_in(read_settings())
+    state = "logged in" if account else "not logged in (`wandb login`; `wandb sync` uploads later)"
+    return {"mode": mode, "account": state, "set": names("WANDB_") or "no WANDB_ variable"}
+
+
+def _load(report: Report, load: float | None, cores: dict[str, Any] | None) -> None:
+    if load is None:
+        return
+    report.facts["load"] = round(load, 2)
+    if cores and load > BUSY * cores["machine"]:
+        report.notes.append(
+            f"load: {load:.1f} processes wanted {cores['machine']} CPUs in the last minute; training is slower next to "
+            "them: end them, or use fewer threads (trainer.threads)"
+        )
+
+
+def _packages(report: Report) -> None:
+    from seq2seq.describing import installation
+
+    found = report.find("packages", lambda: list(installation.requirements()))
+    if not found:
+        report.facts["packages"] = "unknown: the package is not installed (pip install -e .)"
+        return
+    report.facts["packages"] = {each.name: each.told for each in found if not each.extra}
+    for each in found:
+        if not each.extra and not each.right:
+            report.problems.append(f"{each.name}: {each.told}; pip install '{each.name}{each.asked}'")
+    extras = dict.fromkeys(each.extra for each in found if each.extra)
+    report.facts["extras"] = {extra: _extra(extra, found) for extra in extras}
+
+
+def _extra(extra: str, found: list[Any]) -> str:
+    lacking = [each.name for each in found if each.extra == extra and not each.right]
+    return f"lacks {' '.join(lacking)}" if lacking else "present"
+
+
+def _gpus(report: Report, built: dict[str, Any] | None) -> None:
+    from seq2seq.describing import machine, torch_build
+
+    driver = machine.gpu_driver()
+    found = (report.find("gpu", torch_build.gpus) if built else None) or []
+    report.facts["gpu"] = found or "none that torch can use"
+    if driver:
+        report.facts["gpu_driver"] = driver
+    if driver and not any(each != "mps" for each in found):
+        report.notes.append("gpu: there is one, but this torch cannot use it; install a build of torch for its CUDA")
+
+
+def _folder(report: Report, name: str, place: str) -> None:
+    from seq2seq import paths
+    from seq2seq.describing.surroundings import writable
+
+    folder = report.find(name, getattr(paths, place), needed=name == "cache")
+    if folder is None:
+        return
+    report.facts[name] = f"{folder} ({'writable' if (can := writable(folder)) else 'not writable'})"
+    if not can:
+        variable = {"cache": "SEQ2SEQ_CACHE", "data": "SEQ2SEQ_DATA"}[name]
+        text = f"{name}: {folder} cannot be written; set {variable} to a folder that can"
+        (report.problems if name == "cache" else report.notes).append(text)
