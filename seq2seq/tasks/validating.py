@@ -74,10 +74,13 @@ def warnings(config: Mapping[str, Any]) -> Iterator[str]:
     """One line where it can be known that nothing will be validated."""
     trainer = config["trainer"]
     every, epochs = trainer.get("check_val_every_n_epoch", 1), trainer.get("max_epochs")
+    steps_between, steps = trainer.get("val_check_interval", 1.0), trainer.get("max_steps", -1)
     if trainer.get("limit_val_batches") == 0:
         reason = "trainer.limit_val_batches=0"
     elif every and epochs and 0 < epochs < every:
         reason = f"trainer.check_val_every_n_epoch={every} is more than trainer.max_epochs={epochs}"
+    elif isinstance(steps_between, int) and 0 < steps < steps_between:
+        reason = f"trainer.val_check_interval={steps_between} is more than trainer.max_steps={steps}"
     else:
         return
     yield (

@@ -215,6 +215,7 @@ def test_each_bundle_has_its_command(corpora, tmp_path, capsys):
         assert not (tmp_path / "out").exists()
     assert main(["predict-file", str(tmp_path / "run" / "bundle"), str(tmp_path / "nothing"), output]) == 2
     assert main(["predict-file", str(tmp_path / "run" / "bundle"), text, output, "--threads", "0"]) == 2
+    assert main(["predict-file", str(tmp_path / "run" / "bundle"), text, output, "--max-length", "9"]) == 2
     (tmp_path / "bad").write_bytes(b"a\n\xff\n")
     assert main(["predict-file", str(tmp_path / "run" / "bundle"), str(tmp_path / "bad"), output]) == 2
     assert "bad:2" in capsys.readouterr().err
@@ -244,6 +245,10 @@ def test_features_become_texts(tmp_path, capsys):
     bundle, source, output = (str(tmp_path / name) for name in ("run/bundle", "data.jsonl", "out.txt"))
     assert main(["predict-file", bundle, source, output]) == 0
     assert len(read(Path(output))) == 30
+    capsys.readouterr()
+    assert main(["predict-file", bundle, source, output, "--max-length", "1"]) == 0
+    cut = sum(map(bool, read(Path(output))))  # what ended by itself is empty
+    assert (f"{cut} of 30 outputs were cut off at the search's length limit" in capsys.readouterr().err) is (cut > 0)
     for arguments, message in (
         ([bundle, source, output, "--probabilities"], "--probabilities: the bundle's task is captioning"),
         ([bundle, "-", output], "-: features are read from a .npz or JSON lines file"),

@@ -242,6 +242,8 @@ def test_a_warm_up_that_is_longer_than_the_run_is_said(tmp_path, capsys, schedul
         ({"limit_val_batches": 0}, "trainer.limit_val_batches=0"),
         ({"limit_val_batches": 0.0}, "trainer.limit_val_batches=0"),
         ({"check_val_every_n_epoch": 5, "max_epochs": 4}, "trainer.check_val_every_n_epoch=5 is more than"),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 9, "max_steps": 8}, "trainer.val_check_interval=9 is"),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 8, "max_steps": 8}, None),
         ({"check_val_every_n_epoch": 4, "max_epochs": 4}, None),
         ({"check_val_every_n_epoch": 5, "max_epochs": -1}, None),
         ({"check_val_every_n_epoch": None, "max_epochs": 4, "limit_val_batches": 1.0}, None),
