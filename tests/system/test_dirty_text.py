@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
 import logging
@@ -18,6 +20,7 @@ from seq2seq import Predictor, Translator
 from seq2seq.cli.main import main
 from seq2seq.corpora import readers
 from seq2seq.errors import UserError
+from seq2seq.forced import ForcedDecoder
 from seq2seq.text import (
     CharacterTokenizer,
     LabelTokenizer,
@@ -96,7 +99,7 @@ def test_other_formats_have_a_line_for_a_line(bundles: Path, tmp_path: Path, for
     assert found is not None
     assert len(found) == len(lines_of(content))
     if form == "json":
-        sources = [line.decode(errors="replace") for line in lines_of(content)]
+        sources = [line.decode(errors="replace").rstrip("\r") for line in lines_of(content)]
         assert [json.loads(line)["source"] for line in found] == sources
 
 
@@ -122,8 +125,11 @@ def test_a_mark_at_the_beginning_is_no_text(bundles: Path, tmp_path: Path, conte
 
 def test_what_is_odd_is_said(bundles: Path, tmp_path: Path, caplog: Any, capsys: Any) -> None:
     with caplog.at_level(logging.WARNING):
-        assert run("translate-file", bundles / "bytes", b"dog\r\nman\r\n", tmp_path)[0] == 0
-        assert "in: its lines end in CR LF" in caplog.text
+        assert run("translate-file", bundles / "bytes", b"dog\rman\n", tmp_path)[0] == 0
+        assert "in:1: has a CR within it, and a line ends at LF or CR LF" in caplog.text
+        for _ in range(2):
+            assert run("predict-file", bundles / "tagging", b"a dog\na dog\tX Y\n\t\n", tmp_path)[0] == 0
+        assert caplog.text.count("in:2: has a tab, and the texts of training have none") == 2
         assert run("translate-file", bundles / "bytes", b"dog\nthe \xff\n", tmp_path, "--errors", "replace")[0] == 0
         assert "in:2: byte 0xff at position 5 is not UTF-8; U+FFFD is written" in caplog.text
     assert run("translate-file", bundles / "bytes", "dog\n".encode("utf-16"), tmp_path) == (2, None)
@@ -131,6 +137,33 @@ def test_what_is_odd_is_said(bundles: Path, tmp_path: Path, caplog: Any, capsys:
     assert f"{said} (or write U+FFFD in its place: --errors replace)\n" in capsys.readouterr().err
     assert main(["score", str(tmp_path / "in"), "-i", str(tmp_path / "in")]) == 2
     assert f"{said}\n" in capsys.readouterr().err  # there is no such option
+
+
+@pytest.mark.parametrize(("command", "name"), COMMANDS)
+def test_the_same_text_however_its_lines_end(bundles: Path, tmp_path: Path, command: str, name: str) -> None:
+    plain = "the old dog\n\nman größe\n\u00a0a dog \n".encode()
+    expected = run(command, bundles / name, plain, tmp_path)
+    assert expected[0] == 0
+    windows = b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n")
+    for content in (windows, windows.removesuffix(b"\r\n"), bz2.compress(windows), gzip.compress(windows)):
+        assert run(command, bundles / name, content, tmp_path) == expected
+
+
+def test_lines_as_python_reads_them_are_the_same_text(bundles: Path) -> None:
+    ends = ["dog", "dog\n", "dog\r\n", "dog\r"]
+    assert len(set(Translator.load(bundles / "bytes").translate(ends, beam_size=1, max_length=6))) == 1
+    assert len(set(Predictor.load(bundles / "tagging").predict(ends))) == 1
+    forced = ForcedDecoder.load(bundles / "bytes")
+    assert len({round(sum(each.token_log_probs), 4) for each in forced.score([(end, end) for end in ends])}) == 1
+
+
+def test_references_and_hypotheses_may_end_in_cr_lf(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "lf").write_bytes(b"the old dog sleeps\na man runs to the house\n")
+    (tmp_path / "crlf").write_bytes(b"the old dog sleeps\r\na man runs to the house\r\n")
+    assert main(["score", str(tmp_path / "lf"), "-i", str(tmp_path / "crlf"), "-m", "bleu", "chrf", "ter"]) == 0
+    found = capsys.readouterr().out
+    assert main(["score", str(tmp_path / "crlf"), "-i", str(tmp_path / "lf"), "-m", "bleu", "chrf", "ter"]) == 0
+    assert [line.split()[2] for line in found.splitlines() if " = " in line][:3] == ["100.00", "100.00", "0.00"]
 
 
 def test_a_line_of_a_megabyte_is_cut_and_named(bundles: Path, tmp_path: Path, caplog: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq2seq.corpora import StreamData, Text, TinyShakespeare
+from seq2seq.corpora import StreamData, Text, TinyShakespeare, readers, store
 from seq2seq.corpora.stream import Windows
 from seq2seq.errors import UserError
 from seq2seq.text import EOS, UNK, CharacterTokenizer, CharacterTrainer, WhitespaceTrainer, load_tokenizer
@@ -150,3 +150,56 @@ def test_the_real_shakespeare():
     assert sum(sizes) == 1_115_394
     assert sizes[2] == pytest.approx(111_539, abs=80)
     assert found.statistics["test_unk"] == 0
+
+
+ONE = " ".join(f"word{i}" for i in range(4000))
+
+
+@pytest.mark.parametrize("text", [ONE, "汉" * 5000, f"{ONE}\n{ONE}\n{ONE}", ONE + "\n" + "x\n" * 20])
+def test_a_text_of_one_line_is_cut_into_splits(tmp_path, text):
+    corpus = Text(write(tmp_path / "t", text))
+    parts = {split: "\n".join(line for _, line in corpus.pairs(split)) for split in ("train", "val", "test")}
+    joined = "\n".join(parts.values())
+    if " " in text:  # a space, or a line feed that was there, between the splits, and nothing else changes
+        assert joined.replace("\n", " ") == text.rstrip("\n").replace("\n", " ")
+    assert joined.replace("\n", "").replace(" ", "") == text.replace("\n", "").replace(" ", "")
+    for split, share in (("val", 0.05), ("test", 0.1)):
+        assert len(parts[split]) == pytest.approx(share * len(text), abs=12)
+    found = data(corpus)
+    assert sum(found.characters(split) for split in corpus.splits) == pytest.approx(len(text), abs=3)
+
+
+def test_a_line_longer_than_a_part_is_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "PART", 100)
+    corpus = Text(write(tmp_path / "t", f"{ONE}\nshort\n\n{'é' * 130}\n"), val=write(tmp_path / "v"), test_share=0)
+    lines = [line for _, line in corpus.pairs("train")]
+    assert max(len(line.encode()) for line in lines) <= 100
+    assert " ".join(lines[: lines.index("short")]) == ONE
+    assert lines[lines.index("short") :] == ["short", "", "é" * 50, "é" * 50, "é" * 30]
+    (tmp_path / "t").write_bytes(ONE.encode() + b"\n\xff\n")
+    with pytest.raises(UserError, match=r"t:2: byte 0xff at position 1"):
+        list(corpus.pairs("train"))
+
+
+def test_a_long_line_of_other_data_is_refused_with_its_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "LONGEST", 1000)
+    monkeypatch.setattr(readers, "BLOCK", 64)
+    with pytest.raises(UserError, match=r"t:2: has more than .* Split it into sentences .*language_modeling reads"):
+        list(readers.lines(Path(write(tmp_path / "t", f"a\n{ONE}"))))
+
+
+def test_a_split_that_is_empty_says_what_to_do(tmp_path):
+    with pytest.raises(
+        UserError, match=r"the split 'val' is empty; the text is too short: raise data.corpus.val_share"
+    ):
+        data(Text(write(tmp_path / "t", "abc")))
+    with pytest.raises(UserError, match=r"v: the split 'val' is empty; give data.corpus.val a file with text$"):
+        data(Text(write(tmp_path / "t"), val=write(tmp_path / "v", "")))
+    with pytest.raises(UserError, match=r"'x' is empty; give data.corpus.tests.x a file with text, or leave it out"):
+        data(Text(write(tmp_path / "t"), val=write(tmp_path / "v"), tests={"x": write(tmp_path / "x", "")}))
+
+
+def test_few_long_lines_are_encoded_at_once(monkeypatch):
+    monkeypatch.setattr(store, "HELD", 5000)
+    pairs = [("", "x" * 1000)] * 30 + [("", "y")] * 25
+    assert [len(chunk) for chunk in store._chunks(iter(pairs), 10)] == [5] * 6 + [10, 10, 5]
