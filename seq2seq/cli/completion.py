@@ -77,9 +77,7 @@ def run(argv: Sequence[str]) -> int:
     words = [word for word in argv if word not in FLAGS]
     what, _, shell = words[0].partition("=") if len(words) == 1 else ("", "", "")
     if shell not in SHELLS or what not in ("install", "uninstall", "query"):
-        raise UserError(
-            f"train -sc {' '.join(words)}: use install=SHELL or uninstall=SHELL; shells are {', '.join(SHELLS)}"
-        )
+        raise UserError(f"-sc {' '.join(words)}: use install=SHELL or uninstall=SHELL; shells: {', '.join(SHELLS)}")
     if what == "query":
         print("\n".join(complete(os.environ.get("COMP_LINE", ""))))
     else:

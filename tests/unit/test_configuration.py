@@ -8,38 +8,21 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from seq2seq.cli.composing import composed as hydra_composed
-from seq2seq.cli.composing import composing
 from seq2seq.errors import UserError
 from seq2seq.paths import packaged
 from seq2seq.tasks.catalogue import catalogue, files, leaves, nearest, read
 from seq2seq.tasks.configuration import check
 from seq2seq.tasks.rules import ELSEWHERE, TRAINER
+from tests.configurations import TASKS, Config, composed, get, put
 
-TASKS = {
-    "translation": [],
-    "tagging": [],
-    "classification": ["data.corpus.labels=intents"],
-    "language_modeling": ["data=shakespeare"],
-    "captioning": [],
-}
 GIVEN = {"source_language": "en", "target_language": "de", "train": "a", "val": "b"}
 """What the files leave to the user (???)."""
-
-Config = dict[str, Any]
-
-
-@cache
-def composed(task: str) -> Config:
-    with composing():
-        return hydra_composed([f"task={task}", "name=x", *TASKS[task]])
 
 
 def merge(config: Config, node: Config) -> None:
@@ -48,21 +31,6 @@ def merge(config: Config, node: Config) -> None:
             merge(config[key], value)
         else:
             config[key] = copy.deepcopy(value)
-
-
-def put(config: Config, place: str, value: object) -> None:
-    *above, last = place.split(".")
-    for key in above:
-        config[key] = config.get(key) or {}
-        config = config[key]
-    config[last] = value
-
-
-def get(config: Config, place: str) -> Any:
-    found: Any = config
-    for key in place.split("."):
-        found = found[key]
-    return found
 
 
 def with_file(task: str, path: Path, place: str) -> Config:
