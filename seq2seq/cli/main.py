@@ -19,6 +19,7 @@ from types import ModuleType
 from seq2seq import __version__
 from seq2seq.cli.exit_codes import BROKEN_PIPE, CODES, INTERRUPTED, STOPPED, USER_ERROR
 from seq2seq.errors import FULL, Stopped, UserError
+from seq2seq.home import settle
 
 COMMANDS = {
     "train": "train a model, or with -m many of them; the arguments are Hydra overrides",
@@ -99,6 +100,8 @@ def _run(argv: list[str]) -> int:
     name = argv[0] if argv and not argv[0].startswith("-") else None
     if name is not None and name not in COMMANDS:
         raise UserError(_unknown(name))
+    if name is not None:
+        settle()
     if name == "train":
         from seq2seq.cli import completion
 

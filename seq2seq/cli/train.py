@@ -5,6 +5,7 @@ Hydra is known here and nowhere else. The configuration that goes on from here i
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.cli.composing import plain
 from seq2seq.cli.exit_codes import STOPPED
@@ -37,6 +39,7 @@ from seq2seq.cli.standing import (
 )
 from seq2seq.cli.switching import spelled_for_hydra
 from seq2seq.errors import Stopped, UserError
+from seq2seq.home import writable
 from seq2seq.paths import packaged
 from seq2seq.record import claim, read
 from seq2seq.world import JOB, World, here
@@ -78,6 +81,7 @@ def _assist(world: World) -> int:
 def _run(argv: Sequence[str]) -> int:
     _failures.clear()
     _sweeps.clear()
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # Hydra would show that it lists the fonts
     _register_sweeper()
     words = _ordered(spelled_for_hydra(continued(argv)))
     with naming_hydra(argv), _called("seq2seq train", words), suppress(SystemExit):  # after --help and the like
@@ -173,15 +177,35 @@ def score(record: Mapping[str, Any]) -> float | None:
 
 
 class EndOfSweep(Callback):
-    """Tells `run` what the sweep was; named in conf/train.yaml under hydra.callbacks."""
+    """Tells `run` what the sweep was, and refuses a folder that cannot be written before Hydra makes it, which ends in
+    a traceback; named in conf/train.yaml under hydra.callbacks."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Check the run's folder."""
+        _check_folder("hydra.run.dir", config)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Let the sweep's own folder be named by what was chosen: `${hydra:runtime.choices.model}`."""
-        HydraConfig.instance().set_config(config)
+        """Check the sweep's folder, whose name may depend on what was chosen: `${hydra:runtime.choices.model}`."""
+        _check_folder("hydra.sweep.dir", config)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Remember the sweep's configuration."""
         _sweeps.append(config)
+
+
+def _check_folder(key: str, config: DictConfig) -> None:
+    """End Hydra with a `UserError` for `run` to raise: it takes an exception of a callback for a warning."""
+    HydraConfig.instance().set_config(config)  # for what the name is interpolated from
+    try:
+        folder = str(OmegaConf.select(config, key))
+    except OmegaConfBaseException as error:
+        problem = f"{key}: {' '.join(str(error).partition(chr(10))[0].split())}"
+    else:
+        if writable(Path(folder).absolute()):
+            return
+        problem = f"{folder}: no files can be made in this folder; choose another with {key}=FOLDER"
+    _failures.append(UserError(problem))
+    raise SystemExit(2)
 
 
 def continued(argv: Sequence[str]) -> list[str]:

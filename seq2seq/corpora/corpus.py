@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from seq2seq.corpora.folders import digest_of, write_file
 from seq2seq.errors import UserError
-from seq2seq.paths import cache_root
+from seq2seq.paths import cached
 
 FORMAT = 2  # of what is kept about a split, and of how files are read
 Item = TypeVar("Item")
@@ -72,7 +72,7 @@ def scan(corpus: Corpus, split: str) -> Scan:
     corpus.check(split)
     files = corpus.files(split)
     state = _state(corpus, split, files)
-    note = cache_root() / "scans" / f"{state}.json"
+    note = cached("scans", f"{state}.json")
     if state and (known := _read(note)):
         return known
     found = _scan(corpus.pairs(split))

@@ -19,7 +19,7 @@ from seq2seq.corpora.features import FeatureCorpus
 from seq2seq.corpora.folders import whole_folder
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, encoded, pack
 from seq2seq.errors import UserError
-from seq2seq.paths import cache_root
+from seq2seq.paths import cached
 from seq2seq.structures import Pairs, Tokens
 from seq2seq.text import (
     Sampling,
@@ -97,7 +97,7 @@ class TranslationData(lightning.LightningDataModule):
         if self._given:
             return self._given
         key = json.dumps([self._scan("train").sha256, self._tokenizer.settings()], sort_keys=True)
-        folder = cache_root() / "tokenizers" / hashlib.sha256(key.encode()).hexdigest()
+        folder = cached("tokenizers", hashlib.sha256(key.encode()).hexdigest())
         if not folder.is_dir():
             trained = self._trained(self._scan("train").pairs)
             with whole_folder(folder) as unfinished:

@@ -6,7 +6,7 @@ import hashlib
 
 from seq2seq.corpora.files import Parallel
 from seq2seq.errors import UserError
-from seq2seq.paths import PACKAGE, cache_root, packaged
+from seq2seq.paths import PACKAGE, cached, packaged
 
 LANGUAGES = ("en", "de")
 
@@ -20,7 +20,7 @@ class Embedded(Parallel):
                 raise UserError(
                     f"data.corpus.{key}_language={language}: the embedded corpus has {', '.join(LANGUAGES)}"
                 )
-        self._folder = cache_root() / "embedded" / _version()
+        self._folder = cached("embedded", _version())
         train, val, test = (str(self._folder / split) for split in ("train", "val", "test"))
         super().__init__(source_language, target_language, train, val, {"test": test})
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from seq2seq.corpora.folders import whole_folder
 from seq2seq.errors import UserError
-from seq2seq.paths import cache_root
+from seq2seq.paths import cached
 from seq2seq.processes import in_order
 from seq2seq.text import Tokenizers
 from seq2seq.text.vocabulary import EOS, PAD
@@ -103,7 +103,7 @@ def encoded(
     """
     source = f"float32 {width}" if width else tokenizers.source.fingerprint
     key = json.dumps([FORMAT, sha256, source, tokenizers.target.fingerprint])
-    folder = cache_root() / "encoded" / hashlib.sha256(key.encode()).hexdigest()
+    folder = cached("encoded", hashlib.sha256(key.encode()).hexdigest())
     if not folder.is_dir():
         with whole_folder(folder) as unfinished:
             _encode(pairs, count, tokenizers, width, unfinished, workers)

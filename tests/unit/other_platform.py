@@ -1,4 +1,5 @@
-"""Run as a script: takes away what Windows lacks, then imports every module of the package and trains two steps.
+"""Run as a script: takes away what Windows lacks, and the user's name and home folder, as for `docker run -u 12345`;
+then imports every module of the package and trains two steps.
 
 Other libraries have been imported before: what they need on this system is theirs.
 """
@@ -7,6 +8,7 @@ import builtins
 import importlib
 import os
 import pkgutil
+import pwd
 import signal
 import sys
 from pathlib import Path
@@ -25,9 +27,14 @@ from pytorch_lightning.trainer.connectors import signal_connector
 MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "syslog", "posix"}
 SIGNALS = "SIGUSR1 SIGUSR2 SIGKILL SIGHUP SIGQUIT SIGALRM SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGPIPE pthread_sigmask"
 OF_OS = (
-    "O_DIRECTORY O_CLOEXEC O_NONBLOCK fork forkpty sysconf getuid geteuid getgid setsid killpg getpgid statvfs "
+    "O_DIRECTORY O_CLOEXEC O_NONBLOCK fork forkpty sysconf setsid killpg getpgid statvfs "
     "sched_getaffinity sched_setaffinity getloadavg nice mkfifo chown fchown fchmod"
 )
+
+
+def unknown(uid: int) -> None:
+    """As for a number that no user has."""
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
 
 
 def hide() -> None:
@@ -38,6 +45,9 @@ def hide() -> None:
         for name in names.split():
             if hasattr(module, name):
                 delattr(module, name)
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        os.environ.pop(name, None)
+    pwd.getpwuid = unknown
     original = builtins.__import__
 
     def guarded(name, variables=None, *rest):
@@ -64,6 +74,7 @@ def main(folder: Path) -> int:
     data += [f"data.corpus.{split}={folder}/train.tsv" for split in ("train", "val")]
     data += [f"data.corpus.tests={{test: {folder}/train.tsv}}", f"hydra.run.dir={folder}/run"]
     sizes = ["embedding.size=4", "encoder.hidden_size=4", "decoder.hidden_size=4", "trainer.max_steps=2"]
+    sizes += ["logger=[tensorboard,wandb]"]
     code = command(["train", *data, *sizes, "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"])
     source = folder / "source.txt"
     source.write_text("a b\n", encoding="utf-8")

@@ -16,7 +16,7 @@ from seq2seq.paths import PACKAGE
 ROOT = PACKAGE.parent
 FOLDERS = {"conf", "seq2seq", "data", "experiments", "tests"}
 
-FREE = {"errors", "locks", "paths", "products", "plain_json", "processes", "threads", "whole", "world"}
+FREE = {"errors", "home", "locks", "paths", "products", "plain_json", "processes", "threads", "whole", "world"}
 PARTS = "encoders contexts bridges heads"
 NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words attention_loop decoder models"
 TEXT = "text corpora"
@@ -30,7 +30,8 @@ ARROWS = {
     for unit, allowed in {
         "errors": "",
         "locks": "",
-        "paths": "errors",
+        "home": "",
+        "paths": "errors home",
         "plain_json": "errors",
         "products": "",
         "secrets": "",

@@ -18,11 +18,19 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 def test_a_system_without_posix_imports_every_module_and_trains(tmp_path):
     (tmp_path / "train.tsv").write_text("a b\tA B\nb a\tB A\n" * 8, encoding="utf-8")
     script = Path(__file__).with_name("other_platform.py")
-    environment = {**os.environ, "SEQ2SEQ_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(PACKAGE.parent)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SEQ2SEQ_"))}
+    environment |= {"TMPDIR": str(tmp_path), "PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path)], env=environment, cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    home = tmp_path / f"seq2seq-{os.getuid()}"
+    said = f"seq2seq: there is no home folder; downloads and the cache are in {home}"
+    assert done.stderr.count(said) == 1
+    assert (home / ".cache" / "seq2seq" / "cache" / "encoded").is_dir()
+    assert len(list((tmp_path / "run").rglob("*.wandb"))) == 1
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith("seq2seq-")} >= {"run", "train.tsv"}
+    assert not (tmp_path / "~").exists()
     assert len((tmp_path / "out.txt").read_text(encoding="utf-8").splitlines()) == 1
 
 
