@@ -20,12 +20,13 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 export PYTHONDONTWRITEBYTECODE :=
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
-.PHONY: help demo test test-quick lint audit torture bench bench-quick
+.PHONY: help demo test test-quick test-cpus lint audit torture bench bench-quick
 
 help:
 	@echo 'make demo   train the default model on the embedded corpus, score it, and translate with it (minutes)'
 	@echo 'make test   the tests (minutes)'
 	@echo 'make test-quick  those of a second or less, for the loop of editing and testing'
+	@echo 'make test-cpus  the numerical tests again, as on an older CPU and with either library of matrix products'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make audit  known vulnerabilities of the locked versions (asks the advisory database over the network)'
 	@echo 'make torture  break it on purpose: kill training and translating; attacks, dirty text (experiments/reliability)'
@@ -40,6 +41,16 @@ test: $(TESTING)
 
 test-quick: $(TESTING)
 	$(PYTEST) --dist worksteal -m 'not slow' $(ARGS)
+
+# Kernels differ between CPUs and libraries; what is promised must not. SEQ2SEQ_PRODUCTS=onednn takes small products, too.
+NUMERICAL := $(PYTEST) -m 'numerical and not slow'
+PRODUCTS := tests/unit/test_products.py tests/unit/test_decoding.py tests/unit/test_attention_loop.py \
+    tests/unit/test_models.py tests/unit/test_translator.py tests/system/test_formats.py
+
+test-cpus: $(TESTING)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 $(NUMERICAL) $(ARGS)
+	SEQ2SEQ_PRODUCTS=torch $(NUMERICAL) $(PRODUCTS) $(ARGS)
+	SEQ2SEQ_PRODUCTS=onednn $(NUMERICAL) $(PRODUCTS) $(ARGS)
 
 lint: $(TESTING)
 	$(BIN)/ruff check

@@ -61,8 +61,8 @@ def force(
 
 
 class ForcedDecoder(Translator):
-    """A `Translator` that scores given pairs of lines. What a pair gets depends neither on its neighbours nor on
-    `batch_size`.
+    """A `Translator` that scores given pairs of lines. What a pair gets depends on its neighbours and on `batch_size`
+    by rounding only, as a `Translator`'s scores do: below 1e-5 (of the number, where that is above 1).
 
     A source without text has one translation, the empty one: any other has the log-probability −∞.
     """

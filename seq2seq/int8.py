@@ -4,8 +4,8 @@
     p   = round(f / τ),     τ   = max|f| / 127         for each row of features by itself
     logits = τ σ_v (p · q_v) + b_v
 
-The sum of products is exact, in 32-bit integers, and each row has its own scale: what becomes of a sentence does not
-depend on its neighbours. Only the rounding of f and W is lost; measure BLEU before you rely on it.
+The sum of products is exact, in 32-bit integers, and each row has its own scale: a row of features gives the same
+logits whatever its neighbours. Only the rounding of f and W is lost; measure BLEU before you rely on it.
 """
 
 from __future__ import annotations

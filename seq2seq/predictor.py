@@ -22,6 +22,9 @@ from seq2seq.structures import Tokens
 from seq2seq.text import EOS, PAD, LabelTokenizer, check_text, without_line_end
 from seq2seq.translator import BATCH_SIZE, CHUNK, batches
 
+DECIMALS = 4
+"""Of a probability that is written: float32 differs by less than 1e-5 from one batch to another."""
+
 
 class Predicted(NamedTuple):
     """One line's labels: as they are written, of each word (or of the text), and all labels' probabilities."""
@@ -31,13 +34,21 @@ class Predicted(NamedTuple):
     probabilities: torch.Tensor  # [words, V]; one row for a text
 
     def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
-        """What a line of JSON holds: the labels, and their probabilities by name, those of a text best first."""
-        rows = [sorted(zip(names, row.tolist(), strict=True), key=lambda pair: -pair[1]) for row in self.probabilities]
-        return {"labels": self.labels, "probabilities": [{name: round(p, 4) for name, p in row} for row in rows]}
+        """What a line of JSON holds: the labels, and their probabilities by name, the most likely first.
+
+        To `DECIMALS`, so that another batch changes the last by one at most, and the order by that; of equal ones those
+        come first that are the labels.
+        """
+        rows = []
+        for chosen, row in zip(self.labels, self.probabilities.tolist(), strict=True):
+            pairs = [(name, round(p, DECIMALS)) for name, p in zip(names, row, strict=True)]
+            rows.append(dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0] not in chosen))))
+        return {"labels": self.labels, "probabilities": rows}
 
 
 class Predictor:
-    """Labels lines of text. What a line becomes depends neither on its neighbours nor on `batch_size`."""
+    """Labels lines of text. A line's labels depend neither on its neighbours nor on `batch_size`; its probabilities do
+    by rounding only, below 1e-5 (and a tie as close as that may fall either way)."""
 
     def __init__(self, bundle: Bundle) -> None:
         check_task(bundle, "tagging", "classification")

@@ -167,7 +167,8 @@ def _fits(a: Tensor, b: Tensor) -> bool:
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     """The operator takes the transposed right matrix. One row alone would go another way, whose sums are rounded
-    differently: it is given twice, so that a sentence's numbers do not depend on its neighbours."""
+    differently: it is given twice, so that a sentence's numbers depend less on its neighbours. (That they do not depend
+    on them at all no library promises.)"""
     alone = len(a) == 1
     rows = a.expand(2, -1) if alone else a
     found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, _dense(b).t(), bias, "none", [], "")

@@ -75,17 +75,16 @@ def in_full(function: Callable[..., Result], *arguments: Any) -> Result:
     """Call a function in the precision of the weights: under autocast, which would make another of each product's, its
     arguments (tensors, and tuples of them) are turned to float32 and it runs without autocast. So do the functions with
     derivatives by hand, and kernels that the machine has in float32 only."""
-    tensors: list[Tensor] = []
+    kinds: list[str] = []
 
-    def collect(tensor: Tensor) -> Tensor:
-        tensors.append(tensor)
+    def look(tensor: Tensor) -> Tensor:
+        kinds.append(tensor.device.type)
         return tensor
 
-    map_tensors(collect, arguments)
-    kind = tensors[0].device.type
-    if lower_precision(kind) is None:
+    map_tensors(look, arguments)
+    if lower_precision(kinds[0]) is None:
         return function(*arguments)
-    with torch.autocast(kind, enabled=False):
+    with torch.autocast(kinds[0], enabled=False):
         return function(*map_tensors(_float, arguments))
 
 

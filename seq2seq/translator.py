@@ -56,7 +56,10 @@ EMPTY = Translation("", Hypothesis([], 0.0, 0.0, [], finished=True))
 
 
 class Translator:
-    """Translates lines of text. What a line becomes depends neither on its neighbours nor on `batch_size`.
+    """Translates lines of text. What a line becomes depends neither on its neighbours nor on `batch_size`: the texts
+    are equal. Scores, log-probabilities and attention weights are equal within 1e-5 (of the number, where that is above
+    1), as a product of matrices is added up in an order that depends on their shapes; a tie as close may fall either
+    way.
 
     `max_source` is the limit of a source in pieces: the rest is cut off, with a warning that says the line's number.
     `int8` takes the 8-bit output layer of `seq2seq.int8`: on a CPU faster, and nearly the same. With `others` it is an

@@ -1,5 +1,6 @@
 """What many tests share: configurations read from the YAML files themselves, and small random batches."""
 
+import os
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,11 @@ import pytest
 import torch
 import yaml
 
+from seq2seq import products
 from tests import check_anew
+
+if os.environ.get("SEQ2SEQ_PRODUCTS") == "onednn":
+    products.SMALLEST = 1  # the models of tests are small, and would not come to the library that is asked for
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -9,7 +9,6 @@ the seeds (two degrees of freedom), at 95%.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from statistics import mean, stdev
@@ -17,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from machine import write_results
 from study import RUNS, alternating, table, train
 
 CELLS = ("vanilla", "gru", "lstm")
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     results = {cell: summary([records[f"{cell}_{seed}"] for seed in SEEDS]) for cell in CELLS}
     for cell, seconds in cost().items():
         results[cell]["microseconds_a_token"] = 1e6 * seconds
-    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(folder / "results.json", results, indent=2)
     draw(results, folder / "bleu.png")
     rows = [
         [

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.machine import write_results
 from experiments.readme import fill
 from experiments.study import table
 from experiments.throughput.measure import Spread
@@ -70,7 +71,7 @@ def main() -> None:
         train(*given.train)
         return
     results = measured(Plan(rounds=1, steps=10, lines=CHUNK, copies=1) if given.quick else Plan())
-    (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(HERE / "results.json", results, indent=2)
     fill(HERE / "README.md", {"results": markdown(results)})
     print(markdown(results))
 

@@ -8,13 +8,13 @@ test are 1,600 new sentences of its grammar, as many of each length as there can
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from machine import write_results
 from study import RUNS, table, train
 
 VARIANTS = {
@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
             "bleu": record["test"]["BLEU"]["value"],
             "by_length": by_length(corpus / "lengths.tsv", run / "lengths.translations.txt"),
         }
-    (folder / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_results(folder / "results.json", results, indent=2, ensure_ascii=False)
     draw(results, folder / "bleu_by_length.png")
     header = ["source words", *VARIANTS]
     lengths = list(next(iter(results.values()))["by_length"])

@@ -7,7 +7,6 @@ Writes results.json, digits.png and attention.png into this folder (or FOLDER).
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from shutil import copyfile
@@ -15,6 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from machine import write_results
 from study import RUNS, table, train
 
 VARIANTS = {
@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
             "test": record["test"],
             "exact_by_digits": {count: 100 * sum(right) / len(right) for count, right in exact.items()},
         }
-    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(folder / "results.json", results, indent=2)
     draw(strips, references, captions, folder / "digits.png")
     copyfile(RUNS / "digits" / "attended" / "attention.png", folder / "attention.png")
     header = ["the image", "parameters", "val exact", "test exact", *(f"{n} digits" for n in range(1, 5)), "BLEU"]

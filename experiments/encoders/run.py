@@ -9,13 +9,13 @@ backwards, on 64 sentences of 14 pieces, all variants in alternation, the median
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from machine import write_results
 from study import RUNS, alternating, table, train
 
 OVERRIDES = ["experiment=demo", "trainer.max_epochs=5", "optimizer.lr=0.002"]
@@ -47,10 +47,10 @@ def main(folder: Path) -> None:
         }
         for name in VARIANTS
     }
-    (folder / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_results(folder / "results.json", results, indent=2, ensure_ascii=False)
     draw(results, folder / "bleu.png")
     long = long_sequences()
-    (folder / "long.json").write_text(json.dumps(long, indent=2) + "\n", encoding="utf-8")
+    write_results(folder / "long.json", long, indent=2)
     print(
         table(["encoder of 400 frames", "ms a sequence"], [[name, f"{1e3 * cost:.1f}"] for name, cost in long.items()])
     )

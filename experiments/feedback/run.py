@@ -10,7 +10,6 @@ the search is what it reads in free running.
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from statistics import mean, stdev
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from machine import write_results
 from readme import fill
 from study import RUNS, table, train
 
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     jobs = {job(kind, seed): [*SMALL, *options, f"seed={seed}"] for kind, options in KINDS.items() for seed in SEEDS}
     records = train("feedback", jobs)
     results = {kind: collect(kind, [records[job(kind, seed)] for seed in SEEDS]) for kind in KINDS}
-    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(folder / "results.json", results, indent=2)
     draw(results, folder / "feedback.png")
     names = {"val_loss": "val loss, target read", "WER": "test WER", "PER": "test PER"}
     header = ["feedback", *names.values(), "tokens/s"]

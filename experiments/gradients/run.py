@@ -12,7 +12,6 @@ h_t = tanh(W_x x_t + W h_{t−1} + b) the Jacobian of a step is J_t = diag(1 −
 from __future__ import annotations
 
 import functools
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -224,12 +223,13 @@ def main() -> None:
     """All three parts, then what is made of them."""
     sys.path.insert(0, str(HERE.parent))
     import pictures
+    from machine import write_results
     from readme import fill
 
     torch.set_default_dtype(torch.float64)  # gradients down to 1e-300 are told from 0
     torch.set_num_threads(1)
     results = {"theory": theory(), "cells": by_cell(), "clipping": clipping()}
-    (HERE / "results.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
+    write_results(HERE / "results.json", results)
     fill(HERE / "README.md", pictures.tables(results))
     pictures.theory_picture(results["theory"], HERE / "theory.png")
     pictures.cells_picture(results["cells"], HERE / "cells.png")

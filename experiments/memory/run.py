@@ -102,11 +102,12 @@ def main() -> None:
     """All networks, then what is made of them."""
     sys.path.insert(0, str(HERE.parent))
     import picture
+    from machine import write_results
     from readme import fill
 
     torch.set_num_threads(1)
     rows = [study(name, cell, seed) for name in TASKS for cell in CELLS for seed in SEEDS]
-    (HERE / "results.json").write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
+    write_results(HERE / "results.json", rows, indent=0)
     rows = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
     fill(HERE / "README.md", picture.tables(rows))
     picture.memory_picture(rows, {name: task.chance for name, task in TASKS.items()}, HERE / "memory.png")

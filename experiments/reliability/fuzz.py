@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+from experiments.machine import machine
 from experiments.reliability.corpus_trials import CorpusTrials
 from experiments.reliability.damage_trials import DamageTrials
 from experiments.reliability.dirty_trials import DirtyTrials
@@ -113,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"seed {chosen.seed}, {chosen.minutes:g} minutes, {findings} findings")
     counts = {kind: {how: count for (each, how), count in ended if each == kind} for kind in chosen.only}
     record = {"seed": chosen.seed, "minutes": chosen.minutes, "trials": counts, "findings": findings}
-    chosen.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    chosen.out.write_text(json.dumps(record | {"machine": machine()}, indent=1) + "\n", encoding="utf-8")
     return 1 if findings else 0
 
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from experiments.machine import write_results
 from experiments.study import table
 from seq2seq.whole import LEFT
 
@@ -233,7 +234,7 @@ def main() -> None:
         )
         found[name] = outcome._asdict()
         print(name, outcome, flush=True)
-    known.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_results(known, found, indent=2)
     print(markdown(found))
 
 

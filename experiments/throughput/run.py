@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 
+from experiments.machine import machine
 from experiments.throughput import report
 from experiments.throughput.measure import mm_peak, onednn_peak, quiet
 from experiments.throughput.pairs import Material, load
@@ -73,10 +73,7 @@ def setting(plan: Plan, material: Material, threads: int) -> dict[str, Any]:
         "rounds": plan.rounds,
         "data": material.name,
         "threads": threads,
-        "cores": os.cpu_count(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+        **machine(),
         "cores_that_others_took_before": others,
         "load_average_before": round(os.getloadavg()[0], 2),
         "GFLOP/s_of_sgemm_(torch.mm)": round(mm_peak(plan.peak_size) / 1e9, 1),

@@ -14,7 +14,6 @@ make the same number of updates and start from the same weights; they differ in 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -32,6 +31,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from machine import write_results
 from readme import fill
 from study import table
 
@@ -173,7 +173,7 @@ def main() -> None:
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
         results = list(pool.map(run, jobs))
     settings = {"characters": options.characters, "rows": ROWS, "segment": SEGMENT, "hidden": HIDDEN, "rate": RATE}
-    (HERE / "results.json").write_text(json.dumps({"settings": settings, "runs": results}, indent=1) + "\n")
+    write_results(HERE / "results.json", {"settings": settings, "runs": results}, indent=1)
     fill(HERE / "README.md", {"results": results_table(results)})
     draw(results, HERE / "truncation.png")
     print(results_table(results))

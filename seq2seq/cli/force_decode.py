@@ -7,6 +7,8 @@ each. Put beside the pairs it filters a corpus:
 
     seq2seq force-decode BUNDLE pairs.tsv | paste - pairs.tsv | awk -F'\\t' '$2+0 > -3' | cut -f 4-
 
+Numbers are rounded as `seq2seq.cli.formats` says: another --batch-size may change the last digit by one.
+
 A source without text has only the empty translation: any other has -inf (which awk compares as text without the +0).
 """
 
@@ -88,7 +90,8 @@ def run(arguments: Namespace) -> int:
             links = aligner.pharaoh(pair[0], forced.tokens, forced.attention) if aligner else ""
             write_links(f"{links}\n".encode())
             if arguments.format == "tsv":
-                write(f"{forced.log_prob:.4f}\t{forced.mean_log_prob:.4f}\t{len(forced.token_log_probs)}\n".encode())
+                log_prob, mean = formats.rounded(forced.log_prob), formats.rounded(forced.mean_log_prob)
+                write(f"{log_prob}\t{mean}\t{len(forced.token_log_probs)}\n".encode())
                 continue
             pieces = decoder.bundle.tokenizers.target.pieces(forced.tokens)
             described = _as_json(index, pair, forced, pieces)

@@ -81,7 +81,9 @@ def differences(provenance: Mapping[str, Any], overrides: Sequence[str], config_
     from seq2seq.tasks.provenance import versions
 
     found = [
-        f"{key} was {provenance.get(key)}, is {now}" for key, now in versions().items() if provenance.get(key) != now
+        f"{key} was {provenance[key]}, is {now}"
+        for key, now in versions().items()
+        if key in provenance and provenance[key] != now  # older bundles do not say all of it
     ]
     if (together := provenance.get("processes", 1)) != 1:
         found.append(f"{together} processes trained together, now it is one")

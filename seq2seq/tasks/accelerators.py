@@ -21,7 +21,10 @@ def check_accelerator(trainer: Mapping[str, Any]) -> None:
         raise UserError(f"trainer.accelerator={asked}: this machine has no {what}{others}; set it to auto or cpu")
     double = str(trainer.get("precision", "32")) in ("64", "64-true")
     if double and asked in ("mps", "gpu", "auto") and chosen(asked) == "mps":
-        raise UserError(f"trainer.precision={trainer['precision']}: MPS has no float64; use trainer.accelerator=cpu")
+        raise UserError(
+            f"trainer.precision={trainer['precision']}: MPS has no float64; set trainer.accelerator=cpu, or "
+            "trainer.precision=32-true"
+        )
 
 
 def chosen(asked: str) -> str:

@@ -43,6 +43,7 @@ def versions() -> dict[str, Any]:
         "torch": torch.__version__,
         "lightning": version("pytorch-lightning"),
         "platform": sys.platform,
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # of the CPU: other ones round differently
     }
 
 

@@ -116,7 +116,7 @@ def test_gru_against_numpy(reset, update):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_padding_changes_nothing(form, reverse):
-    """A sentence alone and the same among longer ones: bitwise the same state by the step path."""
+    """A sentence alone and the same among longer ones: the same state to rounding by the step path."""
     cell = FORMS[form](E, H)
     steps, lengths = torch.randn(2, T, E), torch.tensor([3, T])
     _, both = unroll(cell, Inputs(steps), mask_from_lengths(lengths, T), reverse=reverse, path="step")

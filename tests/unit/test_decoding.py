@@ -5,7 +5,7 @@ from itertools import chain
 import pytest
 import torch
 
-from seq2seq import build
+from seq2seq import build, int8
 from seq2seq.decoding import Stepper, translate_ids
 from seq2seq.int8 import Int8Linear
 from seq2seq.search import SearchOptions
@@ -66,7 +66,29 @@ def test_int8_rows_do_not_know_their_neighbours():
     rows = torch.randn(9, 32)
     rows[4] *= 1000  # would ruin a scale that were shared
     together = layer(rows)
-    assert all(torch.equal(layer(row[None])[0], together[i]) for i, row in enumerate(rows))
+    for i, row in enumerate(rows):
+        torch.testing.assert_close(layer(row[None])[0], together[i])
+
+
+def no_such_kernel(*_):
+    raise RuntimeError("_int_mm is not implemented here")
+
+
+def saturating(a, b):
+    return (a.int() @ b.int()).clamp(max=2**15 - 1)
+
+
+@pytest.mark.parametrize("product", [no_such_kernel, saturating])
+def test_int8_where_torch_has_no_such_product(monkeypatch, product):
+    """The same numbers: products of 8-bit integers are exact in float64, too."""
+    layer, rows = Int8Linear(torch.randn(40, 96), torch.zeros(40)), torch.randn(9, 96)
+    expected = layer(rows)
+    monkeypatch.setattr(torch, "_int_mm", product)
+    int8._integers_work.cache_clear()
+    try:
+        torch.testing.assert_close(layer(rows), expected)
+    finally:
+        int8._integers_work.cache_clear()
 
 
 def test_int8_of_nothing_but_zeros():

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.machine import write_results
 from seq2seq.cells import LSTM, Cell, Vanilla
 from seq2seq.paths import PACKAGE
 from seq2seq.recurrence import unroll
 from seq2seq.structures import Inputs
 
 EXPERIMENTS = PACKAGE.parent / "experiments"
-OWN = ("readme", "study", "pictures", "picture", "tasks")  # module names that both studies may use
+OWN = ("machine", "readme", "study", "pictures", "picture", "tasks")  # module names that both studies may use
 
 
 def load(path: Path) -> ModuleType:
@@ -177,3 +178,12 @@ def test_a_table_is_put_into_its_place(tmp_path: Path) -> None:
     assert page.read_text(encoding="utf-8") == "a\n<!-- t -->\nold\n<!-- end -->\nb\n<!-- u -->\n| y |\n<!-- end -->\n"
     with pytest.raises(ValueError, match="stands there 0 times"):
         readme.fill(page, {"v": ""})
+
+
+def test_results_name_the_machine(tmp_path: Path) -> None:
+    write_results(tmp_path / "results.json", {"a": 1.5}, indent=2)
+    assert json.loads((tmp_path / "results.json").read_text()) == {"a": 1.5}
+    found = json.loads((tmp_path / "machine.json").read_text())
+    assert found["cpu"]
+    assert found["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert found["torch"] == torch.__version__

@@ -61,8 +61,8 @@ def test_the_end_mark_and_empty_sentences_have_no_label():
 def test_unknown_words_differ_by_their_characters_only():
     texts = ["a zebra", "a giraffe", "A zebra"]
     first, second, third = make("tagging")(tokens(texts, spelt=False)).view(3, 2, -1)
-    assert torch.equal(first, second)  # both are unk
-    assert torch.equal(first, third)  # lower case
+    torch.testing.assert_close(first, second)  # both are unk; rows of one product are equal to rounding only
+    torch.testing.assert_close(first, third)  # lower case
     first, second, third = make("tagging", embedding={"characters": CHARACTERS})(tokens(texts, spelt=True)).view(
         3, 2, -1
     )

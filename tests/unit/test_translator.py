@@ -44,7 +44,7 @@ def test_the_same_whatever_the_batch(tmp_path, changes):
         found = list(translator.translate_stream(LINES, options, batch_size=batch_size, chunk=chunk))
         assert [[t.text for t in line] for line in found] == [[t.text for t in line] for line in expected]
         scores, others = ([t.hypothesis.score for line in lines for t in line] for lines in (found, expected))
-        assert scores == pytest.approx(others, abs=1e-4)
+        assert scores == pytest.approx(others, rel=1e-5, abs=1e-5)
     assert translator.translate(LINES, max_length=9) == [line[0].text for line in expected]
     assert translator(LINES[1]) == translator.translate(LINES[:2])[1]
 
