@@ -18,6 +18,7 @@ TESTING := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --no-compile
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 export PYTHONDONTWRITEBYTECODE :=
+export PYTHONOPTIMIZE :=
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
 .PHONY: help demo test test-quick test-cpus lint audit torture bench bench-quick

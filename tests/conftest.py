@@ -1,6 +1,8 @@
-"""What many tests share: configurations read from the YAML files themselves, and small random batches."""
+"""What many tests share: configurations read from the YAML files themselves, an environment without switches, and runs
+that are quick."""
 
 import os
+from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,13 @@ import yaml
 
 from seq2seq import products
 from tests import check_anew
+
+SWITCHES = ("WANDB_", "HYDRA_", "SLURM_", "SACREBLEU_", "LIGHTNING_", "PL_", "JAXTYPING_", "TORCHELASTIC_", "SEQ2SEQ_")
+KEPT = ("SEQ2SEQ_DATA", "SEQ2SEQ_PRODUCTS")  # where real data are; which products `.ci/run` tests
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PYTHONOPTIMIZE")
+for _name in list(os.environ):  # what a user has set for runs of their own decides nothing here
+    if (_name.startswith(SWITCHES) and _name not in KEPT) or _name in LAUNCHED:
+        del os.environ[_name]
 
 if os.environ.get("SEQ2SEQ_PRODUCTS") == "onednn":
     products.SMALLEST = 1  # the models of tests are small, and would not come to the library that is asked for
@@ -60,6 +69,15 @@ def model_config(
         ),
         "head": node("head", head, **size),
     }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own cache is left alone; the processes of pytest-xdist share one."""
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQ2SEQ_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
+        yield
 
 
 @pytest.fixture(autouse=True)

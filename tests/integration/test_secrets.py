@@ -10,6 +10,7 @@ from seq2seq.bundle import load_bundle
 from seq2seq.cli.main import main
 from seq2seq.secrets import environment, hide
 from tests.bundles import save
+from tests.forks import PATIENCE
 from tests.integration.test_training import TINY
 
 SECRETS = {
@@ -61,7 +62,7 @@ def test_a_run_tells_nothing_of_its_environment(folder: Path) -> None:
     arguments += ["data.corpus.val=${oc.env:WHERE_TEXT_IS}/val.tsv", f"hydra.run.dir={run}"]
     assert main(["train", *OVERRIDES, *arguments]) == 0
     (log,) = run.rglob("*.wandb")
-    until = time.monotonic() + 30  # its own process writes the file, after the run says that it is finished
+    until = time.monotonic() + PATIENCE  # its own process writes the file, after the run says that it is finished
     while log.stat().st_size <= 1000 and time.monotonic() < until:
         time.sleep(0.2)
     assert b"optimizer" in log.read_bytes()  # the configuration is there, uncompressed

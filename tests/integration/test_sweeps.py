@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 HOLD = (
     "import sys, time; from pathlib import Path; from seq2seq.record import claim\nwith claim(Path(sys.argv[1])) as m: "
 )
-HOLD += "print(m, flush=True); time.sleep(60)"
+HOLD += "print(m, flush=True); time.sleep(3600)"
 
 
 @pytest.fixture

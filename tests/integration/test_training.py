@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from seq2seq.cli import train
 from seq2seq.cli.main import main
 from seq2seq.errors import UserError
+from tests.forks import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 WORDS = "ein zwei drei vier funf sechs sieben acht neun zehn".split()
@@ -250,11 +251,12 @@ def test_ctrl_c_ends_with_the_best_bundle(corpus, tmp_path):
     endless = ["trainer.max_epochs=100000", "callbacks.early_stopping.patience=null", "scheduler=constant"]
     command = [sys.executable, "-m", "seq2seq", "train", *TINY, *corpus, *endless, f"hydra.run.dir={folder}"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+        assert process.poll() is None
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert record(folder)["status"] == "interrupted"

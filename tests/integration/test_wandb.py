@@ -11,6 +11,7 @@ from seq2seq.cli.main import main
 from seq2seq.tasks.loggers import log_leaderboard, make_loggers
 from seq2seq.tasks.wandb_logger import RunLogger, finish_run, start_run
 from seq2seq.tasks.wandb_options import resolve
+from tests.forks import PATIENCE
 from tests.wandb_file import WandbRun, read, without_account
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ def command(tmp_path, _no_account, monkeypatch):
 
 def whole(folder: Path) -> WandbRun:
     """The run in `folder`, once wandb's own process has written its end."""
-    until = time.monotonic() + 600
+    until = time.monotonic() + PATIENCE
     while (found := read(folder)).exit_code is None and time.monotonic() < until:
         time.sleep(0.1)
     return found

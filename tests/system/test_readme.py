@@ -44,6 +44,7 @@ FILES = {
 PRESET = ["embedding.size=8", *TINY[3:], "head.size=4"]  # a preset's own sizes fit each other
 
 pytestmark = pytest.mark.slow
+DRAWN = [["seq2seq", "train", "hydra.run.dir=runs/first"], *(["seq2seq", name] for name in ("report", "plot"))]
 
 
 def blocks(name: str, kind: str) -> list[str]:
@@ -60,7 +61,6 @@ def commands(name: str) -> list[list[str]]:
 def _folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEQ2SEQ_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("WANDB_MODE", "offline")
         patch.chdir(folder)
         yield
@@ -87,7 +87,9 @@ def tiny(arguments: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [c for c in commands("README.md") if c[0] == "seq2seq"], ids=" ".join)
-def test_readme(command, monkeypatch):
+def test_readme(command, monkeypatch, request):
+    if not any(command[: len(drawn)] == drawn for drawn in DRAWN):
+        request.getfixturevalue("quick_runs")
     if needed := FILES.get(choice(command, "data") or choice(command, "experiment")):
         if missing(needed):
             pytest.skip(f"{needed} is not there")

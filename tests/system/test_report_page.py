@@ -13,6 +13,7 @@ import pytest
 from seq2seq.reporting.contents import Options
 from seq2seq.reporting.html import write_report
 from tests import runs
+from tests.forks import PATIENCE
 
 webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -81,7 +82,7 @@ def wait(page: Any, script: str) -> Any:
     """The value of a script, as soon as there is one."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(page, 30).until(lambda driver: driver.execute_script(f"return {script}"))
+    return WebDriverWait(page, PATIENCE).until(lambda driver: driver.execute_script(f"return {script}"))
 
 
 def test_every_chart_is_drawn_and_nothing_is_loaded_or_complained_of(page: Any, url: str) -> None:
