@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def fetch(address: str, path: Path, checksum: str | None) -> None:
     import pooch
     from requests.exceptions import RequestException
 
-    logging.getLogger("pooch").setLevel(logging.WARNING)
+    pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=_terminal(), timeout=TIMEOUT)
     by_hand = f"put {path.name} into {path.parent} by hand, or set data.root to the folder that holds it"
     try:

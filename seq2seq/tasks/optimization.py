@@ -57,13 +57,16 @@ def _try(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
     try:
         made = make_optimizer([weight], optimizer)
         made.step()
-        place = "scheduler"
-        make_scheduler(made, scheduler, 1.0)
+        place, tried = "scheduler", scheduler
+        if scheduler.get("mode") in ("auto", None) and "mode" in scheduler:  # settled once the metric is known
+            tried = {**scheduler, "mode": "min"}
+        make_scheduler(made, tried, 1.0)
     except UserError:
         raise
     except Exception as error:  # torch has no class of its own for options
         said = " ".join(str(error).split())
-        raise UserError(f"{place}.name={optimizer['name']}: torch refuses these options: {said}") from None
+        name = (optimizer if place == "optimizer" else scheduler)["name"]
+        raise UserError(f"{place}.name={name}: torch refuses these options: {said}") from None
 
 
 def make_optimizer(parameters: Iterable[Parameter], config: Mapping[str, Any]) -> torch.optim.Optimizer:

@@ -52,7 +52,11 @@ def corpus(url: str, root: str | None = None) -> Multi30k:
     return Multi30k("en", "de", root=root, tests=["t"], url=url)
 
 
-def test_downloaded_once_and_checked(server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("watched", [True, False])
+def test_downloaded_once_and_checked(
+    server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
+    monkeypatch.setattr("seq2seq.corpora.downloads._terminal", lambda: watched)
     for _ in range(2):
         found = corpus(server)
         found.prepare()
@@ -60,7 +64,8 @@ def test_downloaded_once_and_checked(server: str, tmp_path: Path, capfd: pytest.
             split: [(f"{split} en\u00a0!", f"{split} de\u00a0!")] for split in ("train", "val", "t")
         }
     assert sorted(Handler.asked) == sorted(f"/{name}.gz" for name in TEXT)
-    assert "100%" in capfd.readouterr().err  # the progress bar
+    seen = capfd.readouterr().err
+    assert "100%" in seen if watched else seen == ""  # the progress bar
     folder = tmp_path / "data" / "multi30k"
     assert [path.name for path in folder.glob("*.sha256")] == ["t.de.gz.sha256"]
     assert len(list(folder.iterdir())) == len(TEXT) + 1
