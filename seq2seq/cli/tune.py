@@ -22,13 +22,22 @@ SAMPLERS, PRUNERS = ("tpe", "random"), ("median", "hyperband", "none")
 
 class Plan(NamedTuple):
     """What is searched for: the space, the overrides of every trial, and what follows from them: the metric with its
-    direction, and the options of wandb where it is a logger."""
+    direction, whether it was chosen automatically, and the options of wandb where it is a logger."""
 
     space: Space
     overrides: list[str]
     metric: str
     mode: str
+    automatic: bool
     wandb: dict[str, Any] | None
+    pinned: tuple[str, ...] = ()  # overrides that keep a resumed study to its metric
+
+    def follow(self, metric: str) -> Plan:
+        """The plan with the metric that a resumed study was begun with, such as "val_bleu max"."""
+        if not self.automatic or metric == f"{self.metric} {self.mode}":
+            return self
+        name, mode = metric.split()
+        return self._replace(metric=name, mode=mode, pinned=(f"callbacks.checkpoint.monitor={name}",))
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -63,7 +72,7 @@ def run(arguments: Namespace) -> int:
         raise UserError(f"--trials {arguments.trials} must be at least 1")
     if arguments.dry_run:
         return _show(plan)
-    study = _open(plan, folder, arguments)
+    study, plan = _open(plan, folder, arguments)
     from seq2seq.tuning.study import next_trial
 
     print(f"study: {folder}, {arguments.trials} trials, {plan.metric} ({plan.mode})", flush=True)
@@ -97,12 +106,12 @@ def _plan(path: Path, overrides: Sequence[str]) -> Plan:
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise UserError(f"{path}:{mark.line + 1 if mark else 1}: {getattr(error, 'problem', error)}") from None
-    metric, mode, logger = _check(space, list(overrides), path)
-    return Plan(space, list(overrides), metric, mode, logger.get("wandb"))
+    (metric, mode, automatic), logger = _check(space, list(overrides), path)
+    return Plan(space, list(overrides), metric, mode, automatic, logger.get("wandb"))
 
 
-def _check(space: Space, overrides: list[str], path: Path) -> tuple[str, str, dict[str, Any]]:
-    """Compose and check a few settings that cover the space; returns the metric, "min" or "max", and the loggers.
+def _check(space: Space, overrides: list[str], path: Path) -> tuple[tuple[str, str, bool], dict[str, Any]]:
+    """Compose and check a few settings that cover the space; returns what `_monitor` does, and the loggers.
 
     A setting that Hydra cannot compose is refused. One that makes no model is not, if another one does: what does not
     fit together fails in its trial.
@@ -110,7 +119,7 @@ def _check(space: Space, overrides: list[str], path: Path) -> tuple[str, str, di
     from seq2seq.cli.composing import composed, composing
     from seq2seq.tasks.training import check
 
-    metrics: set[tuple[str, str]] = set()
+    metrics: set[tuple[str, str, bool]] = set()
     errors: list[UserError | None] = []
     with composing():
         logger = composed(overrides)["logger"]
@@ -130,22 +139,24 @@ def _check(space: Space, overrides: list[str], path: Path) -> tuple[str, str, di
         raise UserError(f"{path}: {errors[0]}")
     if len(metrics) > 1:
         raise UserError(f"{path}: callbacks.checkpoint.monitor must be the same in every trial; set it as an override")
-    return *metrics.pop(), logger
+    return metrics.pop(), logger
 
 
-def _monitor(config: Mapping[str, Any]) -> tuple[str, str]:
-    """The metric that chooses a trial's best model, and its direction; where it is auto, val is read for it."""
+def _monitor(config: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """The metric that chooses a trial's best model, its direction ("min" or "max"), and whether it was auto: then val
+    is read for it."""
     from seq2seq.tasks import kinds, monitoring
 
     monitor = monitoring.best_by(config)
     if not monitor:
         raise UserError("callbacks.checkpoint: a study compares trials by its monitor; do not switch it off")
-    if monitor == monitoring.AUTO:
+    automatic = monitor == monitoring.AUTO
+    if automatic:
         kind = kinds.find(config["task"])
         data = kind.data(config)
         data.corpus.prepare()
         monitor = monitoring.best_by(monitoring.settle(kind, config, data).config)
-    return monitor, monitoring.direction(monitor)
+    return monitor, monitoring.direction(monitor), automatic
 
 
 def spelled(setting: Mapping[str, str]) -> list[str]:
@@ -153,7 +164,8 @@ def spelled(setting: Mapping[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in setting.items()]
 
 
-def _open(plan: Plan, folder: Path, arguments: Namespace) -> optuna.Study:
+def _open(plan: Plan, folder: Path, arguments: Namespace) -> tuple[optuna.Study, Plan]:
+    """The study, and the plan with the metric that it was begun with."""
     try:
         from seq2seq.tuning import plots  # noqa: F401  (what is missing is missed now, not after the last trial)
         from seq2seq.tuning.study import open_study
@@ -162,10 +174,15 @@ def _open(plan: Plan, folder: Path, arguments: Namespace) -> optuna.Study:
     settings = {
         "space": plan.space.plain(),
         "overrides": shlex.join(plan.overrides),
-        "metric": f"{plan.metric} {plan.mode}",
     }
+    metric = f"{plan.metric} {plan.mode}"
+    if not plan.automatic:
+        settings["metric"] = metric
     options = {name: getattr(arguments, name) for name in ("sampler", "pruner", "seed")}
-    return open_study(folder, arguments.storage, mode=plan.mode, settings=settings, **options)
+    study = open_study(folder, arguments.storage, mode=plan.mode, settings=settings, **options)
+    if "metric" not in study.user_attrs:
+        study.set_user_attr("metric", metric)
+    return study, plan.follow(str(study.user_attrs["metric"]))
 
 
 def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> None:
@@ -180,9 +197,10 @@ def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> 
     with claim(place) as mine:
         if not mine:  # another process has just taken this one for dead, and repeats it
             return
-        overrides = [*plan.overrides, *spelled(plan.space.draw(suggest(trial)))]
+        setting = spelled(plan.space.draw(suggest(trial)))
+        overrides = [*plan.overrides, *plan.pinned, *setting]
         reported(study, trial)
-        print(f"\ntrial {trial.number}: {shlex.join(overrides[len(plan.overrides) :])}", flush=True)
+        print(f"\ntrial {trial.number}: {shlex.join(setting)}", flush=True)
         try:
             record = _train(trial, overrides, place)
             if record["status"] == "interrupted":
