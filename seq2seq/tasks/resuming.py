@@ -15,6 +15,7 @@ from seq2seq import record
 from seq2seq.errors import UserError
 from seq2seq.secrets import hide
 from seq2seq.tasks import monitoring
+from seq2seq.tasks.catalogue import catalogue
 from seq2seq.tasks.checkpoints import KEY, LAST
 from seq2seq.whole import LEFT, whole
 
@@ -108,11 +109,15 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def differences(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """The keys, with dots, whose values differ and matter, and both values."""
+    """The keys, with dots, whose values differ and matter, and both values.
+
+    An option that is newer than the checkpoint matters only where it is set to something that no packaged file sets.
+    """
     flat, other = _flat(now), _flat(before)
     free = (*FREE, "tokenizer.") if now.get("init_from") else FREE  # they are the bundle's, whatever older runs wrote
     for key in sorted({*flat, *other}):
-        if flat.get(key) != other.get(key) and (key.startswith(FIXED) or not key.startswith(free)):
+        newer = key in flat and key not in other and flat[key] in catalogue().get(key, ())
+        if flat.get(key) != other.get(key) and not newer and (key.startswith(FIXED) or not key.startswith(free)):
             yield key, flat.get(key), other.get(key)
 
 
