@@ -4,6 +4,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _quick(request: pytest.FixtureRequest) -> None:
+def _without_pictures(request: pytest.FixtureRequest) -> None:
     if not request.node.get_closest_marker("pictures"):
         request.getfixturevalue("quick_runs")
