@@ -11,6 +11,7 @@ from types import CodeType
 from typing import Any
 
 import jaxtyping
+import torch
 from beartype import BeartypeConf, beartype
 
 FIRST, THEN = 5, 20
@@ -37,6 +38,8 @@ def _sparing(function: Any, typechecker: Any) -> Any:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
+        if torch.compiler.is_compiling():  # counting would be a side effect of what is traced
+            return function(*args, **kwargs)
         _calls[code] = number = _calls[code] + 1
         if number > FIRST and number % THEN:
             return function(*args, **kwargs)

@@ -43,8 +43,8 @@ MISTAKES = [
     (["hydra/launcher=nonsense"], "hydra/launcher=nonsense: there is no such option"),
     (["~hydra.sweeper"], "does not support deletion"),
     (["~cell"], "${cell}"),
-    (["hydra.run.dir=a_file"], "a_file: File exists"),
-    (["-m", "hydra.sweep.dir=a_file"], "a_file: File exists"),
+    (["hydra.run.dir=a_file"], "a_file: no files can be made in this folder; choose another with hydra.run.dir="),
+    (["-m", "hydra.sweep.dir=a_file"], "choose another with hydra.sweep.dir="),
     (["-m", "hydra.sweep.subdir=../x"], "leads out of hydra.sweep.dir"),
     (["-sc", "install=ksh"], "shells: bash, zsh, fish"),
 ]
