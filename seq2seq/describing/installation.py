@@ -36,7 +36,8 @@ def kind() -> str:
     """How the package was installed: a checkout, an archive, or from an index."""
     try:
         found = metadata.distribution(NAME)
-        origin: dict[str, Any] = json.loads(found.read_text("direct_url.json") or "{}")
+        written = found.read_text("direct_url.json")  # a file of the metadata, always UTF-8
+        origin: dict[str, Any] = json.loads(written or "{}")
     except metadata.PackageNotFoundError:
         return f"not installed; imported from {PACKAGE.parent}"
     except ValueError:

@@ -95,7 +95,7 @@ def _held(path: Path) -> bool:
     import portalocker
 
     try:
-        with path.open("r") as file:
+        with path.open("rb") as file:
             portalocker.lock(file, portalocker.LOCK_SH | portalocker.LOCK_NB)
             return False
     except FileNotFoundError:

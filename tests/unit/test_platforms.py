@@ -53,6 +53,8 @@ def text_mode(call: ast.Call) -> str:
     given = {keyword.arg for keyword in call.keywords}
     texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
     modes = [text for text in texts if text and set(text) <= set("rwaxbt+")]
+    if name == "read_text" and any("." in text for text in texts):
+        return ""  # importlib.metadata's, which reads UTF-8
     if name in ("read_text", "write_text"):
         missing = {"encoding"} - given if "utf-8" not in texts else set()
         missing |= {"newline"} - given if name == "write_text" else set()

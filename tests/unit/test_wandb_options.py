@@ -123,11 +123,11 @@ def test_runs_of_a_sweep_share_a_group_and_no_name(tmp_path, monkeypatch):
     found = []
     for job in "01":
         config = {"name": "x", "logger": {"wandb": {"project": None, "group": None}}}
-        name_after_sweep(config, tmp_path / "sweep" / job)
+        name_after_sweep(config, tmp_path / "sweep" / job, tmp_path / "sweep")
         options = resolve(config["logger"]["wandb"])
         found.append((config["name"], options.group, options.name, options.id))
     assert found == [("x-0", "sweep", "n-0", "i-0"), ("x-1", "sweep", "n-1", "i-1")]
     monkeypatch.setenv("WANDB_RUN_GROUP", "g")
     config = {"name": "x", "logger": {"wandb": None}}
-    name_after_sweep(config, tmp_path / "sweep" / "2")
+    name_after_sweep(config, tmp_path / "sweep" / "2", tmp_path / "sweep")
     assert resolve(config["logger"]["wandb"]).group == "g"
