@@ -66,7 +66,8 @@ def _node(node: Mapping[str, Any], place: str, trusted: Sequence[str]) -> dict[s
         for name, each in inspect.signature(kind).parameters.items()
         if name not in (*given, *build.ROLES) and each.default is not each.empty
     }
-    return {**usual, **found, TARGET: f"{kind.__module__}.{kind.__qualname__}"}
+    named = {TARGET: f"{kind.__module__}.{kind.__qualname__}"}  # first: another class says most
+    return named | usual | found | named
 
 
 def _leaves(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:

@@ -149,7 +149,7 @@ def test_the_mean_keeps_types_and_counts():
     ("second", "arguments", "message"),
     [
         ({"joint": False}, [], "different target vocabularies: 18 pieces"),
-        ({"context": "additive"}, [], "has context._target_='seq2seq.contexts.FixedContext'"),
+        ({"context": "additive"}, [], "has context._target_='seq2seq.contexts.fixed.FixedContext'"),
         ({"decoder": {"hidden_size": 10}}, [], "decoder.hidden_size=8"),
         ({}, ["a"], "b is given twice"),
         ({}, ["--best", "2"], "has no checkpoints/"),

@@ -222,7 +222,7 @@ def test_a_run_that_ended_before_the_study_was_told_is_not_repeated(space):
     [
         ("optimizer.lrr: [1, 2]", [], "Could not override 'optimizer.lrr'"),
         ("+optimizer.lrr: [1, 2]", [], "did you mean optimizer.lr?"),
-        ("cell: [gruu]", [], "Could not find 'cell/gruu'"),
+        ("cell: [gruu]", [], "cell=gruu: there"),
         ("encoder.hidden_size: [a]", [], "'a' is not of type int"),
         ("context.score: [dot]\ncontext: [fixed]", [], "needs `when`"),
         ("seed: [1", [], "space.yaml:"),
