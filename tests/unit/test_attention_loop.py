@@ -10,6 +10,8 @@ from seq2seq.contexts import AdditiveContext, FixedContext, Keys, Multiplicative
 from seq2seq.structures import Memory, Tokens, mask_from_lengths
 from tests.conftest import model_config
 
+pytestmark = pytest.mark.numerical
+
 B, S, T, E, H, D, A = 3, 5, 4, 6, 7, 7, 4
 
 CELLS = {

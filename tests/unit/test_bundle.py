@@ -37,6 +37,7 @@ def same_model(one, other):
     torch.testing.assert_close(one(SOURCE, TARGET), other(SOURCE, TARGET))
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize("head", options("head"))
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

@@ -80,6 +80,7 @@ def pin(cell, block, value):
 # What holds for all
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("form", FORMS)
 def test_shapes_padding_and_reverse(form):
     """Outputs and states have their shapes; pads change nothing, either way; backwards reads the reversed."""
@@ -102,6 +103,7 @@ def test_shapes_padding_and_reverse(form):
                 torch.testing.assert_close(a[row : row + 1], b)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("form", PATHS)
@@ -203,6 +205,7 @@ def test_minimal_gated_unit_is_a_gru_of_tied_gates():
     same(mgu, gru)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("path", ["step", "hand", "fused"])
 def test_coupled_gates_are_the_plain_ones_mirrored(path):
     coupled, plain = LSTM(E, H, coupled=True).double(), LSTM(E, H).double()
@@ -308,6 +311,7 @@ def test_layer_norm_forgets_the_scale_of_the_weights(kind):
         same(one, other, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("activation", ["positive", "linear"])
 def test_minimal_cells_against_numpy(activation):
     def candidate(a):
@@ -333,6 +337,7 @@ def test_scan_against_the_papers_logarithms(kind):
     torch.testing.assert_close(unroll(cell, Inputs(inputs), None, HiddenState(h), path="scan")[0], expected)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("length", [1, 2, 7, 64])
 def test_scan_in_rounds_is_the_scan_in_turn(length, reverse):

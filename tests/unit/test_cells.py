@@ -13,6 +13,8 @@ from seq2seq.errors import UserError
 from seq2seq.recurrence import unroll
 from seq2seq.structures import Inputs, map_tensors, mask_from_lengths
 
+pytestmark = pytest.mark.numerical
+
 FORMS = {
     "tanh": lambda i, h: Vanilla(i, h),
     "relu": lambda i, h: Vanilla(i, h, activation="relu"),

@@ -32,6 +32,7 @@ def batch(texts, *, spelt=False):
     return tokens(texts, spelt=spelt, end=(EOS,))
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("characters", [None, CHARACTERS], ids=["words", "characters"])
 @pytest.mark.parametrize("name", POOLINGS)
 def test_a_text_is_classified_the_same_alone_and_in_a_batch(name, characters):
@@ -41,6 +42,7 @@ def test_a_text_is_classified_the_same_alone_and_in_a_batch(name, characters):
     assert len({tuple(row.tolist()) for row in together.detach()}) == len(TEXTS)  # it tells them apart
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", POOLINGS)
 def test_poolings_by_their_definitions(name):
     model, source = pooling(name), batch(TEXTS)

@@ -35,6 +35,7 @@ def impossible(context, wiring):
     return refused(context, wiring) or (wiring["recurrence"] == "output" and crossing)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("context", options("context"))
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_parallel_equals_stepping_in_every_wiring(context, cell):
@@ -53,6 +54,7 @@ def test_parallel_equals_stepping_in_every_wiring(context, cell):
     assert 0 < refusals < len(WIRINGS)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("context", options("context"))
 @pytest.mark.parametrize("recurrence", ["state", "output"])
 def test_a_sentence_does_not_depend_on_its_neighbours(context, recurrence):
@@ -106,6 +108,7 @@ def test_the_state_follows_its_equation(cell, context, where, recurrence):
     torch.testing.assert_close(model(source, target), expected, rtol=1e-10, atol=1e-12)  # a linear head's f = s_t
 
 
+@pytest.mark.numerical
 def test_only_the_last_token_recurs_through_the_output():
     """The state after a token is the same whatever came before it, and with recurrence=state it is not."""
     for recurrence, same in (("output", True), ("state", False)):

@@ -13,6 +13,8 @@ from seq2seq.structures import Tokens
 from seq2seq.text import BOS, EOS, PAD
 from tests.conftest import model_config
 
+pytestmark = pytest.mark.numerical
+
 SOURCE = Tokens(torch.tensor([[5, 6, 7, EOS], [8, EOS, PAD, PAD]]), torch.tensor([4, 2]))
 
 

@@ -48,6 +48,7 @@ def read(encoder: Encoder, source: Features) -> Memory:
 CELLS = [(name, cell) for name in options("encoder") for cell in ("gru", "lstm")]
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize(("name", "cell"), CELLS)
 def test_shapes_and_padding(name: str, cell: str) -> None:
     """A sequence's memory is the same alone, among longer ones, and whatever stands in the padding."""
@@ -138,6 +139,7 @@ def test_pyramid_halves_as_the_equation_says() -> None:
     torch.testing.assert_close(read(encoder, source).outputs, expected)
 
 
+@pytest.mark.numerical
 def test_gnmt_layer_by_layer() -> None:
     """Bottom both ways, the second layer plain, the third and fourth added to their inputs (Wu et al. 2016, eq. 6)."""
     encoder, source = make("gnmt", num_layers=4), frames()

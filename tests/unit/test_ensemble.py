@@ -12,6 +12,8 @@ from seq2seq.text import BOS
 from tests.bundles import WORDS, save
 from tests.conftest import model_config, node
 
+pytestmark = pytest.mark.numerical
+
 SOURCE = Tokens(torch.tensor([[4, 5, 6, 3], [7, 3, 0, 0]]), torch.tensor([4, 2]))
 LINES = ["a man sleeps", "", "the red dog runs in a small house", "dog", "zebra"]
 ATTENTION = {"context": "additive", "decoder": {"context_to": "both"}}

@@ -35,6 +35,7 @@ def test_without_a_moment_the_target_is_read(name):
     assert torch.equal(make(name)(source, target), make()(source, target))
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("decay", DECAYS)
 def test_sampling_with_probability_one_is_teacher_forcing(decay):
     source, target = batch()
@@ -43,6 +44,7 @@ def test_sampling_with_probability_one_is_teacher_forcing(decay):
         assert torch.equal(scheduled(source, target, Moment(1, step)), make()(source, target))
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("context", options("context"))
 @pytest.mark.parametrize("kind", ["free", "scheduled"])
 def test_free_running_reads_what_greedy_search_produces(kind, context):

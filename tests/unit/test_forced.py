@@ -27,6 +27,7 @@ def decoder(request, tmp_path):
     return ForcedDecoder.load([tmp_path / name for name in chosen])
 
 
+@pytest.mark.numerical
 def test_the_search_agrees_about_its_own_output(decoder):
     options = decoder.options(n_best=3, return_attention=True)
     found = [(s, t) for s, line in zip(SOURCES, decoder.translate_full(SOURCES, options), strict=True) for t in line]
@@ -59,6 +60,7 @@ def test_a_pair_by_hand(tmp_path):
     assert found.mean_log_prob == pytest.approx(float(expected.mean()), abs=1e-5)
 
 
+@pytest.mark.numerical
 def test_the_same_whatever_the_batch_and_in_order(decoder):
     expected = [next(decoder.score([pair])).token_log_probs for pair in PAIRS]
     for batch_size, chunk in ((1, 4), (3, 4096), (64, 7)):

@@ -41,6 +41,7 @@ def nats(model: LanguageModel, features: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("cell", options("cell"))
 @pytest.mark.parametrize(
     ("num_layers", "residual", "head"), [(1, False, "linear"), (3, True, "tied"), (2, False, "maxout")]
@@ -63,6 +64,7 @@ def test_windows_and_steps_are_one_long_unroll(cell: str, num_layers: int, resid
     assert not torch.allclose(model(ids, end)[0], whole)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("cell", options("cell"))
 @pytest.mark.parametrize("reach", [0, 3, 10])
 def test_no_value_depends_on_the_reach(cell: str, reach: int) -> None:

@@ -55,6 +55,7 @@ def refused(context, places):
     )
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("places", PLACES, ids=lambda p: f"{p['context_to']}-{p['query']}-{p['input_feeding']}")
 @pytest.mark.parametrize("context", options("context"))
 def test_teacher_forcing_equals_stepping(context, places):
@@ -74,6 +75,7 @@ def test_teacher_forcing_equals_stepping(context, places):
             assert (weights[0][~source.mask] == 0).all()
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("cell", options("cell"))
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 @pytest.mark.parametrize("depth", [1, 3])
@@ -134,6 +136,7 @@ def test_summaries(summary):
         torch.testing.assert_close(c[row], expected)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("score", ["dot", "general", "scaled"])
 def test_multiplicative_scores(score):
     config = model_config(context="multiplicative")
@@ -169,6 +172,7 @@ def test_shared_and_tied_weights_are_one():
         build.encoder_decoder(config, {"source": SOURCE, "target": TARGET})
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize(
     "path", ["chunks", pytest.param("torch", marks=pytest.mark.skipif(not FUSED, reason="before 2.13"))]
 )
@@ -193,6 +197,7 @@ def test_a_loss_in_chunks_refuses_second_derivatives_and_stays_finite():
         torch.autograd.grad(loss, features, create_graph=True)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("path", ["step", "hand", "fused"])
 @pytest.mark.parametrize("places", PLACES[:4], ids=str)
 def test_distinct_tokens_projected_once_change_nothing(places, path, monkeypatch):
@@ -223,6 +228,7 @@ def test_dropout_makes_two_vectors_of_a_token_differ_so_there_is_no_table():
         torch.testing.assert_close(embedding.lookup(ids).dense(), embedding(ids))
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_a_loss_over_all_rows_ignores_pads(smoothing):
     """What a GPU computes, where selecting the real rows would wait for the device."""

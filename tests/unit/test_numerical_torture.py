@@ -18,6 +18,8 @@ from seq2seq.structures import Tokens
 from seq2seq.text import BOS, EOS, PAD, UNK
 from tests.conftest import model_config, options
 
+pytestmark = pytest.mark.numerical
+
 
 def tokens(lengths: list[int], ids: int, width: int | None = None) -> Tokens:
     """Sentences of one and the same id that end with eos; the padding is noise."""

@@ -33,6 +33,7 @@ def translator(tmp_path_factory):
     return Translator.load(folder)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize(
     "changes", [{}, {"diversity_groups": 3}, {"no_repeat_ngram": 2, "coverage_penalty": 0.3}], ids=str
 )

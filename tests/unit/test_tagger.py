@@ -58,6 +58,7 @@ def test_the_end_mark_and_empty_sentences_have_no_label():
     assert len(model(without_last(tokens([""], spelt=False, end=(EOS,))))) == 0
 
 
+@pytest.mark.numerical
 def test_unknown_words_differ_by_their_characters_only():
     texts = ["a zebra", "a giraffe", "A zebra"]
     first, second, third = make("tagging")(tokens(texts, spelt=False)).view(3, 2, -1)
@@ -70,6 +71,7 @@ def test_unknown_words_differ_by_their_characters_only():
     assert not torch.allclose(first, third)  # characters keep their case
 
 
+@pytest.mark.numerical
 def test_each_different_word_is_read_once_and_as_if_alone():
     model = make("tagging", embedding={"characters": CHARACTERS, "dropout": 0.0})
     vectors, mask = model.embedding(tokens(SENTENCES, spelt=True))

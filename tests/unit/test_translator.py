@@ -24,6 +24,7 @@ def translator(tmp_path):
     return Translator.load(tmp_path / "b")
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize(
     "changes",
     [
@@ -63,6 +64,7 @@ def by_hand(model, ids, steps):
     return found[1:]
 
 
+@pytest.mark.numerical
 def test_greedy_is_the_best_token_at_every_step(translator):
     bundle = translator.bundle
     for line in LINES[1:20]:
