@@ -291,7 +291,7 @@ def test_groups_find_different_hypotheses():
 @pytest.mark.parametrize("changes", [*EVERY_OPTION, {"beam_size": 6, "diversity_groups": 3}], ids=[*IDS, "groups"])
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_a_sentence_does_not_depend_on_its_neighbours(changes, batch_size):
-    count = 70
+    count = max(30, batch_size + 6)
     table, limits = Attending(count, eos=1.0), (LIMITS * count)[:count]
     prefixes, constraints = (PREFIXES * count)[:count], ([*CONSTRAINTS, *OVERLAPPING] * count)[:count]
     chosen = options(**{"beam_size": 4, "n_best": 4, "return_attention": True} | changes)
