@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as lightning
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
@@ -25,7 +25,30 @@ def _loss(metrics: Mapping[str, Tensor]) -> float:
     return math.inf if math.isnan(found) else found
 
 
-class Best(ModelCheckpoint):
+class _AtValidations(Callback):
+    """Knows whether there was a validation since it last looked: an epoch that ends without one has the metrics of the
+    one before, and other weights."""
+
+    _validated = False
+
+    @property
+    def state_key(self) -> str:
+        """That of Lightning's class, so that checkpoints do not depend on ours; it says what is monitored."""
+        theirs = next(base for base in type(self).__mro__ if base.__module__.startswith("pytorch_lightning"))
+        return super().state_key.replace(type(self).__qualname__, theirs.__qualname__, 1)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """There are new numbers to look at."""
+        self._validated = not trainer.sanity_checking
+        super().on_validation_end(trainer, pl_module)
+
+    def _look(self) -> bool:
+        """Whether there is a validation that was not looked at; now it was."""
+        found, self._validated = self._validated, False
+        return found
+
+
+class Best(_AtValidations, ModelCheckpoint):
     """Lightning's keeper of the best models, which breaks ties by the validation loss, and looks at each validation
     once. It removes no file: the last checkpoint may still know it, see `Continuing`.
 
@@ -36,12 +59,6 @@ class Best(ModelCheckpoint):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.losses: dict[str, float] = {}
-        self._validated = False
-
-    @property
-    def state_key(self) -> str:
-        """Lightning's: it says what is monitored, and stands in the checkpoint."""
-        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """After each validation, where steps decide when (Lightning takes an interval of 1 step for 1.0)."""
@@ -49,15 +66,8 @@ class Best(ModelCheckpoint):
         if isinstance(trainer.val_check_interval, int):
             self._save_on_train_epoch_end = False
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """There is a model to look at."""
-        self._validated = not trainer.sanity_checking
-        super().on_validation_end(trainer, pl_module)
-
     def _save_topk_checkpoint(self, trainer: lightning.Trainer, monitor_candidates: dict[str, Tensor]) -> None:
-        """An epoch that ends without a validation has the metrics of the one before, and other weights."""
-        if self._validated:
-            self._validated = False
+        if self._look():
             super()._save_topk_checkpoint(trainer, monitor_candidates)
 
     def check_monitor_top_k(self, trainer: lightning.Trainer, current: Tensor | None = None) -> bool:
@@ -116,20 +126,14 @@ class Best(ModelCheckpoint):
         return {**state, **names, **by_name}
 
 
-class Patience(EarlyStopping):
+class Patience(_AtValidations, EarlyStopping):
     """Lightning's early stopping, for which a lower validation loss is an improvement, too, where the metric is the
     same; it looks at each validation once."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.best_loss = -math.inf  # of the best score; -∞: nothing is lower
-        self._validated = False
         self._loss = math.inf
-
-    @property
-    def state_key(self) -> str:
-        """Lightning's: it says what is monitored, and stands in the checkpoint."""
-        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """See `Best.setup`."""
@@ -137,14 +141,9 @@ class Patience(EarlyStopping):
         if isinstance(trainer.val_check_interval, int):
             self._check_on_train_epoch_end = False
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """There are new numbers to look at."""
-        self._validated = not trainer.sanity_checking
-        super().on_validation_end(trainer, pl_module)
-
     def _run_early_stopping_check(self, trainer: lightning.Trainer) -> None:
-        if self._validated:
-            self._validated, self._loss = False, _loss(trainer.callback_metrics)
+        if self._look():
+            self._loss = _loss(trainer.callback_metrics)
             super()._run_early_stopping_check(trainer)
 
     def _evaluate_stopping_criteria(self, current: Tensor) -> tuple[bool, str | None]:

@@ -79,6 +79,12 @@ def best(folder, mode="max", **options):
     return Best(folder, filename="{step}", monitor="val_score", mode=mode, enable_version_counter=False, **options)
 
 
+def test_states_are_lightnings_own(tmp_path):
+    """So that checkpoints of before are read."""
+    assert best(tmp_path).state_key.startswith("ModelCheckpoint{'monitor': 'val_score', 'mode': 'max'")
+    assert Patience("val_loss", mode="min").state_key == "EarlyStopping{'monitor': 'val_loss', 'mode': 'min'}"
+
+
 def step_of(path):
     return int(Path(path).stem.partition("=")[2])
 
