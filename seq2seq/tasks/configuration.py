@@ -47,11 +47,12 @@ def check(config: Mapping[str, Any]) -> None:
         build.check_options(config["search"], SearchOptions, "search")
         SearchOptions(**{"bos": BOS, "eos": EOS, "pad": PAD, **config["search"]})
     trust = config["trust"]
-    for place, node, base in (
-        ("data.corpus", config["data"].get("corpus"), Corpus),
-        ("tokenizer", config.get("tokenizer"), TokenizerTrainer),
-    ):
-        build.factory(node, place, (), trust, base)()
+    build.factory(config["data"].get("corpus"), "data.corpus", (), trust, Corpus)()
+    trainer = build.factory(config.get("tokenizer"), "tokenizer", (), trust, TokenizerTrainer)()
+    if task == "translation" and config["embedding"].get("share") is True and not trainer.joint:
+        raise UserError(
+            "embedding.share=true: each side has a vocabulary of its own; set tokenizer.joint=true, or it to false"
+        )
     if not trust:  # what others' components do when they are made is their own affair
         _check_model(task, config)
 

@@ -111,6 +111,51 @@ class TestAgain:
         assert [main(command), main(command)] == [0, 2]
         assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"
 
+    @pytest.mark.parametrize(
+        ("subdir", "places"),
+        [
+            ("${hydra:runtime.choices.cell}/${seed}", {"gru/1", "gru/2"}),
+            ("a b/ü/${seed}/x", {"a b/ü/1/x", "a b/ü/2/x"}),
+            ("${hydra:job.override_dirname}", {"cell=gru,seed=1", "cell=gru,seed=2"}),
+        ],
+    )
+    def test_folders_within_folders(self, tmp_path, capsys, subdir, places):
+        folder = tmp_path / "a sweep, of ours"
+        command = [
+            "train",
+            "-m",
+            "cell=gru",
+            "seed=1,2",
+            f"hydra.sweep.dir='{folder}'",
+            f"hydra.sweep.subdir='{subdir}'",
+        ]
+        assert main(command) == 0
+        found = {
+            path.parent.relative_to(folder).as_posix(): json.loads(path.read_text())
+            for path in folder.rglob("run.json")
+        }
+        assert set(found) == places
+        assert {run["name"] for run in found.values()} == {
+            f"default-embedded-{name.replace('/', '-')}" for name in places
+        }
+        lines = (folder / "leaderboard.csv").read_text().splitlines()
+        assert sum(",finished," in line for line in lines) == 2
+        assert "unreadable" not in capsys.readouterr().out
+        assert main(command) == 0
+        assert "2 of 2 jobs are finished already" in capsys.readouterr().out
+        change(folder / min(places), status="failed")
+        assert main(command) == 0
+        assert json.loads((folder / min(places) / "run.json").read_text())["status"] == "finished"
+
+    def test_a_sweep_inside_of_another(self, tmp_path, capsys):
+        """It is no job of the outer one's, which ends well whatever became of it; a leaderboard of both has all."""
+        assert sweep(tmp_path / "inner", "seed=1,13") == 1
+        assert sweep(tmp_path, "seed=1,2") == 0
+        assert len((tmp_path / "leaderboard.csv").read_text().splitlines()) == 3
+        assert main(["leaderboard", str(tmp_path)]) == 0
+        assert "inner/1: failed" in capsys.readouterr().out
+        assert len((tmp_path / "leaderboard.csv").read_text().splitlines()) == 5
+
     def test_a_launcher_that_gives_up_is_no_traceback(self, tmp_path, monkeypatch, capsys):
         def launch(*_, **__):
             raise RuntimeError("a worker was killed\nand more")
