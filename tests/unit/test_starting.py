@@ -1,4 +1,4 @@
-"""A run that starts from a bundle: its model is the bundle's, also where shapes do not tell; contradictions are refused."""
+"""A run that starts from a bundle has its model, also where shapes do not tell; contradictions are refused."""
 
 from __future__ import annotations
 
