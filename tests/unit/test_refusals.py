@@ -20,7 +20,7 @@ from seq2seq.tasks import training
 from seq2seq.tasks.catalogue import choices, read
 from tests.configurations import TASKS, Config, composed, get, put
 
-UNSEEN = 3  # rows that need data or processes; test_starting, test_features and test_parallel have them
+UNSEEN = 5  # rows whose refusal needs the data, a batch, a bundle or several processes
 
 
 @cache

@@ -77,7 +77,8 @@ def test_overrides_that_contradict(tmp_path: Path, changes: dict[str, Any], over
     assert remedy in str(told.value)
     assert f"init_from={tmp_path / 'a'}" in str(told.value)
     found = starting.adopted(config, ["seed=3"])
-    assert list(equations.differences(run(tmp_path / "a"), {key: found[key] for key in model_config()})) == []
+    model, adopted = ({key: each[key] for key in model_config()} for each in (run(tmp_path / "a"), found))
+    assert list(equations.differences(model, adopted)) == []
 
 
 def test_what_is_of_training_only_is_the_runs_own(tmp_path: Path) -> None:
