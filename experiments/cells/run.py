@@ -3,8 +3,8 @@
     python experiments/cells/run.py [FOLDER]
 
 Writes results.json and bleu.png into this folder (or FOLDER). Both sides have the cell; all else is that of
-`experiment=demo`, for fewer epochs. The cost of a step is measured afterwards. The interval is that of Student's t over
-the seeds (two degrees of freedom), at 95%.
+`experiment=study`, for fewer epochs. The cost of a step is measured afterwards. The interval is that of Student's t
+over the seeds (two degrees of freedom), at 95%.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CELLS = ("vanilla", "gru", "lstm")
 SEEDS = (1, 2, 3)
 SENTENCES, LENGTH = 48, 13  # of the batch whose cost is measured: about that of training
 T95 = 4.303  # Student's t, two degrees of freedom, two-sided 95%
-OVERRIDES = ["experiment=demo", "trainer.max_epochs=5", "optimizer.lr=0.002"]
+OVERRIDES = ["experiment=study", "trainer.max_epochs=5", "optimizer.lr=0.002"]
 
 
 def main(folder: Path) -> None:

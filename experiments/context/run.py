@@ -29,7 +29,7 @@ A_BUCKET = 200  # test sentences
 def main(folder: Path) -> None:
     """Train, translate, score by length, draw."""
     corpus = write_corpus(RUNS / "context" / "corpus")
-    data = ["experiment=demo", "data=tsv", "data.corpus.source_language=en", "data.corpus.target_language=de"]
+    data = ["experiment=study", "data=tsv", "data.corpus.source_language=en", "data.corpus.target_language=de"]
     data += [f"data.corpus.{split}={corpus / split}.tsv" for split in ("train", "val")]
     data += [f"data.corpus.tests={{lengths: {corpus / 'lengths'}.tsv}}", "data.vocabulary_size=2000"]
     data += ["trainer.max_epochs=10"]

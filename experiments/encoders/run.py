@@ -2,7 +2,7 @@
 
     python experiments/encoders/run.py [FOLDER]
 
-Writes results.json and bleu.png into this folder (or FOLDER). All on the embedded corpus with `experiment=demo`, for
+Writes results.json and bleu.png into this folder (or FOLDER). All on the embedded corpus with `experiment=study`, for
 fewer epochs. The cost is measured afterwards, when nothing else of the study runs: the encoder alone, forwards and
 backwards, on 64 sentences of 14 pieces, all variants in alternation, the median of several rounds, one thread.
 """
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from machine import write_results
 from study import RUNS, alternating, table, train
 
-OVERRIDES = ["experiment=demo", "trainer.max_epochs=5", "optimizer.lr=0.002"]
+OVERRIDES = ["experiment=study", "trainer.max_epochs=5", "optimizer.lr=0.002"]
 ATTENTION = ["context=additive", "decoder.context_to=cell", "context.attention_size=192"]
 VARIANTS = {
     "both directions, 2 × 192": [],

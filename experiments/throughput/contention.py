@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from experiments.machine import machine
 from seq2seq.threads import OTHERS, WAITING
 
 HERE = Path(__file__).parent
@@ -124,7 +124,7 @@ def main() -> None:
         return
     settings = SETTINGS | {f"spins={n}": WAITING | {"GOMP_SPINCOUNT": n} for n in chosen.spins}
     rates = measure(chosen.rounds, chosen.seconds, chosen.models, settings)
-    found = {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine(), "rates": rates}
+    found = {"machine": machine(), "rounds": chosen.rounds, "seconds": chosen.seconds, "rates": rates}
     (HERE / "contention.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(rates))
 

@@ -4,5 +4,5 @@ USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 +
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 CODES = (
     f"Exit codes: 0 done; {USER_ERROR} a mistake, named on stderr; {STOPPED} a training that SIGTERM or SIGUSR1 has "
-    f"stopped, which the same command with resume=auto goes on with; {INTERRUPTED} Ctrl-C."
+    f"stopped, and that the same command with resume=auto resumes; {INTERRUPTED} Ctrl-C."
 )

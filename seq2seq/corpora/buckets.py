@@ -35,7 +35,7 @@ def _by_length(source: Ints, target: Ints, phase: int) -> Ints:
 
 
 def _moved(bounds: Ints, source: Ints, target: Ints, begins: Ints, budget: Budget) -> Ints:
-    """The bounds of batches, each moved by up to a tenth of a batch to where the two beside it have the fewest pads."""
+    """The bounds of batches, each moved by up to a tenth of a batch to where its two batches have the fewest pads."""
     reach = int(begins[-1]) // (10 * max(1, len(bounds) - 1))
     least = np.searchsorted(begins, begins[bounds[1:-1]] - reach)
     most = np.searchsorted(begins, begins[bounds[1:-1]] + reach)

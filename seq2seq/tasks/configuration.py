@@ -22,7 +22,7 @@ from seq2seq.world import World, here
 
 COMPONENTS = ("encoder", "bridge", "context", "decoder", "head", "tokenizer", "data.corpus")
 PARTS = ("data", "optimizer", "scheduler", "trainer", "logger", "callbacks")
-"""What every task's configuration has, beside its model: options by name."""
+"""What every task configuration has in addition to its model: options by name."""
 INSTEAD = {"bridge": " (zero: the decoder starts from nothing)", "search": " (greedy is the fastest)"}
 MORE = {"trainer": TRAINER}
 """Keys that are known beside those of the YAML files."""

@@ -1,7 +1,7 @@
 """A run that starts from a bundle (`init_from`): its model and its tokenizers are the bundle's.
 
-What nobody asked for otherwise is taken from the bundle, and stands in the run's configuration as it is; an override
-that contradicts it is refused. Dropout, initialisation and paths are training's own, and may differ.
+What no override names is taken from the bundle and recorded in the run's configuration; an override that contradicts it
+is refused. Dropout, initialisation and paths are training's own, and may differ.
 """
 
 from __future__ import annotations
