@@ -26,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seq2seq.corpora.batching import Budget, TrainingBatches
+from seq2seq.corpora.batching import TrainingBatches
+from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import scan
 from seq2seq.corpora.folders import whole_folder
 from seq2seq.corpora.store import EncodedPairs, open_folder

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from experiments.throughput.measure import ROOT
 from experiments.throughput.sizes import Amounts, Plan
-from seq2seq.corpora.batching import Budget, TrainingBatches
+from seq2seq.corpora.batching import TrainingBatches
+from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.multi30k import Multi30k
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged
 from seq2seq.structures import Pairs, Tokens

@@ -12,6 +12,7 @@ from argparse import SUPPRESS, Action, ArgumentParser
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from seq2seq.cli.commands import COMMANDS
 from seq2seq.errors import UserError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -87,8 +88,6 @@ def run(argv: Sequence[str]) -> int:
 
 def complete(line: str) -> list[str]:
     """The words that could stand where the line ends; none where a file may."""
-    from seq2seq.cli.main import COMMANDS
-
     _, *words = line.split() or [""]
     current = words.pop() if words and not line[-1:].isspace() else ""
     if not words:

@@ -1,7 +1,7 @@
 """The command `seq2seq`: finds the command that was asked for, imports only that one, and ends with its exit code.
 
 Nothing heavy is imported here, so that `seq2seq --help` and `--version` cost a fraction of importing torch: therefore
-the one-line help of every command stands in `COMMANDS` instead of in its module.
+the one-line help of every command is in commands.py instead of in its module.
 
 A command is a module `seq2seq.cli.NAME` (dashes become underscores) with two functions: `add_arguments(parser)` and
 `run(arguments) -> exit code`. Only `train` differs: what follows it goes to Hydra as it is.
@@ -17,29 +17,11 @@ from io import TextIOWrapper
 from types import ModuleType
 
 from seq2seq import __version__
+from seq2seq.cli.commands import COMMANDS
 from seq2seq.cli.exit_codes import BROKEN_PIPE, CODES, INTERRUPTED, STOPPED, USER_ERROR
 from seq2seq.errors import FULL, Stopped, UserError
 from seq2seq.home import settle
 
-COMMANDS = {
-    "train": "train a model, or with -m many of them; the arguments are Hydra overrides",
-    "tune": "search for the best overrides, with Optuna: a space in YAML, pruning, many processes",
-    "reproduce": "train a bundle's model again, by its recorded command, and compare the weights",
-    "translate-file": "translate a file, line by line, with a trained bundle",
-    "merge": "one file of the shards that translate-file --shard wrote",
-    "force-decode": "log-probabilities of given translations, per token and per sentence",
-    "predict-file": "label a file, or describe its images, with a trained bundle",
-    "sample": "write text with a trained language model",
-    "average": "a new bundle of the mean weights of several bundles, or of the checkpoints of a run",
-    "export": "a bundle as ONNX networks, with an example that translates without torch",
-    "score": "BLEU, chrF, TER and others of translations: intervals, tests, and where a system is weak",
-    "leaderboard": "compare the runs of a sweep: printed, CSV, Markdown and a picture",
-    "report": "runs side by side in one HTML page: curves, scores, texts, attention, settings",
-    "plot": "the pictures of runs for a paper, as PNG or PDF",
-    "info": "what a bundle or a run is: model, sizes, scores, origin, progress, and how to resume",
-    "doctor": "what this machine and installation offer, and what is wrong with them: for a bug report",
-    "demo": "train on the embedded corpus, score, and translate: minutes on two cores",
-}
 TRAINING = ("tune", "reproduce", "demo")  # they train, beside `train`, in one process
 
 

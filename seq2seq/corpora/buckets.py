@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.store import EncodedPairs, Ints
-
-if TYPE_CHECKING:
-    from seq2seq.corpora.batching import Budget
 
 
 def batches(data: EncodedPairs, index: Ints, budget: Budget, count: int, phase: int) -> list[Ints]:

@@ -13,7 +13,8 @@ import numpy as np
 import pytorch_lightning as lightning
 import torch
 
-from seq2seq.corpora.batching import Budget, TrainingBatches, batches_in_order, pad_share
+from seq2seq.corpora.batching import TrainingBatches, batches_in_order, pad_share
+from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import Corpus, Scan, scan, verified
 from seq2seq.corpora.features import FeatureCorpus
 from seq2seq.corpora.folders import whole_folder

@@ -144,6 +144,18 @@ def test_imports_follow_the_arrows() -> None:
     assert [wrong for path in FILES for wrong in violations(path, path.read_text(encoding="utf-8"))] == []
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Within a part neither, and no import inside a function hides one."""
+    names = {"seq2seq." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in FILES}
+    modules = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        found = set(imported(path.read_text(encoding="utf-8"), module))
+        known = {each if each in modules else each.rpartition(".")[0] for each in found}
+        graph[module] = {each for each in known if each in modules and each != module}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
 @pytest.mark.parametrize(
     ("file", "source", "wrong"),
     [

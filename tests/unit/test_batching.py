@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from seq2seq.corpora import Multi30k, TranslationData, batching, store
-from seq2seq.corpora.batching import Budget, Census, TrainingBatches, batches_in_order, census, pad_share
+from seq2seq.corpora.batching import Census, TrainingBatches, batches_in_order, census, pad_share
+from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, pack
 from seq2seq.errors import UserError
 from seq2seq.text import SentencePieceTrainer

@@ -21,7 +21,7 @@ import torch
 import zstandard
 
 from seq2seq.corpora import TSV, Corpus, Embedded, JSONLines, Multi30k, Parallel, TranslationData, store
-from seq2seq.corpora.batching import Budget
+from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import scan
 from seq2seq.corpora.folders import whole_folder
 from seq2seq.corpora.readers import lines

@@ -14,7 +14,8 @@ from types import ModuleType
 import pytest
 
 from seq2seq import __version__
-from seq2seq.cli.main import COMMANDS, main
+from seq2seq.cli.commands import COMMANDS
+from seq2seq.cli.main import main
 from seq2seq.errors import UserError
 
 HEAVY = {
