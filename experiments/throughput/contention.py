@@ -2,8 +2,9 @@
 
     python -m experiments.throughput.contention            # about ten minutes; writes contention.json, prints the table
 
-Each run is a fresh process that trains model C for a few seconds, alone or next to processes that only count. All
-combinations take turns, round by round; ratios are taken within a round (median, smallest and largest).
+OpenMP reads its settings once, so each setting has a process of its own, which trains model C on the same few batches
+whenever it is its turn and otherwise waits for a line of input. All combinations take turns, round by round, alone and
+next to processes that only count; ratios are taken within a round (median, smallest and largest).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,12 @@ HERE = Path(__file__).parent
 SPINNING = {"KMP_BLOCKTIME": "200"}
 """LLVM's default, which GNU's OpenMP does not read: the package then leaves torch's default as it is."""
 SETTINGS = {"spinning": SPINNING, "sleeping": WAITING}
-MODELS = {"benchmark": (256, 512, 8000, 2048), "small": (128, 256, 2000, 600)}
-"""Embedding, hidden units, vocabulary, target tokens a batch."""
+MODELS = {"benchmark": (256, 512, 8000, 2048, 3), "small": (128, 256, 2000, 600, 15)}
+"""Embedding, hidden units, vocabulary, target tokens a batch, batches a turn."""
 
 
-def child(model: str, seconds: float) -> float:
-    """Target tokens a second of a training."""
+def child(model: str) -> None:
+    """At each line of input, train on the batches once and print target tokens a second."""
     import torch
 
     from experiments.throughput.learners import Ours, project_model
@@ -40,18 +42,16 @@ def child(model: str, seconds: float) -> float:
     from seq2seq.allocation import keep_freed_memory
 
     keep_freed_memory()
-    *sizes, batch_tokens = MODELS[model]
+    *sizes, batch_tokens, count = MODELS[model]
     torch.manual_seed(0)
-    batches = bucketed_batches(synthetic(sizes[2], 3000).train, batch_tokens, 8)
+    batches = bucketed_batches(synthetic(sizes[2], 3000).train, batch_tokens, 8)[:count]
     learner = Ours(project_model("c", Sizes(*sizes)))
-    for batch in batches:
-        learner.step(batch)
-    done, began, tokens = 0, time.perf_counter(), 0.0
-    while time.perf_counter() - began < seconds or done % len(batches):
-        batch = batches[done % len(batches)]
-        learner.step(batch)
-        tokens, done = tokens + amounts([batch]).target, done + 1
-    return tokens / (time.perf_counter() - began)
+    tokens = amounts(batches).target
+    for _ in chain([""], sys.stdin):
+        began = time.perf_counter()
+        for batch in batches:
+            learner.step(batch)
+        print(tokens / (time.perf_counter() - began), flush=True)
 
 
 @contextmanager
@@ -66,24 +66,45 @@ def busy(count: int) -> Iterator[None]:
             other.wait()
 
 
-def rate(model: str, seconds: float, setting: dict[str, str]) -> float:
-    """Target tokens a second of a training in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name not in (*WAITING, *OTHERS)}
-    command = [sys.executable, "-m", "experiments.throughput.contention", "--child", model, "--seconds", str(seconds)]
-    done = subprocess.run(command, env=environment | setting, stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout)
+class Trained:
+    """A process that trains on demand, with a setting of its own."""
+
+    def __init__(self, model: str, setting: dict[str, str]) -> None:
+        environment = {name: value for name, value in os.environ.items() if name not in (*WAITING, *OTHERS)}
+        command = [sys.executable, "-m", "experiments.throughput.contention", "--child", model]
+        self._process = subprocess.Popen(
+            command, env=environment | setting, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._rate()  # the first time round warms up
+
+    def turn(self) -> float:
+        """Target tokens a second of one time over the batches."""
+        assert self._process.stdin
+        print(file=self._process.stdin, flush=True)
+        return self._rate()
+
+    def _rate(self) -> float:
+        assert self._process.stdout
+        return float(self._process.stdout.readline())
+
+    def end(self) -> None:
+        """Let the process end."""
+        self._process.communicate("")
 
 
-def measure(rounds: int, seconds: float, models: list[str], settings: dict[str, dict[str, str]]) -> dict[str, Any]:
+def measure(rounds: int, models: list[str], settings: dict[str, dict[str, str]]) -> dict[str, Any]:
     """Rates by model, number of other processes, and setting."""
     rates: dict[str, Any] = {model: {n: {name: [] for name in settings} for n in (0, 1, 2)} for model in models}
-    for number in range(rounds):
-        for model, by_number in rates.items():
+    for model, by_number in rates.items():
+        learners = {name: Trained(model, setting) for name, setting in settings.items()}
+        for number in range(rounds):
             for others, found in by_number.items():
-                for name in list(found)[:: 1 if number % 2 == 0 else -1]:
-                    with busy(others):
-                        found[name].append(round(rate(model, seconds, settings[name])))
-        print(f"round {number + 1} of {rounds}", flush=True, file=sys.stderr)
+                with busy(others):
+                    for name in list(found)[:: 1 if number % 2 == 0 else -1]:
+                        found[name].append(round(learners[name].turn()))
+            print(f"{model}: round {number + 1} of {rounds}", flush=True, file=sys.stderr)
+        for learner in learners.values():
+            learner.end()
     return rates
 
 
@@ -114,17 +135,15 @@ def table(rates: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--child", choices=MODELS, help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=4.0, help="a run, at least")
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--spins", nargs="+", default=[], metavar="N", help="other values of GOMP_SPINCOUNT")
     chosen = parser.parse_args()
     if chosen.child:
-        print(child(chosen.child, chosen.seconds))
-        return
+        return child(chosen.child)
     settings = SETTINGS | {f"spins={n}": WAITING | {"GOMP_SPINCOUNT": n} for n in chosen.spins}
-    rates = measure(chosen.rounds, chosen.seconds, chosen.models, settings)
-    found = {"machine": machine(), "rounds": chosen.rounds, "seconds": chosen.seconds, "rates": rates}
+    rates = measure(chosen.rounds, chosen.models, settings)
+    found = {"machine": machine(), "rounds": chosen.rounds, "rates": rates}
     (HERE / "contention.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(rates))
 

@@ -364,7 +364,7 @@ def test_a_mistake_in_the_text_ends_the_processes_and_leaves_nothing(data: Trans
     words = WhitespaceTokenizer(["a", "b"])
     with pytest.raises(UserError, match=r"^train.tsv:16: 1 tab-separated columns"):
         store.encoded(data.corpus.pairs("train"), 16, "2" * 64, Tokenizers(words, words, True), workers=2)
-    assert not multiprocessing.active_children()
+    assert not [child for child in multiprocessing.active_children() if not child.name.startswith("Loky")]
     assert not any((tmp_path / "cache" / "encoded").iterdir())
 
 
