@@ -45,8 +45,8 @@ test-quick: $(TESTING)
 
 # Kernels differ between CPUs and libraries; what is promised must not. SEQ2SEQ_PRODUCTS=onednn takes small products, too.
 NUMERICAL := $(PYTEST) -m 'numerical and not slow'
-PRODUCTS := tests/unit/test_products.py tests/unit/test_decoding.py tests/unit/test_attention_loop.py \
-    tests/unit/test_models.py tests/unit/test_translator.py tests/system/test_formats.py
+PRODUCTS := tests/unit/nn/test_matmul.py tests/unit/inference/test_stepper.py tests/unit/nn/contexts/test_attention_through_time.py \
+    tests/unit/models/test_models.py tests/unit/inference/test_translator.py tests/system/test_formats.py
 
 test-cpus: $(TESTING)
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 $(NUMERICAL) $(ARGS)
@@ -66,8 +66,8 @@ torture: $(TESTING)
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.kill_translation --kills 100
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.kill_translation --everywhere --chunk 40
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.fuzz --minutes 10
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/test_attacks.py tests/system/test_dirty_text.py \
-	    tests/unit/test_numerical_torture.py tests/unit/test_configuration.py tests/system/test_large_files.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/bundle/test_attacks.py tests/system/test_dirty_text.py \
+	    tests/unit/models/test_numerical_torture.py tests/unit/training/test_schema.py tests/system/test_large_files.py
 
 bench: $(RUNNING)
 	$(BIN)/python -m experiments.throughput.run $(ARGS)

@@ -13,7 +13,7 @@ def machine() -> dict[str, Any]:
     """The model of the processor, what its instructions are for torch, and the versions that numbers depend on."""
     import torch
 
-    from seq2seq.describing.machine import processor
+    from seq2seq.cli.describing.machine import processor
 
     return {
         "cpu": processor()["model"],

@@ -8,11 +8,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from seq2seq.threads import set_wait_policy
+from seq2seq.runtime import old_imports
+from seq2seq.runtime.threads import set_wait_policy
 
 if TYPE_CHECKING:
-    from seq2seq.predictor import Predictor
-    from seq2seq.translator import Translator
+    from seq2seq.inference.predictor import Predictor
+    from seq2seq.inference.translator import Translator
 
 if sys.platform == "darwin":  # read when torch is loaded: an operator that MPS lacks runs on the CPU, and torch says so
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
@@ -22,15 +23,16 @@ __all__ = ["Predictor", "Translator", "__version__"]
 
 
 set_wait_policy()  # before torch is loaded
+old_imports.install()
 
 
 def __getattr__(name: str) -> object:
     if name == "Predictor":
-        from seq2seq.predictor import Predictor
+        from seq2seq.inference.predictor import Predictor
 
         return Predictor
     if name == "Translator":
-        from seq2seq.translator import Translator
+        from seq2seq.inference.translator import Translator
 
         return Translator
     raise AttributeError(f"module 'seq2seq' has no attribute {name!r}")

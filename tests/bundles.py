@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from seq2seq import build
-from seq2seq.bundle import save_bundle
-from seq2seq.models import EncoderDecoder
+from seq2seq.bundle.format import save_bundle
+from seq2seq.models import EncoderDecoder, factory
 from seq2seq.text import Tokenizer, Tokenizers, WhitespaceTokenizer
 from tests.conftest import model_config
 
@@ -38,7 +37,7 @@ def save(
     config = model_config(**changes)
     both = Tokenizers(tokenizer, tokenizer, joint=True) if tokenizer else tokenizers(joint=joint)
     sizes = {"source": len(both.source), "target": len(both.target)}
-    model = build.encoder_decoder(config, sizes)
+    model = factory.encoder_decoder(config, sizes)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(spread)

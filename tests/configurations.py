@@ -3,8 +3,8 @@
 from functools import cache
 from typing import Any
 
-from seq2seq.cli.composing import composed as hydra_composed
-from seq2seq.cli.composing import composing
+from seq2seq.cli.composing.configurations import composed as hydra_composed
+from seq2seq.cli.composing.configurations import composing
 
 TASKS = {
     "translation": [],

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from seq2seq import products
+from seq2seq.nn import matmul
 from tests import check_anew
 
 SWITCHES = ("WANDB_", "HYDRA_", "SLURM_", "SACREBLEU_", "LIGHTNING_", "PL_", "JAXTYPING_", "TORCHELASTIC_", "SEQ2SEQ_")
@@ -23,7 +23,7 @@ for _name in list(os.environ):  # what a user has set for runs of their own deci
         del os.environ[_name]
 
 if os.environ.get("SEQ2SEQ_PRODUCTS") == "onednn":
-    products.SMALLEST = 1  # the models of tests are small, and would not come to the library that is asked for
+    matmul.SMALLEST = 1  # the models of tests are small, and would not come to the library that is asked for
 
 CONF = Path(__file__).parents[1] / "conf"
 

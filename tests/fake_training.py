@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.errors import UserError
-from seq2seq.record import Record
-from seq2seq.tasks.callbacks import Watcher
+from seq2seq.training.callbacks import Watcher
+from seq2seq.training.run_record import Record
 
 VALIDATIONS = 6
 
@@ -26,7 +26,7 @@ def train(
     watch: Watcher | None = None,
     options: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Instead of `seq2seq.tasks.training.train`."""
+    """Instead of `seq2seq.training.run.train`."""
     if (folder / "run.json").exists() and not config.get("resume"):
         raise UserError(f"{folder}: already holds a run")
     record = Record(folder, name=config["name"], seed=config["seed"], overrides=list(overrides))
@@ -49,8 +49,8 @@ def train(
 
 
 if __name__ == "__main__":
-    import seq2seq.tasks.training
+    import seq2seq.training.run
     from seq2seq.cli.main import main
 
-    seq2seq.tasks.training.train = train  # type: ignore[assignment]
+    seq2seq.training.run.train = train  # type: ignore[assignment]
     sys.exit(main(sys.argv[1:]))

@@ -28,8 +28,8 @@ PATIENCE = 900
 IMPORTED = [
     "tests.forks",
     "seq2seq.cli.train",
-    "seq2seq.tasks.training",
-    "seq2seq.tasks.finish",
+    "seq2seq.training.run",
+    "seq2seq.training.finish",
     "seq2seq.tuning.study",
     "sacrebleu",
 ]

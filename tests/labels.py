@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from seq2seq import build
-from seq2seq.bundle import save_bundle
-from seq2seq.structures import Tokens
+from seq2seq.bundle.format import save_bundle
+from seq2seq.models import factory
+from seq2seq.nn.types import Tokens
 from seq2seq.text import LabelTokenizer, SpellingTokenizer, Tokenizer, Tokenizers, WhitespaceTokenizer
 from tests.conftest import node
 
@@ -38,7 +38,7 @@ def make(task: str, *arguments: Any, **changes: Any) -> Any:
     """A model in eval mode, for SIZE labels and the vocabulary of SPELT, or of WORDS without characters."""
     nodes = config(*arguments, **changes)
     source = len(SPELT) if nodes["embedding"]["characters"] else len(WORDS)
-    return build.model(task, nodes, {"source": source, "target": SIZE + 4}).eval()
+    return factory.model(task, nodes, {"source": source, "target": SIZE + 4}).eval()
 
 
 def tokens(texts: list[str], *, spelt: bool, end: tuple[int, ...] = ()) -> Tokens:
@@ -63,7 +63,7 @@ def save_language_model(folder: Path, tokenizer: Tokenizer) -> None:
     """A bundle of a small random language model."""
     stack = node("encoder", "stack", hidden_size=5, cell=node("cell", "gru"))
     nodes = {"embedding": {"size": 6, "dropout": 0.0}, "encoder": stack, "head": node("head", "linear")}
-    model = build.language_model(nodes, {"target": len(tokenizer)})
+    model = factory.language_model(nodes, {"target": len(tokenizer)})
     _save(folder, "language_modeling", model, nodes, Tokenizers(tokenizer, tokenizer, joint=True))
 
 

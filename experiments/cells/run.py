@@ -66,9 +66,9 @@ def cost() -> dict[str, float]:
     """Seconds a target token of a training step (loss and gradients), one thread: the cells in turn, the median."""
     import torch
 
-    from seq2seq.bundle import load_bundle
-    from seq2seq.losses import token_cross_entropy
-    from seq2seq.structures import Tokens
+    from seq2seq.bundle.format import load_bundle
+    from seq2seq.nn.losses import token_cross_entropy
+    from seq2seq.nn.types import Tokens
 
     models = {cell: load_bundle(RUNS / "cells" / f"{cell}_1" / "bundle").model.train() for cell in CELLS}
     batch = Tokens(torch.randint(4, 2000, (SENTENCES, LENGTH)), torch.full((SENTENCES,), LENGTH))

@@ -122,12 +122,12 @@ def train(threads: int, tokens: int, steps: int) -> None:
     first few steps."""
     import pytorch_lightning as lightning
 
-    from seq2seq.cli.composing import composed, composing
-    from seq2seq.tasks.preparing import Surroundings, prepare, quiet
-    from seq2seq.tasks.resuming import Start
-    from seq2seq.tasks.stopping import Stopping
-    from seq2seq.tasks.training import check, fit
-    from seq2seq.world import here
+    from seq2seq.cli.composing.configurations import composed, composing
+    from seq2seq.runtime.distributed import here
+    from seq2seq.training.resuming import Start
+    from seq2seq.training.run import check, fit
+    from seq2seq.training.setup import Surroundings, prepare, quiet
+    from seq2seq.training.signals import Stopping
 
     class Clock(lightning.Callback):
         def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, index: int) -> None:
@@ -222,7 +222,7 @@ def encoded(plan: Plan, folder: Path, workers: int) -> float:
 
 def encode(copies: int, workers: int) -> None:
     """In a process of its own: prints pairs a second."""
-    from seq2seq.bundle import load_bundle
+    from seq2seq.bundle.format import load_bundle
     from seq2seq.corpora.store import encoded as encode_pairs
 
     text, tokenizers = [*pairs()] * copies, load_bundle(RUNS / "model" / "bundle").tokenizers

@@ -59,8 +59,8 @@ def write_corpus(folder: Path) -> Path:
         return folder
     import yaml
 
-    from seq2seq.corpora.grammar import generate
-    from seq2seq.paths import packaged
+    from seq2seq.corpora.datasets.grammar import generate
+    from seq2seq.runtime.paths import packaged
 
     folder.mkdir(parents=True, exist_ok=True)
     splits = generate()

@@ -27,7 +27,7 @@ SHOWN = 12  # strips in the picture: as many wrong ones, if there are, as right 
 
 def main(folder: Path) -> None:
     """Train, score by the number of digits, draw."""
-    from seq2seq.corpora.digits import Digits
+    from seq2seq.corpora.datasets.digits import Digits
 
     records = train("digits", {name: ["experiment=digits", *options] for name, options in VARIANTS.items()})
     strips, references = zip(*Digits().examples("test"), strict=True)

@@ -72,8 +72,8 @@ def cost(bundles: dict[str, Path]) -> dict[str, float]:
     """Milliseconds a sentence of the encoder in training: forwards and backwards over a batch of validation length."""
     import torch
 
-    from seq2seq.bundle import load_bundle
-    from seq2seq.structures import Tokens
+    from seq2seq.bundle.format import load_bundle
+    from seq2seq.nn.types import Tokens
 
     models = {name: load_bundle(path).model for name, path in bundles.items()}
     source = Tokens(torch.randint(4, 2000, (SENTENCES, 14)), torch.full((SENTENCES,), 14))
@@ -87,8 +87,8 @@ def long_sequences() -> dict[str, float]:
     """Seconds a sequence of 400 frames of 80 numbers, forwards and backwards, of deep encoders of the same width."""
     import torch
 
-    from seq2seq.cells import GRU
-    from seq2seq.encoders import PyramidalEncoder, RecurrentEncoder
+    from seq2seq.nn.cells import GRU
+    from seq2seq.nn.encoders import PyramidalEncoder, RecurrentEncoder
 
     frames, mask = torch.randn(FEW, 400, 80), torch.ones(FEW, 400, dtype=torch.bool)
     encoders = {

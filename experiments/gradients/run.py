@@ -23,9 +23,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seq2seq.cells import GRU, LSTM, Cell, Vanilla
-from seq2seq.recurrence import unroll
-from seq2seq.structures import Inputs
+from seq2seq.nn.cells import GRU, LSTM, Cell, Vanilla
+from seq2seq.nn.recurrence import unroll
+from seq2seq.nn.types import Inputs
 
 HERE = Path(__file__).parent
 HIDDEN, BATCH, STEPS, CLASSES, INPUTS = 32, 32, 101, 4, 8

@@ -22,9 +22,9 @@ from tasks import TASKS, Batch, Task
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seq2seq.cells import GRU, LSTM, MGU, Cell, MinGRU, Vanilla
-from seq2seq.recurrence import unroll
-from seq2seq.structures import Inputs
+from seq2seq.nn.cells import GRU, LSTM, MGU, Cell, MinGRU, Vanilla
+from seq2seq.nn.recurrence import unroll
+from seq2seq.nn.types import Inputs
 
 HERE = Path(__file__).parent
 HIDDEN, BATCH, UPDATES, TESTED = 48, 32, 1500, 512

@@ -12,7 +12,7 @@ from experiments.reliability.dirt import dirty, lines_of
 from experiments.reliability.trials import QUICK, TRAINING, Trial, call, damaged
 from seq2seq.corpora import readers
 from seq2seq.corpora.features import read_examples
-from seq2seq.corpora.labels import conll, two_columns
+from seq2seq.corpora.label_corpora import conll, two_columns
 from seq2seq.errors import UserError
 from seq2seq.text import (
     CharacterTokenizer,

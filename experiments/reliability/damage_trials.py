@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from experiments.reliability.trials import QUICK, Trial, call, damaged
-from seq2seq.bundle import load_bundle
+from seq2seq.bundle.format import load_bundle
 from seq2seq.errors import UserError
 from tests import runs
 from tests.bundles import edit

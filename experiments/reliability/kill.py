@@ -25,7 +25,7 @@ import torch
 
 from experiments.machine import write_results
 from experiments.study import table
-from seq2seq.whole import LEFT
+from seq2seq.runtime.atomic_files import LEFT
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/reliability/kill")

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-import seq2seq.translator  # noqa: F401 (imported once, before any fork)
+import seq2seq.inference.translator  # noqa: F401 (imported once, before any fork)
 from experiments.reliability import small
 from seq2seq.cli import translate_file
 from seq2seq.cli.main import main as command

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.machine import machine
-from seq2seq.threads import OTHERS, WAITING
+from seq2seq.runtime.threads import OTHERS, WAITING
 
 HERE = Path(__file__).parent
 SPINNING = {"KMP_BLOCKTIME": "200"}
@@ -39,7 +39,7 @@ def child(model: str) -> None:
     from experiments.throughput.learners import Ours, project_model
     from experiments.throughput.pairs import amounts, bucketed_batches, synthetic
     from experiments.throughput.sizes import Sizes
-    from seq2seq.allocation import keep_freed_memory
+    from seq2seq.runtime.malloc import keep_freed_memory
 
     keep_freed_memory()
     *sizes, batch_tokens, count = MODELS[model]

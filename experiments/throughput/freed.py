@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import platform
 
-from seq2seq.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
+from seq2seq.runtime.malloc import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 
 M_MMAP_THRESHOLD = -3  # malloc.h
 MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = 65_536, 32 << 20, 64 << 20

@@ -10,7 +10,7 @@ from experiments.throughput.freed import settle
 from experiments.throughput.learners import Ours, project_model
 from experiments.throughput.measure import Done, Run, alternate
 from experiments.throughput.sizes import Amounts, Plan, Sizes, training_flops
-from seq2seq.structures import Pairs, Tokens
+from seq2seq.nn.types import Pairs, Tokens
 from seq2seq.text.vocabulary import EOS, SPECIALS
 
 USUAL = {"B": 64, "T": 16}

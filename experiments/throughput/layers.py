@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from experiments.throughput.freed import settle
 from experiments.throughput.measure import Done, Rounds, Run, Spread, alternate, lasting
 from experiments.throughput.sizes import Plan
-from seq2seq.cells import GRU, LSTM, Cell
-from seq2seq.recurrence import unroll
-from seq2seq.structures import Inputs
+from seq2seq.nn.cells import GRU, LSTM, Cell
+from seq2seq.nn.recurrence import unroll
+from seq2seq.nn.types import Inputs
 
 Make = Callable[[int, int], nn.RNNBase]
 KINDS: dict[str, tuple[type[Cell[Any]], Make]] = {"gru": (GRU, nn.GRU), "lstm": (LSTM, nn.LSTM)}

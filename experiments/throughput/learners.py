@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from experiments.throughput.naive import Naive
 from experiments.throughput.sizes import Sizes
-from seq2seq import build
-from seq2seq.losses import token_cross_entropy
-from seq2seq.models import EncoderDecoder
-from seq2seq.structures import Pairs, real_ids
-from seq2seq.tasks.optimization import make_optimizer
+from seq2seq.models import EncoderDecoder, factory
+from seq2seq.nn.losses import token_cross_entropy
+from seq2seq.nn.types import Pairs, real_ids
+from seq2seq.training.optimizers import make_optimizer
 
 LARGEST_NORM = 1.0
 RATE = 0.001
@@ -33,13 +32,13 @@ def project_model(model: str, sizes: Sizes, path: str = "auto") -> EncoderDecode
     """Model `c` or `a` of this project, or `luong` (bidirectional LSTM, general attention with input feeding), without
     dropout; `path` is that of encoder and decoder."""
     config = {name: {"_target_": f"seq2seq.{target}", **options} for name, (target, options) in PARTS[model].items()}
-    cell = {"_target_": f"seq2seq.cells.{'LSTM' if model == 'luong' else 'GRU'}"}
+    cell = {"_target_": f"seq2seq.nn.cells.{'LSTM' if model == 'luong' else 'GRU'}"}
     for name, hidden in (("encoder", sizes.hidden // 2), ("decoder", sizes.hidden)):
         config[name] |= {"hidden_size": hidden, "cell": cell, "path": path}
     if model != "c":
         config["head"]["size"] = sizes.hidden
     config["embedding"] = {"size": sizes.embedding}
-    return build.encoder_decoder(config, {"source": sizes.vocabulary, "target": sizes.vocabulary})
+    return factory.encoder_decoder(config, {"source": sizes.vocabulary, "target": sizes.vocabulary})
 
 
 Parts = dict[str, tuple[str, dict[str, Any]]]

@@ -145,7 +145,7 @@ def mm_peak(size: int, repeats: int = 3) -> float:
 
 
 def onednn_peak(size: int, repeats: int = 3) -> float | None:
-    """The same through oneDNN, see `seq2seq.products`; None where this torch has none."""
+    """The same through oneDNN, see `seq2seq.nn.matmul`; None where this torch has none."""
     left, right = torch.ones(size, size), torch.ones(size, size)
     try:
         linear = torch.ops.mkldnn._linear_pointwise

@@ -14,7 +14,7 @@ import torch
 
 from experiments.throughput.measure import Spread, in_child, peak_megabytes
 from experiments.throughput.sizes import PLANS, Plan
-from seq2seq.allocation import SWITCH, keep_freed_memory
+from seq2seq.runtime.malloc import SWITCH, keep_freed_memory
 
 
 def memory(plan: Plan) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from experiments.throughput.sizes import Sizes
-from seq2seq.structures import Pairs, Tokens
+from seq2seq.nn.types import Pairs, Tokens
 from seq2seq.text.vocabulary import BOS, PAD
 
 

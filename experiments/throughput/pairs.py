@@ -15,9 +15,9 @@ from experiments.throughput.measure import ROOT
 from experiments.throughput.sizes import Amounts, Plan
 from seq2seq.corpora.batching import TrainingBatches
 from seq2seq.corpora.budget import Budget
-from seq2seq.corpora.multi30k import Multi30k
+from seq2seq.corpora.datasets.multi30k import Multi30k
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged
-from seq2seq.structures import Pairs, Tokens
+from seq2seq.nn.types import Pairs, Tokens
 from seq2seq.text import SentencePieceTrainer
 from seq2seq.text.vocabulary import EOS, SPECIALS
 

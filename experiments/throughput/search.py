@@ -20,12 +20,12 @@ from experiments.throughput.measure import Done, Rounds, Run, alternate
 from experiments.throughput.pairs import Material, batch
 from experiments.throughput.sizes import Plan
 from seq2seq.corpora.store import EncodedPairs, Ints
-from seq2seq.decoding import Stepper, translate_ids
+from seq2seq.inference.stepper import Stepper, translate_ids
+from seq2seq.inference.translator import BATCH_SIZE, batches
 from seq2seq.models import EncoderDecoder
+from seq2seq.nn.types import Pairs
 from seq2seq.search import SearchOptions
-from seq2seq.structures import Pairs
 from seq2seq.text.vocabulary import BOS, EOS, PAD
-from seq2seq.translator import BATCH_SIZE, batches
 
 BEAM = 5
 ENDLESS = 1 << 20  # more than any limit: no hypothesis ends before it

@@ -13,7 +13,7 @@ from experiments.throughput.measure import Done, Rounds, Run, alternate
 from experiments.throughput.pairs import Material, amounts, bucketed_batches, pad_share, random_batches
 from experiments.throughput.sizes import Plan, training_flops
 from seq2seq.errors import UserError
-from seq2seq.structures import Pairs
+from seq2seq.nn.types import Pairs
 
 NAIVE = ("naive_random", "naive_bucketed")
 

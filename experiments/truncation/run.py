@@ -35,15 +35,15 @@ from machine import write_results
 from readme import fill
 from study import table
 
-from seq2seq.cells import GRU
 from seq2seq.corpora import StreamData, TinyShakespeare
-from seq2seq.embedding import Embedding
-from seq2seq.encoders import RecurrentStack, StackState
-from seq2seq.heads import LinearHead
-from seq2seq.losses import token_cross_entropy
 from seq2seq.models import LanguageModel
+from seq2seq.nn.cells import GRU
+from seq2seq.nn.embedding import Embedding
+from seq2seq.nn.encoders import RecurrentStack, StackState
+from seq2seq.nn.heads import LinearHead
+from seq2seq.nn.losses import token_cross_entropy
+from seq2seq.nn.types import Window, map_tensors
 from seq2seq.reporting import style
-from seq2seq.structures import Window, map_tensors
 from seq2seq.text import CharacterTrainer
 
 HERE = Path(__file__).parent

@@ -32,8 +32,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Average; returns the exit code. Raises `UserError` for what cannot be averaged."""
-    from seq2seq.averaging import average, bundle_part, checkpoint_parts, unrelated
-    from seq2seq.bundle import described
+    from seq2seq.bundle.averaging import average, bundle_part, checkpoint_parts, unrelated
+    from seq2seq.bundle.format import described
 
     for name in ("best", "last"):
         if (value := getattr(arguments, name)) is not None and value < 1:

@@ -139,7 +139,7 @@ def _overrides(before: Sequence[str], current: str, sweeping: bool) -> list[str]
     from hydra.core.global_hydra import GlobalHydra
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
-    from seq2seq.paths import packaged
+    from seq2seq.runtime.paths import packaged
 
     line = " ".join(["-m"] * sweeping + [*before, current])
     found: list[str] = []

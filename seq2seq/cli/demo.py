@@ -8,7 +8,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
-from seq2seq.cli.files import quoted
+from seq2seq.cli.arguments import quoted
 from seq2seq.errors import UserError
 
 FOLDER = Path("runs/demo")
@@ -79,7 +79,7 @@ def read_results(path: Path) -> dict[str, Result]:
 def _translate(folder: Path, bundle: Path) -> int:
     """Translate the test set's source as a user would, file to file, and print a few lines beside their references."""
     from seq2seq.cli.main import main
-    from seq2seq.corpora.embedded import Embedded
+    from seq2seq.corpora.datasets.embedded import Embedded
 
     corpus = Embedded()
     corpus.prepare()

@@ -12,7 +12,7 @@ from typing import Any
 
 from seq2seq import __version__
 from seq2seq.cli.info import add_format
-from seq2seq.secrets import hide
+from seq2seq.runtime.redaction import hide
 
 BUSY = 0.5  # a share of the CPUs: from there on, other processes slow training down
 
@@ -56,7 +56,7 @@ class Report:
 
     def show(self) -> None:
         """For people."""
-        from seq2seq.describing.text import lines, printable, shown
+        from seq2seq.cli.describing.text import lines, printable, shown
 
         flat = {name: shown(fact) for name, fact in self.facts.items()}
         for line in lines(flat):
@@ -70,7 +70,7 @@ class Report:
 
 def examine(report: Report) -> None:
     """Everything that a bug report needs. The load is read first, before this command makes some itself."""
-    from seq2seq.describing import installation, machine, surroundings, torch_build
+    from seq2seq.cli.describing import installation, machine, surroundings, torch_build
 
     load = machine.load()
     report.find("seq2seq", lambda: f"{__version__}, {installation.kind()}")
@@ -98,15 +98,15 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _revision() -> str:
-    from seq2seq.tasks.provenance import git_revision
+    from seq2seq.training.provenance import git_revision
 
     return git_revision() or "not a git checkout"
 
 
 def _wandb() -> dict[str, Any]:
     """What `logger=wandb` would do, and which variables may have decided it."""
-    from seq2seq.describing.surroundings import names
-    from seq2seq.tasks.wandb_options import logged_in, read_settings, resolve
+    from seq2seq.cli.describing.surroundings import names
+    from seq2seq.training.wandb_options import logged_in, read_settings, resolve
 
     mode, account = resolve(None).mode, logged_in(read_settings())
     state = "logged in" if account else "not logged in (`wandb login`; `wandb sync` uploads later)"
@@ -125,7 +125,7 @@ def _load(report: Report, load: float | None, cores: dict[str, Any] | None) -> N
 
 
 def _packages(report: Report) -> None:
-    from seq2seq.describing import installation
+    from seq2seq.cli.describing import installation
 
     found = report.find("packages", lambda: list(installation.requirements()))
     if not found:
@@ -145,7 +145,7 @@ def _extra(extra: str, found: list[Any]) -> str:
 
 
 def _gpus(report: Report, built: dict[str, Any] | None) -> None:
-    from seq2seq.describing import machine, torch_build
+    from seq2seq.cli.describing import machine, torch_build
 
     driver = machine.gpu_driver()
     found = (report.find("gpu", torch_build.gpus) if built else None) or []
@@ -157,8 +157,8 @@ def _gpus(report: Report, built: dict[str, Any] | None) -> None:
 
 
 def _folder(report: Report, name: str, place: str) -> None:
-    from seq2seq import paths
-    from seq2seq.describing.surroundings import writable
+    from seq2seq.cli.describing.surroundings import writable
+    from seq2seq.runtime import paths
 
     folder = report.find(name, getattr(paths, place), needed=name == "cache")
     if folder is None:

@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Export and check; returns the exit code. Raises `UserError` for what cannot be exported."""
-    from seq2seq.exporting import export_onnx
+    from seq2seq.bundle.onnx import export_onnx
 
     checked = export_onnx(arguments.bundle, arguments.output, trusted=arguments.trust)
     print(f"checked in ONNX Runtime: {checked.batches} sizes of batch, largest difference {checked.difference:.1e}")

@@ -7,7 +7,7 @@ each. Put beside the pairs it filters a corpus:
 
     seq2seq force-decode BUNDLE pairs.tsv | paste - pairs.tsv | awk -F'\\t' '$2+0 > -3' | cut -f 4-
 
-Numbers are rounded as `seq2seq.cli.formats` says: another --batch-size may change the last digit by one.
+Numbers are rounded as `seq2seq.inference.files.formats` says: another --batch-size may change the last digit by one.
 
 A source without text has only the empty translation: any other has -inf (which awk compares as text without the +0).
 """
@@ -22,12 +22,13 @@ from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seq2seq.cli import formats
-from seq2seq.cli.files import STREAM, add_running, check, lines, output
+from seq2seq.cli.arguments import add_running
 from seq2seq.errors import UserError
+from seq2seq.inference.files import formats
+from seq2seq.inference.files.streams import STREAM, check, lines, output
 
 if TYPE_CHECKING:
-    from seq2seq.forced import Forced
+    from seq2seq.inference.forced_decoding import Forced
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -61,9 +62,9 @@ def run(arguments: Namespace) -> int:
         arguments.format, arguments.attention, arguments.alignments, arguments.input, arguments.output
     )
     total = _count(arguments.input, arguments.targets, arguments.output)
-    from seq2seq.allocation import keep_freed_memory
-    from seq2seq.forced import ForcedDecoder
-    from seq2seq.threads import limit_threads
+    from seq2seq.inference.forced_decoding import ForcedDecoder
+    from seq2seq.runtime.malloc import keep_freed_memory
+    from seq2seq.runtime.threads import limit_threads
 
     keep_freed_memory()
     decoder = ForcedDecoder.load(

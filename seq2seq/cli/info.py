@@ -36,8 +36,8 @@ def run(arguments: Namespace) -> int:
 
 def describe(folder: Path) -> dict[str, Any]:
     """The facts of a bundle, a run, or a sweep. Raises `UserError` where there is none of them."""
-    from seq2seq.describing.bundles import CONFIG, describe_bundle
-    from seq2seq.describing.runs import RUN, describe_run, describe_sweep
+    from seq2seq.cli.describing.bundles import CONFIG, describe_bundle
+    from seq2seq.cli.describing.runs import RUN, describe_run, describe_sweep
 
     if not folder.is_dir():
         what = "is a file; give the folder that it is in" if folder.exists() else "there is no such folder"
@@ -55,7 +55,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 def show(facts: dict[str, Any], form: str) -> None:
     """Print facts as lines or as JSON; in both, control characters are escapes."""
-    from seq2seq.describing.text import lines
+    from seq2seq.cli.describing.text import lines
 
     if form == "json":
         print(json.dumps(facts, indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
@@ -67,6 +67,6 @@ def show(facts: dict[str, Any], form: str) -> None:
 
 
 def _plain(text: str) -> str:
-    from seq2seq.describing.text import printable
+    from seq2seq.cli.describing.text import printable
 
     return printable(text)

@@ -20,7 +20,7 @@ from seq2seq import __version__
 from seq2seq.cli.commands import COMMANDS
 from seq2seq.cli.exit_codes import BROKEN_PIPE, CODES, INTERRUPTED, STOPPED, USER_ERROR
 from seq2seq.errors import FULL, Stopped, UserError
-from seq2seq.home import settle
+from seq2seq.runtime.home import settle
 
 TRAINING = ("tune", "reproduce", "demo")  # they train, beside `train`, in one process
 
@@ -93,7 +93,7 @@ def _run(argv: list[str]) -> int:
 
         return train.run(argv[1:])
     if name in TRAINING:
-        from seq2seq.world import check_alone
+        from seq2seq.runtime.distributed import check_alone
 
         check_alone(name)
     module = import_module(f"seq2seq.cli.{name.replace('-', '_')}") if name else None

@@ -18,11 +18,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from seq2seq.cli.files import check_output, lines, output
-from seq2seq.cli.formats import maybe_output
-from seq2seq.cli.journal import difference, partial_of
-from seq2seq.cli.shards import Card, Shard, card_of, check_outputs, read_card
 from seq2seq.errors import UserError
+from seq2seq.inference.files.formats import maybe_output
+from seq2seq.inference.files.journal import difference, partial_of
+from seq2seq.inference.files.shards import Card, Shard, card_of, check_outputs, read_card
+from seq2seq.inference.files.streams import check_output, lines, output
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -15,13 +15,14 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from seq2seq.cli.chunks import chunks
+from seq2seq.cli.arguments import add_errors, add_files, add_running
 from seq2seq.cli.cut_off import CutOff
-from seq2seq.cli.files import STREAM, add_errors, add_files, add_running, check, count, output
 from seq2seq.errors import UserError
+from seq2seq.inference.files.chunks import chunks
+from seq2seq.inference.files.streams import STREAM, check, count, output
 
 if TYPE_CHECKING:
-    from seq2seq.bundle import Bundle
+    from seq2seq.bundle.format import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ def run(arguments: Namespace) -> int:
     check(arguments.input, arguments.output)
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"threads={arguments.threads}: must be at least 1")
-    from seq2seq.bundle import load_bundle
-    from seq2seq.threads import limit_threads
+    from seq2seq.bundle.format import load_bundle
+    from seq2seq.runtime.threads import limit_threads
 
     limit_threads(arguments.threads)
     bundle = load_bundle(arguments.bundle, trusted=arguments.trust, device=arguments.device)
@@ -60,8 +61,8 @@ def run(arguments: Namespace) -> int:
 def _labels(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
     from tqdm import tqdm
 
-    from seq2seq.predictor import Predictor
-    from seq2seq.translator import CHUNK
+    from seq2seq.inference.predictor import Predictor
+    from seq2seq.inference.translator import CHUNK
 
     if arguments.max_length is not None:
         raise UserError(
@@ -85,8 +86,8 @@ def _labels(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
 
 
 def _texts(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
-    from seq2seq.captioner import Captioner
     from seq2seq.corpora.features import read_features
+    from seq2seq.inference.captioner import Captioner
 
     if arguments.probabilities:
         raise UserError("--probabilities: the bundle's task is captioning, which gives texts, not labels; leave it out")

@@ -33,7 +33,7 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page; what is missing from it is printed and stands in it."""
-    from seq2seq.cli.files import check_output
+    from seq2seq.inference.files.streams import check_output
     from seq2seq.reporting.html import write_report
 
     check_output(arguments.output)

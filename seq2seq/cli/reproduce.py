@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seq2seq.cli.files import quoted
+from seq2seq.cli.arguments import quoted
 from seq2seq.errors import UserError
 
 DIFFERENT = 1  # the exit code where the weights are not the same
@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Show the command and what differs; train and compare if asked to."""
-    from seq2seq.bundle import read_provenance
+    from seq2seq.bundle.format import read_provenance
 
     provenance, weights = read_provenance(arguments.bundle)
     overrides = recorded(provenance, arguments.trust, arguments.config_dir)
@@ -78,7 +78,7 @@ def _beyond(override: str, trusted: Sequence[str]) -> bool:
 
 def differences(provenance: Mapping[str, Any], overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     """What is not as it was, a line each: versions, the platform, the data."""
-    from seq2seq.tasks.provenance import versions
+    from seq2seq.training.provenance import versions
 
     found = [
         f"{key} was {provenance[key]}, is {now}"
@@ -100,8 +100,8 @@ def differences(provenance: Mapping[str, Any], overrides: Sequence[str], config_
 
 def _fingerprint(overrides: Sequence[str]) -> str:
     """The hash of the data that these overrides name, downloaded if they must be."""
-    from seq2seq.cli.composing import composed, composing
-    from seq2seq.tasks import kinds
+    from seq2seq.cli.composing.configurations import composed, composing
+    from seq2seq.training import kinds
 
     with composing():
         config = composed([*overrides, "name=reproduced"])
@@ -111,7 +111,7 @@ def _fingerprint(overrides: Sequence[str]) -> str:
 
 
 def _again(options: Sequence[str], overrides: Sequence[str], folder: Path, weights: str) -> int:
-    from seq2seq.bundle import read_provenance
+    from seq2seq.bundle.format import read_provenance
     from seq2seq.cli import train
 
     code = train.run([*options, *overrides, f"hydra.run.dir={quoted(folder)}"])

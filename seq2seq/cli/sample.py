@@ -49,8 +49,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Write; returns the exit code. Raises `UserError` for what is wrong with the options, prompt or bundle."""
     _check(arguments)
-    from seq2seq.sampler import Sampler, SamplingOptions
-    from seq2seq.threads import limit_threads
+    from seq2seq.inference.text_sampler import Sampler, SamplingOptions
+    from seq2seq.runtime.threads import limit_threads
 
     options = SamplingOptions(arguments.length, arguments.temperature, arguments.top_k, arguments.top_p)
     limit_threads(arguments.threads)

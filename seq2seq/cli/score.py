@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seq2seq.cli.files import lines
 from seq2seq.errors import UserError
+from seq2seq.inference.files.streams import lines
 from seq2seq.scoring import DEFAULT, NAMES, SAMPLES, Draws, Measurement, Scorer, Scores
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         for against in [[None] * len(found) if system == baseline else measured[baseline]]
     }
     if arguments.plot:
-        from seq2seq.reporting.breakdowns import breakdown_plot
+        from seq2seq.reporting.breakdown_pictures import breakdown_plot
 
         breakdown_plot(breakdowns, arguments.plot)
     print(FORMATS[arguments.format](Report(scores, breakdowns, _remarks(draws, baseline))))

@@ -15,14 +15,14 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING
 
-from seq2seq.cli.files import STREAM
 from seq2seq.errors import UserError
-from seq2seq.minimum_risk import METRICS
+from seq2seq.inference.files.streams import STREAM
+from seq2seq.inference.minimum_risk import METRICS
 
 if TYPE_CHECKING:
-    from seq2seq.requests import Request
+    from seq2seq.inference.request import Request
+    from seq2seq.inference.translator import Translator, Utility
     from seq2seq.search import SearchOptions
-    from seq2seq.translator import Translator, Utility
 
 
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
@@ -129,7 +129,7 @@ def requests(
     if not arguments.prefixes and not arguments.constraints:
         yield from lines
         return
-    from seq2seq.requests import Request
+    from seq2seq.inference.request import Request
 
     name = "standard input" if arguments.input == STREAM else arguments.input
     for line, number in zip(lines, count() if numbers is None else numbers):
@@ -147,6 +147,6 @@ def utility(arguments: Namespace) -> Utility | None:
     """What `--mbr` compares translations by."""
     if arguments.mbr is None:
         return None
-    from seq2seq.minimum_risk import ExpectedUtility
+    from seq2seq.inference.minimum_risk import ExpectedUtility
 
     return ExpectedUtility(arguments.mbr_metric or METRICS[0])

@@ -1,4 +1,4 @@
-"""`seq2seq train`: Hydra composes the configuration (conf/), `seq2seq.tasks.training` trains; `-m` sweeps.
+"""`seq2seq train`: Hydra composes the configuration (conf/), `seq2seq.training.run` trains; `-m` sweeps.
 
 Hydra is known here and nowhere else. The configuration that goes on from here is a plain dict.
 """
@@ -22,11 +22,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seq2seq.cli.composing import plain
-from seq2seq.cli.exit_codes import STOPPED
-from seq2seq.cli.files import quoted
-from seq2seq.cli.hydra_errors import naming_hydra
-from seq2seq.cli.standing import (
+from seq2seq.cli.arguments import quoted
+from seq2seq.cli.composing.configurations import plain
+from seq2seq.cli.composing.hydra_errors import naming_hydra
+from seq2seq.cli.composing.job_status import (
     Standing,
     bury,
     identity,
@@ -37,12 +36,13 @@ from seq2seq.cli.standing import (
     said,
     standing,
 )
-from seq2seq.cli.switching import spelled_for_hydra
+from seq2seq.cli.composing.switching import spelled_for_hydra
+from seq2seq.cli.exit_codes import STOPPED
 from seq2seq.errors import Stopped, UserError
-from seq2seq.home import writable
-from seq2seq.paths import packaged
-from seq2seq.record import claim, read
-from seq2seq.world import JOB, World, here
+from seq2seq.runtime.distributed import JOB, World, here
+from seq2seq.runtime.home import writable
+from seq2seq.runtime.paths import packaged
+from seq2seq.training.run_record import claim, read
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _failures: list[Exception] = []
@@ -69,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _assist(world: World) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack where the first process is gone: one line says it
-    from seq2seq.tasks.training import assist
+    from seq2seq.training.run import assist
 
     try:
         assist(world)
@@ -132,7 +132,7 @@ def _called(program: str, words: Sequence[str]) -> Iterator[None]:
 def _register_sweeper() -> None:
     """Hydra's plugins first: it reads their modules anew, which would leave ours a subclass of what is gone."""
     plugins = Plugins.instance()
-    from seq2seq.cli import sweeper
+    from seq2seq.cli.composing import sweeper
 
     sweeper.register(plugins)
 
@@ -150,12 +150,12 @@ def job(config: DictConfig) -> float | None:
             if not mine:
                 raise UserError(f"{folder}: another process is training here; let it end, or choose another folder")
             settled = plain(config, overrides)
-            from seq2seq.tasks.configuration import check
+            from seq2seq.training.schema import check
 
             check(settled)
             if sweeping and not _begin(settled, folder, sweep, overrides):
                 return score(read(folder))
-            from seq2seq.tasks.training import train
+            from seq2seq.training.run import train
 
             record = train(settled, folder, overrides, options=_options(settings))
         except Exception as error:
@@ -258,7 +258,7 @@ def _end_of_sweep(config: DictConfig) -> int:
     rows = leaderboard(folder, other_sweeps=False)
     print(f"leaderboard: {folder}/leaderboard.md, .csv and .png")
     if "wandb" in config.logger:
-        from seq2seq.tasks.loggers import log_leaderboard
+        from seq2seq.training.loggers import log_leaderboard
 
         log_leaderboard(folder, config.logger.wandb)
     if not _failures and all(row["status"] == "finished" for row in rows):

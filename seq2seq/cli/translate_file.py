@@ -4,12 +4,13 @@ The output has exactly one line for each input line, in order; an empty line sta
 one line for each translation instead, in the layout of Moses and Marian, `INDEX ||| TEXT ||| SCORE`: the index counts
 input lines from 0, and the score, best first, is the log-probability over the length penalty, with the coverage penalty
 (with `--mbr`: the expected utility). (The text may hold `|||` too: the index stands before the first one, the score
-behind the last.) Other formats: seq2seq/cli/formats.py. With `--ensemble` several bundles translate as one
-(seq2seq/ensemble.py).
+behind the last.) Other formats: seq2seq/inference/files/formats.py. With `--ensemble` several bundles translate as one
+(seq2seq/inference/ensemble.py).
 
 The input is a stream, of which a few chunks are held; from a terminal or another program, what has arrived is
 translated. An output file appears whole or not at all; a run that was killed goes on with `--resume`
-(seq2seq/cli/partial.py). `--workers` are processes of this machine, `--shard` is for several (seq2seq/cli/shards.py).
+(seq2seq/inference/files/partial.py). `--workers` are processes of this machine, `--shard` is for several
+(seq2seq/inference/files/shards.py).
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq import __version__
-from seq2seq.allocation import keep_freed_memory
-from seq2seq.cli import formats
-from seq2seq.cli.chunks import Chunk, Place, chunks
+from seq2seq.cli.arguments import add_errors, add_files, add_running
 from seq2seq.cli.cut_off import CutOff
-from seq2seq.cli.files import STREAM, add_errors, add_files, add_running, check, count, lines
-from seq2seq.cli.journal import difference, journal_of
-from seq2seq.cli.partial import check_partial, outputs, resumable
 from seq2seq.cli.searching import add_search, check_search, requests, search_options, utility
-from seq2seq.cli.shards import WHOLE, Shard, card_of, check_outputs, read_card, shard, write_card
 from seq2seq.errors import UserError
+from seq2seq.inference.files import formats
+from seq2seq.inference.files.chunks import Chunk, Place, chunks
+from seq2seq.inference.files.journal import difference, journal_of
+from seq2seq.inference.files.partial import check_partial, outputs, resumable
+from seq2seq.inference.files.shards import WHOLE, Shard, card_of, check_outputs, read_card, shard, write_card
+from seq2seq.inference.files.streams import STREAM, check, count, lines
+from seq2seq.runtime.malloc import keep_freed_memory
 
 CHUNK = 4096
 """Lines that a process has at once, and sorts by length."""
@@ -133,7 +135,7 @@ def _side_by_side(
     write: Callable[[Chunk, Made], None],
     progress: Callable[[int], object],
 ) -> None:
-    from seq2seq.processes import in_order
+    from seq2seq.runtime.worker_pool import in_order
 
     with closing(in_order(make, given, workers)) as results:
         for chunk, made in results:
@@ -160,8 +162,8 @@ class Work:
     """From a chunk of lines to what is written for it. Raises `UserError` as `Translator` does."""
 
     def __init__(self, arguments: Namespace) -> None:
-        from seq2seq.threads import limit_threads
-        from seq2seq.translator import Translator
+        from seq2seq.inference.translator import Translator
+        from seq2seq.runtime.threads import limit_threads
 
         self._arguments = arguments
         self.translator = Translator.load(
@@ -239,7 +241,7 @@ def _check(arguments: Namespace) -> list[Path]:
 
 def _made(arguments: Namespace) -> dict[str, Any]:
     """What decides the content of the output beside the input, by name."""
-    from seq2seq.bundle import CHECKSUMS
+    from seq2seq.bundle.format import CHECKSUMS
 
     bundles = [arguments.bundle, *arguments.ensemble]
     hashes = [hashlib.sha256((bundle / CHECKSUMS).read_bytes()).hexdigest() for bundle in bundles]

@@ -116,8 +116,8 @@ def _check(space: Space, overrides: list[str], path: Path) -> tuple[tuple[str, s
     A setting that Hydra cannot compose is refused. One that makes no model is not, if another one does: what does not
     fit together fails in its trial.
     """
-    from seq2seq.cli.composing import composed, composing
-    from seq2seq.tasks.training import check
+    from seq2seq.cli.composing.configurations import composed, composing
+    from seq2seq.training.run import check
 
     metrics: set[tuple[str, str, bool]] = set()
     errors: list[UserError | None] = []
@@ -145,7 +145,7 @@ def _check(space: Space, overrides: list[str], path: Path) -> tuple[tuple[str, s
 def _monitor(config: Mapping[str, Any]) -> tuple[str, str, bool]:
     """The metric that chooses a trial's best model, its direction ("min" or "max"), and whether it was auto: then val
     is read for it."""
-    from seq2seq.tasks import kinds, monitoring
+    from seq2seq.training import kinds, monitoring
 
     monitor = monitoring.best_by(config)
     if not monitor:
@@ -189,8 +189,8 @@ def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> 
     """Run one trial and tell the study how it ended; whatever stops the process puts the trial back first."""
     from optuna.trial import TrialState
 
-    from seq2seq.cli.standing import record_failure, said
-    from seq2seq.record import claim
+    from seq2seq.cli.composing.job_status import record_failure, said
+    from seq2seq.training.run_record import claim
     from seq2seq.tuning.study import ERROR, place_of, put_back, reported, suggest
 
     place = place_of(trial, folder)
@@ -224,10 +224,10 @@ def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> 
 
 
 def _train(trial: optuna.Trial, overrides: list[str], place: Path) -> dict[str, Any]:
-    from seq2seq.cli.composing import composed, composing
-    from seq2seq.cli.standing import Standing, name_after_sweep, restart, standing
-    from seq2seq.record import read
-    from seq2seq.tasks.training import train
+    from seq2seq.cli.composing.configurations import composed, composing
+    from seq2seq.cli.composing.job_status import Standing, name_after_sweep, restart, standing
+    from seq2seq.training.run import train
+    from seq2seq.training.run_record import read
 
     def watch(validation: int, value: float) -> bool:
         trial.report(value, validation)
@@ -248,9 +248,9 @@ def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:
     """The leaderboard, the pictures, and the best trial as a command."""
     from optuna.trial import TrialState
 
-    from seq2seq.cli.standing import bury
+    from seq2seq.cli.composing.job_status import bury
     from seq2seq.reporting.leaderboard import leaderboard
-    from seq2seq.tasks.loggers import log_leaderboard
+    from seq2seq.training.loggers import log_leaderboard
     from seq2seq.tuning.plots import save_plots
     from seq2seq.tuning.study import PUT_BACK
 

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from seq2seq.corpora.corpus import Corpus
-from seq2seq.corpora.couplets import Couplets
-from seq2seq.corpora.embedded import Embedded
+from seq2seq.corpora.datasets.couplets import Couplets
+from seq2seq.corpora.datasets.embedded import Embedded
+from seq2seq.corpora.datasets.g2p import G2P
+from seq2seq.corpora.datasets.multi30k import Multi30k
+from seq2seq.corpora.datasets.snips import Snips
 from seq2seq.corpora.files import TSV, JSONLines, Parallel
-from seq2seq.corpora.g2p import G2P
-from seq2seq.corpora.labels import LabelCorpus, Labelled, Tagged
-from seq2seq.corpora.multi30k import Multi30k
-from seq2seq.corpora.snips import Snips
+from seq2seq.corpora.label_corpora import LabelCorpus, Labelled, Tagged
 from seq2seq.corpora.text import Text, TinyShakespeare
 
 if TYPE_CHECKING:

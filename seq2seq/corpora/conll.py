@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from seq2seq.corpora import readers
 from seq2seq.errors import UserError
-from seq2seq.text.labels import is_entity_tag
+from seq2seq.text.label_tokenizer import is_entity_tag
 
 CONLL_U = 10  # columns; so many has CoNLL-X, too
 FORM, UPOS = 2, 4  # columns of CoNLL-U

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from seq2seq.corpora.folders import digest_of, write_file
 from seq2seq.errors import UserError
-from seq2seq.paths import cached
+from seq2seq.runtime.paths import cached
 
 FORMAT = 2  # of what is kept about a split, and of how files are read
 Item = TypeVar("Item")

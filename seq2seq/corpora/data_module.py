@@ -20,8 +20,8 @@ from seq2seq.corpora.features import FeatureCorpus
 from seq2seq.corpora.folders import whole_folder
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, encoded, pack
 from seq2seq.errors import UserError
-from seq2seq.paths import cached
-from seq2seq.structures import Pairs, Tokens
+from seq2seq.nn.types import Pairs, Tokens
+from seq2seq.runtime.paths import cached
 from seq2seq.text import (
     Sampling,
     SentencePieceTokenizer,
@@ -58,7 +58,7 @@ class TranslationData(lightning.LightningDataModule):
     `tokenizer` trains the tokenizers, unless `tokenizers` (of a bundle that is trained further) are given; its sampling
     holds for both. `batch_tokens`, `batch_size` and `max_length` are explained at `Budget`. `epoch` is the epoch of
     the next training batches where no Lightning trainer counts it. `encoding_workers` processes encode the text (see
-    `seq2seq.processes` for what a script needs). Raises UserError for a corpus of float sequences.
+    `seq2seq.runtime.worker_pool` for what a script needs). Raises UserError for a corpus of float sequences.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from seq2seq.corpora.data_module import TranslationData, tokens
 from seq2seq.corpora.features import FeatureCorpus, describe
 from seq2seq.corpora.store import EncodedPairs, Frames, Ints, encoded
 from seq2seq.errors import UserError
-from seq2seq.structures import Captions, Features
+from seq2seq.nn.types import Captions, Features
 from seq2seq.text import Tokenizers
 
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seq2seq.errors import FULL, UserError
-from seq2seq.locks import try_lock
-from seq2seq.whole import whole
+from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.locks import try_lock
 
 YOUNG = 60.0  # seconds: within them, a folder that nobody has locked may have been made just now
 

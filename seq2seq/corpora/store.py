@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from seq2seq.corpora.folders import whole_folder
 from seq2seq.errors import UserError
-from seq2seq.paths import cached
-from seq2seq.processes import in_order
+from seq2seq.runtime.paths import cached
+from seq2seq.runtime.worker_pool import in_order
 from seq2seq.text import Tokenizers
 from seq2seq.text.vocabulary import EOS, PAD
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.data_module import Batches, TranslationData
 from seq2seq.errors import UserError
-from seq2seq.structures import Window
+from seq2seq.nn.types import Window
+from seq2seq.runtime.distributed import part
 from seq2seq.text import EOS, UNK, Tokenizers, TokenizerTrainer
-from seq2seq.world import part
 
 WINDOW = 512  # tokens that validation and test read at once; no number depends on it
 CHUNK = 1 << 20  # tokens that are looked at together

@@ -13,7 +13,7 @@ from seq2seq.corpora import readers
 from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.downloads import fetch
 from seq2seq.errors import UserError
-from seq2seq.paths import data_root
+from seq2seq.runtime.paths import data_root
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 REACH = 1000  # characters from the end of a share in which a line is cut at a space rather than within a word

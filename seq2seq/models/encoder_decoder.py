@@ -9,14 +9,14 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from seq2seq.bridges import Bridge
-from seq2seq.contexts import AlignedContext, Keys
-from seq2seq.decoder import Decoder, DecoderState
-from seq2seq.embedding import Embedding
-from seq2seq.encoders import Encoder
 from seq2seq.errors import UserError
-from seq2seq.feedback import Moment, mixed
-from seq2seq.structures import Features, Lookup, Memory, Tokens
+from seq2seq.nn.bridges import Bridge
+from seq2seq.nn.contexts import AlignedContext, Keys
+from seq2seq.nn.decoder import Decoder, DecoderState
+from seq2seq.nn.embedding import Embedding
+from seq2seq.nn.encoders import Encoder
+from seq2seq.nn.scheduled_sampling import Moment, mixed
+from seq2seq.nn.types import Features, Lookup, Memory, Tokens
 
 
 class Encoded(NamedTuple):

@@ -12,9 +12,9 @@ from __future__ import annotations
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from seq2seq.embedding import Embedding
-from seq2seq.encoders.stack import RecurrentStack, StackState
-from seq2seq.heads import Head
+from seq2seq.nn.embedding import Embedding
+from seq2seq.nn.encoders.stack import RecurrentStack, StackState
+from seq2seq.nn.heads import Head
 
 
 class LanguageModel(nn.Module):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seq2seq.encoders import Encoder
 from seq2seq.errors import UserError
-from seq2seq.heads import Head
-from seq2seq.models.labels import LabelModel, Labels
-from seq2seq.structures import Memory, Tokens
-from seq2seq.words import WordEmbedding
+from seq2seq.models.label_model import LabelModel, Labels
+from seq2seq.nn.character_embedding import WordEmbedding
+from seq2seq.nn.encoders import Encoder
+from seq2seq.nn.heads import Head
+from seq2seq.nn.types import Memory, Tokens
 
 
 class Tagger(LabelModel):

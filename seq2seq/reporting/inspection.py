@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from seq2seq.bundle import Bundle, load_bundle
+from seq2seq.bundle.format import Bundle, load_bundle
 from seq2seq.errors import UserError
-from seq2seq.predictor import Predictor
+from seq2seq.inference.predictor import Predictor
+from seq2seq.inference.translator import Translation, Translator
 from seq2seq.reporting.attention import AttentionMap
 from seq2seq.reporting.runs import Notes, Run
-from seq2seq.translator import Translation, Translator
 
 
 class Inspected(NamedTuple):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.errors import UserError
+from seq2seq.models.old_names import current_override
 from seq2seq.reporting import configurations
+from seq2seq.reporting.sweep_folders import RUN_FILE, jobs_of, place_in
 from seq2seq.reporting.tables import LOWER_IS_BETTER, NUMBERS, Row, markdown, ranked_by, terminal, write_csv
 from seq2seq.reporting.wording import finite
-from seq2seq.sweep_folders import RUN_FILE, jobs_of, place_in
-from seq2seq.whole import whole
+from seq2seq.runtime.atomic_files import whole
 
 STATUSES = ("finished", "pruned", "interrupted", "running", "failed", "unreadable")
 
@@ -133,7 +134,7 @@ def _checked(run: Any) -> Row:
         "status": run["status"],
         "error": run.get("error") and str(run["error"]),
         "monitor": run.get("monitor") and str(run["monitor"]),
-        "overrides": [str(override) for override in overrides],
+        "overrides": [current_override(str(override)) for override in overrides],
     }
     for name in NUMBERS:
         row[name] = _number(name, run.get(name))

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.errors import UserError
+from seq2seq.models.old_names import current, current_override
 from seq2seq.reporting.leaderboard import compare
+from seq2seq.reporting.sweep_folders import RUN_FILE, is_run, runs_in
 from seq2seq.reporting.tables import Row, label
 from seq2seq.reporting.wording import one_line, shorten
-from seq2seq.sweep_folders import RUN_FILE, is_run, runs_in
 
 UNTOLD = ("name", "seed")
 """Settings in which the repetitions of one experiment differ."""
@@ -160,7 +161,7 @@ def _read(folder: Path, name: str, notes: Notes) -> Run:
         notes.add(folder, f"{row['status']}: {row['error']}")
     elif said := ENDED.get(row["status"], "it has not come to its end"):
         notes.add(folder, f"{row['status']}: {said}")
-    config = _yaml(folder / "hparams.yaml", notes) or _overrides(folder)
+    config = current(_yaml(folder / "hparams.yaml", notes)) or _overrides(folder)
     described = _bundle(folder / "bundle", notes) if row["status"] in ENDED or (folder / "bundle").is_dir() else {}
     metrics = _csv(folder / "metrics.csv", notes)
     task = (
@@ -178,7 +179,7 @@ def _overrides(folder: Path) -> dict[str, Any]:
 
     try:
         overrides = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")).get("overrides") or []
-        pairs = (str(override).lstrip("+").partition("=")[::2] for override in overrides)
+        pairs = (current_override(str(override)).lstrip("+").partition("=")[::2] for override in overrides)
         return {key: yaml.safe_load(value) for key, value in pairs}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError, yaml.YAMLError):
         return {}

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 from seq2seq.reporting.wording import compact
-from seq2seq.whole import whole
+from seq2seq.runtime.atomic_files import whole
 
 logger = logging.getLogger(__name__)
 

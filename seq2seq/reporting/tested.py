@@ -94,12 +94,12 @@ def _stored(run: Run, split: str) -> tuple[list[str], list[str]]:
 
 def _corpus(run: Run, split: str) -> tuple[list[str], list[str]]:
     """For runs that did not keep their test sets. Nothing is downloaded."""
-    from seq2seq import build
     from seq2seq.corpora import Corpus
+    from seq2seq.models import factory
 
     data = run.config.get("data")
     node = data.get("corpus") if isinstance(data, Mapping) else None
-    corpus = build.factory(node, "data.corpus", (), (), Corpus)()
+    corpus = factory.component(node, "data.corpus", (), (), Corpus)()
     corpus.check(split)
     pairs = list(corpus.pairs(split))
     return [source for source, _ in pairs], [target for _, target in pairs]
@@ -150,7 +150,7 @@ def _scorer(tested: Tested) -> tuple[str, Callable[[Sequence[int]], Score]]:
 
 
 def _label_scorer(run: Run) -> Any:
-    from seq2seq.label_scores import LabelScorer
+    from seq2seq.scoring.label_metrics import LabelScorer
     from seq2seq.text import LabelTokenizer, load_tokenizer
 
     labels = load_tokenizer(run.bundle, "target")

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seq2seq.nn.types import map_tensors
 from seq2seq.search.options import SearchOptions
-from seq2seq.structures import map_tensors
 
 
 class Hypothesis(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seq2seq.structures import Structure, map_tensors
+from seq2seq.nn.types import Structure, map_tensors
 
 BLOCK = 64
 

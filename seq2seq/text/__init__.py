@@ -2,7 +2,7 @@
 
 from seq2seq.text.characters import CharacterTokenizer, CharacterTrainer
 from seq2seq.text.description import description
-from seq2seq.text.labels import LabelTokenizer, LabelTrainer
+from seq2seq.text.label_tokenizer import LabelTokenizer, LabelTrainer
 from seq2seq.text.letters import LetterTokenizer, LetterTrainer
 from seq2seq.text.loading import load_tokenizer, load_tokenizers
 from seq2seq.text.sides import SourceAndTarget

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from seq2seq.text.characters import CharacterTokenizer
-from seq2seq.text.labels import LabelTokenizer
+from seq2seq.text.label_tokenizer import LabelTokenizer
 from seq2seq.text.letters import LetterTokenizer
 from seq2seq.text.spelling import SpellingTokenizer
 from seq2seq.text.subwords import SentencePieceTokenizer

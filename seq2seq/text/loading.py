@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.errors import UserError
-from seq2seq.plain_json import read_json
+from seq2seq.runtime.strict_json import read_json
 from seq2seq.text.characters import CharacterTokenizer
-from seq2seq.text.labels import LabelTokenizer
+from seq2seq.text.label_tokenizer import LabelTokenizer
 from seq2seq.text.letters import LetterTokenizer
 from seq2seq.text.spelling import SpellingTokenizer
 from seq2seq.text.subwords import SentencePieceTokenizer

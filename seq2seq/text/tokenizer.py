@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from seq2seq.errors import UserError
-from seq2seq.whole import whole
+from seq2seq.runtime.atomic_files import whole
 
 FORMAT = 1
 SURROGATE = re.compile("[\ud800-\udfff]")

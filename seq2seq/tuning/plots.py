@@ -12,7 +12,7 @@ import plotly.io
 from optuna import visualization as draw
 from optuna.trial import TrialState
 
-from seq2seq.whole import whole
+from seq2seq.runtime.atomic_files import whole
 
 CONFIG = {"displaylogo": False, "responsive": True}
 PAGE = """<!doctype html>

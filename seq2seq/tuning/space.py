@@ -15,8 +15,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from seq2seq.build import check_key
 from seq2seq.errors import UserError
+from seq2seq.models.factory import check_key
 
 Value = float | int | str
 Suggest = Callable[["Parameter"], Value]

@@ -9,11 +9,11 @@ from pytorch_lightning.callbacks import Callback
 from safetensors.torch import load_file
 
 from seq2seq import Translator
-from seq2seq.averaging import checkpoint_parts, mean
-from seq2seq.bundle import load_bundle
+from seq2seq.bundle.averaging import checkpoint_parts, mean
+from seq2seq.bundle.format import load_bundle
 from seq2seq.cli.main import main
-from seq2seq.forced import ForcedDecoder
-from seq2seq.tasks import preparing
+from seq2seq.inference.forced_decoding import ForcedDecoder
+from seq2seq.training import setup
 from tests.bundles import save
 from tests.integration.test_training import _cache, corpus, run  # noqa: F401
 
@@ -30,8 +30,8 @@ class Weights(Callback):
 
 @pytest.fixture
 def recorder(monkeypatch):
-    recorder, make = Weights(), preparing.make_callbacks
-    monkeypatch.setattr(preparing, "make_callbacks", lambda *a, **k: [*make(*a, **k), recorder])
+    recorder, make = Weights(), setup.make_callbacks
+    monkeypatch.setattr(setup, "make_callbacks", lambda *a, **k: [*make(*a, **k), recorder])
     return recorder
 
 
@@ -149,7 +149,7 @@ def test_the_mean_keeps_types_and_counts():
     ("second", "arguments", "message"),
     [
         ({"joint": False}, [], "different target vocabularies: 18 pieces"),
-        ({"context": "additive"}, [], "has context._target_='seq2seq.contexts.fixed.FixedContext'"),
+        ({"context": "additive"}, [], "has context._target_='seq2seq.nn.contexts.fixed.FixedContext'"),
         ({"decoder": {"hidden_size": 10}}, [], "decoder.hidden_size=8"),
         ({}, ["a"], "b is given twice"),
         ({}, ["--best", "2"], "has no checkpoints/"),

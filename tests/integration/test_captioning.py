@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from seq2seq.captioner import Captioner
 from seq2seq.cli.main import main
 from seq2seq.corpora.features import read_features
 from seq2seq.errors import UserError
-from seq2seq.translator import Translator
+from seq2seq.inference.captioner import Captioner
+from seq2seq.inference.translator import Translator
 
 CONF = Path(__file__).parents[2] / "conf"
 WORDS = "one two three four".split()
@@ -150,7 +150,7 @@ def choices(*overrides: str) -> Any:
 def test_encoders_without_cells_leave_no_node_behind(encoder: str, task: str) -> None:
     config = choices(f"task={task}", f"encoder={encoder}", "cell=lstm")
     assert "cell" not in config.encoder
-    assert config.decoder.cell._target_ == "seq2seq.cells.LSTM"
+    assert config.decoder.cell._target_ == "seq2seq.nn.cells.LSTM"
     assert "cell" in choices(f"task={task}", "encoder=pyramidal").encoder
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.corpora import Multi30k, multi30k
+from seq2seq.corpora import Multi30k
+from seq2seq.corpora.datasets import multi30k
 from seq2seq.errors import UserError
 
 TEXT = {

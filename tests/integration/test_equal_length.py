@@ -11,16 +11,18 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from seq2seq import build
-from seq2seq.bundle import Bundle
+from seq2seq.bundle.format import Bundle
 from seq2seq.cli.main import main
-from seq2seq.corpora import G2P, Couplets, g2p
-from seq2seq.decoding import translate_ids
+from seq2seq.corpora import G2P, Couplets
+from seq2seq.corpora.datasets import g2p
 from seq2seq.errors import UserError
-from seq2seq.paths import packaged
+from seq2seq.inference.stepper import translate_ids
+from seq2seq.inference.translator import Translator
+from seq2seq.models import factory
+from seq2seq.nn.types import Tokens
+from seq2seq.runtime.paths import packaged
 from seq2seq.scoring import Scorer
 from seq2seq.search import SearchOptions
-from seq2seq.structures import Tokens
 from seq2seq.text import (
     BOS,
     EOS,
@@ -32,7 +34,6 @@ from seq2seq.text import (
     load_tokenizers,
     train_tokenizers,
 )
-from seq2seq.translator import Translator
 from tests.conftest import model_config
 
 DATA = Path(os.environ.get("SEQ2SEQ_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -41,7 +42,7 @@ COUPLETS = [("春風吹", "秋月照"), ("山中有古木", "海上無名花"), 
 
 def trainer(name: str, **changes):
     config = yaml.safe_load((packaged("conf") / "tokenizer" / f"{name}.yaml").read_text(encoding="utf-8"))
-    return build.factory(config | changes, "tokenizer", (), (), TokenizerTrainer)()
+    return factory.component(config | changes, "tokenizer", (), (), TokenizerTrainer)()
 
 
 @pytest.mark.parametrize("context", ["aligned", "fixed", "additive"])
@@ -50,7 +51,7 @@ def test_answers_are_as_long_as_their_lines(context, beam_size):
     """In characters, eos left out, whatever is in the batch; a line without text stays one."""
     tokenizers = train_tokenizers(trainer("characters"), lambda: COUPLETS, len(COUPLETS))
     config, size = model_config(context=context), len(tokenizers.source)
-    model = build.encoder_decoder(config, {"source": size, "target": size}).eval()
+    model = factory.encoder_decoder(config, {"source": size, "target": size}).eval()
     with torch.no_grad():
         model.decoder.head.bias[UNK] = -1e9
     search = SearchOptions(bos=BOS, eos=EOS, pad=PAD, beam_size=beam_size, equal_length=True)
@@ -80,7 +81,7 @@ def test_a_trained_aligned_model_feeds_back_what_it_wrote():
     lengths = torch.full((64,), 9)
     source, wanted = (Tokens(torch.cat([x, torch.full((64, 1), EOS)], 1), lengths) for x in (ids, target))
     wiring = {"encoder": {"hidden_size": 12, "direction": "forward"}, "decoder": {"hidden_size": 24}}
-    model = build.encoder_decoder(
+    model = factory.encoder_decoder(
         model_config(context="aligned", bridge="zero", **wiring), {"source": 10, "target": 10}
     )
     optimizer = torch.optim.Adam(model.eval().parameters(), lr=0.02)
@@ -146,7 +147,7 @@ def trainer_node(name):
             {"source": {"_target_": "seq2seq.text.LetterTrainer", "minimum": 2}},
             r"tokenizer.source.minimum: LetterTrainer",
         ),
-        ({"source": {"_target_": "seq2seq.heads.LinearHead"}}, "tokenizer.source.*is not a TokenizerTrainer"),
+        ({"source": {"_target_": "seq2seq.nn.heads.LinearHead"}}, "tokenizer.source.*is not a TokenizerTrainer"),
         (
             {
                 "target": {

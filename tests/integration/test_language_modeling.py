@@ -6,18 +6,18 @@ import math
 import pytest
 import torch
 
-from seq2seq.bundle import load_bundle
-from seq2seq.cells import GRU
+from seq2seq.bundle.format import load_bundle
 from seq2seq.cli.main import main
 from seq2seq.corpora import StreamData, Text
-from seq2seq.embedding import Embedding
-from seq2seq.encoders import RecurrentStack
-from seq2seq.heads import LinearHead
+from seq2seq.inference.text_sampler import Sampler, SamplingOptions
 from seq2seq.models import LanguageModel
-from seq2seq.sampler import Sampler, SamplingOptions
-from seq2seq.structures import Window, map_tensors
-from seq2seq.tasks.language_modeling import LanguageModelingTask, surprise
+from seq2seq.nn.cells import GRU
+from seq2seq.nn.embedding import Embedding
+from seq2seq.nn.encoders import RecurrentStack
+from seq2seq.nn.heads import LinearHead
+from seq2seq.nn.types import Window, map_tensors
 from seq2seq.text import EOS, CharacterTrainer
+from seq2seq.training.tasks.language_modeling import LanguageModelingTask, surprise
 from tests import bundles
 
 RHYME = ["one, two,", "buckle my shoe;", "three, four,", "knock at the door;", "", "五, six, pick up sticks"]

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from experiments.reliability import kill
 from seq2seq.cli.main import main
-from seq2seq.tasks.language_modeling import LanguageModelingTask
-from seq2seq.tasks.translation import TranslationTask
+from seq2seq.training.tasks.language_modeling import LanguageModelingTask
+from seq2seq.training.tasks.translation import TranslationTask
 
 TRANSLATION, _, LANGUAGE_MODEL = kill.JOBS.values()
 STILL = ["embedding.dropout=0", "encoder.dropout=0", "head.dropout=0", "trainer.precision=64-true", "optimizer=sgd"]

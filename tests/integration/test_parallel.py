@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from experiments.reliability import kill
 from seq2seq.cli.main import main
-from seq2seq.world import LOST
+from seq2seq.runtime.distributed import LOST
 from tests.forks import PATIENCE, Fork
 
 STILL = (  # nothing random, and numbers that can be compared
@@ -54,7 +54,7 @@ JOBS = {
 STOPPED_AT = """\
 import os, signal, sys
 from seq2seq.cli.main import main
-from seq2seq.tasks.base import TrainingTask
+from seq2seq.training.base import TrainingTask
 
 original, batches, at = TrainingTask.training_step, iter(range(1_000_000)), int(sys.argv[1])
 

@@ -15,9 +15,10 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from experiments.reliability import kill
 from seq2seq.cli.main import main
 from seq2seq.corpora import StreamData, Text
-from seq2seq.tasks import checkpoints, preparing, training
-from seq2seq.tasks.base import TrainingTask
 from seq2seq.text import CharacterTrainer
+from seq2seq.training import checkpoints, setup
+from seq2seq.training import run as training
+from seq2seq.training.base import TrainingTask
 from tests.forks import Fork
 
 TRANSLATION, ATTENTION, LANGUAGE_MODEL = kill.JOBS.values()
@@ -116,9 +117,9 @@ def test_a_run_goes_on_exactly(train, whole, at_batch, tmp_path, capsys, job, mo
 
 
 def test_a_moving_average_goes_on_exactly(train, at_batch, tmp_path, monkeypatch):
-    make = preparing.make_callbacks
+    make = setup.make_callbacks
     monkeypatch.setattr(
-        preparing, "make_callbacks", lambda *a, **k: [*make(*a, **k), EMAWeightAveraging(decay=0.9, use_buffers=False)]
+        setup, "make_callbacks", lambda *a, **k: [*make(*a, **k), EMAWeightAveraging(decay=0.9, use_buffers=False)]
     )
     assert train(TRANSLATION, tmp_path / "whole") == 0
     at_batch(30, killed)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.bundle import load_bundle
+from seq2seq.bundle.format import load_bundle
 from seq2seq.cli.main import main
-from seq2seq.secrets import environment, hide
+from seq2seq.runtime.redaction import environment, hide
 from tests.bundles import save
 from tests.forks import PATIENCE
 from tests.integration.test_training import TINY

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seq2seq.cli.main import main
-from seq2seq.tasks.base import TrainingTask
+from seq2seq.training.base import TrainingTask
 
 TINY = """
 data=tsv data.corpus.source_language=xx data.corpus.target_language=yy tokenizer=characters data.batch_tokens=100

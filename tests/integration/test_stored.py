@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from seq2seq import Predictor, Translator
-from seq2seq.build import resolve
-from seq2seq.bundle import load_bundle
-from seq2seq.captioner import Captioner
+from seq2seq.bundle.format import load_bundle
 from seq2seq.cli.main import main
-from seq2seq.sampler import Sampler, SamplingOptions
-from seq2seq.tasks.resuming import differences
+from seq2seq.inference.captioner import Captioner
+from seq2seq.inference.text_sampler import Sampler, SamplingOptions
+from seq2seq.models.factory import resolve
+from seq2seq.training.resuming import differences
 from tests import fake_training
 from tests.conftest import CONF
 
@@ -51,7 +51,7 @@ def expected() -> dict[str, Any]:
 @pytest.fixture
 def _no_training(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Training that makes up its scores; nothing is drawn."""
-    monkeypatch.setattr("seq2seq.tasks.training.train", fake_training.train)
+    monkeypatch.setattr("seq2seq.training.run.train", fake_training.train)
     monkeypatch.setattr("seq2seq.reporting.style.save", lambda figure, path: path)
     monkeypatch.setattr("seq2seq.tuning.plots.save_plots", lambda study, metric, path: None)
 

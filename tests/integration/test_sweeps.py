@@ -11,21 +11,19 @@ from pathlib import Path
 import pytest
 from hydra.core.plugins import Plugins
 
+from seq2seq.cli.composing.job_status import Standing, bury, by_overrides, identity, place, restart, standing
 from seq2seq.cli.main import main
-from seq2seq.cli.standing import Standing, bury, by_overrides, identity, place, restart, standing
-from seq2seq.record import LOCK, claim
+from seq2seq.training.run_record import LOCK, claim
 from tests.fake_training import train
 
 ROOT = Path(__file__).parents[2]
-HOLD = (
-    "import sys, time; from pathlib import Path; from seq2seq.record import claim\nwith claim(Path(sys.argv[1])) as m: "
-)
-HOLD += "print(m, flush=True); time.sleep(3600)"
+HOLD = "import sys, time; from pathlib import Path; from seq2seq.training.run_record import claim\n"
+HOLD += "with claim(Path(sys.argv[1])) as m: print(m, flush=True); time.sleep(3600)"
 
 
 @pytest.fixture
 def _fake(monkeypatch):
-    monkeypatch.setattr("seq2seq.tasks.training.train", train)
+    monkeypatch.setattr("seq2seq.training.run.train", train)
     monkeypatch.setattr("seq2seq.reporting.style.save", lambda figure, path: path)  # pictures have tests of their own
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seq2seq.cli.main import main
-from seq2seq.predictor import Predictor
+from seq2seq.inference.predictor import Predictor
 from tests.bundles import save
 
 TINY = [

@@ -154,8 +154,8 @@ def test_a_sweep_goes_on_after_a_failure_and_ends_with_a_leaderboard(corpus, tmp
 
 def test_a_run_that_its_watcher_gives_up(corpus, tmp_path):
     """After its second validation of two: no bundle, a record that says so, and a leaderboard that has it."""
-    from seq2seq.cli.composing import composed, composing
-    from seq2seq.tasks.training import train
+    from seq2seq.cli.composing.configurations import composed, composing
+    from seq2seq.training.run import train
 
     with composing():
         config = composed([*TINY, *corpus])
@@ -210,15 +210,15 @@ def compose(*overrides):
 def test_presets_build_with_every_cell(preset, cell):
     from omegaconf import OmegaConf
 
-    from seq2seq import build
+    from seq2seq.models import factory
 
     overrides = [f"model={preset}", "name=x"] + ([f"cell={cell}"] if cell else [])
     plain = OmegaConf.to_container(compose(*overrides), resolve=True)
     if cell not in (None, "gru") and plain["encoder"]["cell"].get("reset"):
         with pytest.raises(UserError, match="no option 'reset'"):
-            build.encoder_decoder(plain, {"source": 20, "target": 20})
+            factory.encoder_decoder(plain, {"source": 20, "target": 20})
         return
-    model = build.encoder_decoder(plain, {"source": 20, "target": 20})
+    model = factory.encoder_decoder(plain, {"source": 20, "target": 20})
     kind = {"vanilla": "Vanilla", "gru": "GRU", "lstm": "LSTM"}.get(cell)
     cells = [type(layer).__name__ for layer in model.decoder.layers]
     assert kind is None or set(cells) == {kind}
@@ -226,8 +226,8 @@ def test_presets_build_with_every_cell(preset, cell):
 
 def test_one_override_sets_both_cells_or_one():
     both, one = compose("cell=lstm", "name=x"), compose("cell@encoder.cell=lstm", "name=x")
-    assert both.encoder.cell._target_ == both.decoder.cell._target_ == "seq2seq.cells.LSTM"
-    assert (one.encoder.cell._target_, one.decoder.cell._target_) == ("seq2seq.cells.LSTM", "seq2seq.cells.GRU")
+    assert both.encoder.cell._target_ == both.decoder.cell._target_ == "seq2seq.nn.cells.LSTM"
+    assert (one.encoder.cell._target_, one.decoder.cell._target_) == ("seq2seq.nn.cells.LSTM", "seq2seq.nn.cells.GRU")
 
 
 def test_every_yaml_parses_and_every_option_composes():

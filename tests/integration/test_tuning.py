@@ -25,7 +25,7 @@ STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialSta
 
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch):
-    monkeypatch.setattr("seq2seq.tasks.training.train", train)
+    monkeypatch.setattr("seq2seq.training.run.train", train)
     monkeypatch.setattr("seq2seq.reporting.style.save", lambda figure, path: path)
     monkeypatch.setattr("seq2seq.tuning.plots.save_plots", lambda study, metric, path: None)
 
@@ -46,8 +46,8 @@ def _quick(monkeypatch):
             "callbacks": {"checkpoint": checkpoint},
         }
 
-    monkeypatch.setattr("seq2seq.cli.composing.composed", composed)
-    monkeypatch.setattr("seq2seq.tasks.training.check", lambda config: None)
+    monkeypatch.setattr("seq2seq.cli.composing.configurations.composed", composed)
+    monkeypatch.setattr("seq2seq.training.run.check", lambda config: None)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from seq2seq.cli.main import main
-from seq2seq.tasks.loggers import log_leaderboard, make_loggers
-from seq2seq.tasks.wandb_logger import RunLogger, finish_run, start_run
-from seq2seq.tasks.wandb_options import resolve
+from seq2seq.training.loggers import log_leaderboard, make_loggers
+from seq2seq.training.wandb_logger import RunLogger, finish_run, start_run
+from seq2seq.training.wandb_options import resolve
 from tests.forks import PATIENCE
 from tests.wandb_file import WandbRun, read, without_account
 
@@ -54,7 +54,7 @@ def test_a_run_and_its_sweep(command, tmp_path):
     assert found.run.project == "seq2seq"
     assert list(found.run.tags) == ["a", "b"]
     assert found.run.run_id == (folder / "0" / "wandb" / "id").read_text().strip()
-    assert found.config["encoder"]["cell"]["_target_"] == "seq2seq.cells.GRU"
+    assert found.config["encoder"]["cell"]["_target_"] == "seq2seq.nn.cells.GRU"
     assert found.config["seed"] == 1
 
     record = json.loads((folder / "0" / "run.json").read_text())
@@ -79,7 +79,7 @@ def test_a_run_that_fails(command, tmp_path, monkeypatch):
     def finish(*_):
         raise RuntimeError("the disk is full of numbers")
 
-    monkeypatch.setattr("seq2seq.tasks.training.finish", finish)
+    monkeypatch.setattr("seq2seq.training.run.finish", finish)
     with pytest.raises(RuntimeError, match="full of numbers"):  # a mistake of this project keeps its traceback
         main([*command, f"hydra.run.dir={tmp_path / 'run'}"])
     record = json.loads((tmp_path / "run" / "run.json").read_text())

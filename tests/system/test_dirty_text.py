@@ -20,7 +20,7 @@ from seq2seq import Predictor, Translator
 from seq2seq.cli.main import main
 from seq2seq.corpora import readers
 from seq2seq.errors import UserError
-from seq2seq.forced import ForcedDecoder
+from seq2seq.inference.forced_decoding import ForcedDecoder
 from seq2seq.text import (
     CharacterTokenizer,
     LabelTokenizer,

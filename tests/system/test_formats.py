@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq import Translator
-from seq2seq.cli import formats
-from seq2seq.cli.formats import DECIMALS, DIGITS, rounded
 from seq2seq.cli.main import main
+from seq2seq.inference.files import formats
+from seq2seq.inference.files.formats import DECIMALS, DIGITS, rounded
 from seq2seq.text import Tokenizers, WhitespaceTokenizer
 from tests.bundles import WORDS, save
 

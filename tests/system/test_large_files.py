@@ -20,11 +20,11 @@ import zstandard
 
 from seq2seq import Translator
 from seq2seq.cli import translate_file
-from seq2seq.cli.chunks import BEGINNING, Chunk, Place, chunks
-from seq2seq.cli.journal import Journal
 from seq2seq.cli.main import main
-from seq2seq.cli.shards import Shard, read_card, signed
-from seq2seq.paths import PACKAGE
+from seq2seq.inference.files.chunks import BEGINNING, Chunk, Place, chunks
+from seq2seq.inference.files.journal import Journal
+from seq2seq.inference.files.shards import Shard, read_card, signed
+from seq2seq.runtime.paths import PACKAGE
 from tests.bundles import WORDS, edit, save
 
 DRAW = random.Random(3)

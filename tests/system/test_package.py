@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from seq2seq import __version__
-from seq2seq.paths import PACKAGE
+from seq2seq.runtime.paths import PACKAGE
 
 ROOT = PACKAGE.parent
 
@@ -65,7 +65,7 @@ def test_wheel_carries_code_configuration_corpus_and_nothing_else(wheel: Path) -
 
 
 def test_wheel_installs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
-    ask = "from seq2seq.paths import PACKAGE, packaged as p; print(PACKAGE, p('conf').parent, p('data').parent)"
+    ask = "from seq2seq.runtime.paths import PACKAGE, packaged as p; print(PACKAGE, p('conf').parent, p('data').parent)"
     found = call(sys.executable, "-c", ask, cwd=tmp_path, path=installed).split()
     assert [Path(name) for name in found] == [installed / "seq2seq"] * 3
     command = installed / "bin" / "seq2seq"
@@ -77,8 +77,8 @@ CELL = """
 import torch
 from torch.nn import functional as F
 
-from seq2seq.cells import Cell
-from seq2seq.structures import HiddenState
+from seq2seq.nn.cells import Cell
+from seq2seq.nn.types import HiddenState
 
 
 class Leaky(Cell[HiddenState]):

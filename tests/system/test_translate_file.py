@@ -14,11 +14,11 @@ import pytest
 import zstandard
 
 from seq2seq import Translator
-from seq2seq.cli.formats import rounded
 from seq2seq.cli.main import main
-from seq2seq.minimum_risk import ExpectedUtility
-from seq2seq.paths import PACKAGE
-from seq2seq.requests import Request
+from seq2seq.inference.files.formats import rounded
+from seq2seq.inference.minimum_risk import ExpectedUtility
+from seq2seq.inference.request import Request
+from seq2seq.runtime.paths import PACKAGE
 from tests.bundles import save
 
 LINES = ["a man sleeps", "", "the red\u2028dog runs", "  ", "and\ra small\x85house", "dog", "a woman sees the old man"]

@@ -11,87 +11,33 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.paths import PACKAGE
+from seq2seq.runtime.paths import PACKAGE
 
 ROOT = PACKAGE.parent
 FOLDERS = {"conf", "seq2seq", "data", "experiments", "tests"}
 
-FREE = {"errors", "home", "locks", "paths", "products", "plain_json", "processes", "threads", "whole", "world"}
-PARTS = "encoders contexts bridges heads"
-NETWORK = f"structures cells recurrence embedding losses {PARTS} feedback words attention_loop decoder models"
-TEXT = "text corpora"
-EVERYTHING = (
-    f"{NETWORK} {TEXT} search int8 allocation decoding scoring build card bundle translator sampler reporting record "
-    "requests minimum_risk label_scores predictor captioner ensemble alignment notebook forced averaging exporting "
-    "secrets sweep_folders equations describing"
-)
-ARROWS = {
-    unit: set(allowed.split()) | (FREE if unit not in FREE else set())
-    for unit, allowed in {
-        "errors": "",
-        "locks": "",
-        "home": "",
-        "paths": "errors home",
-        "plain_json": "errors",
-        "products": "",
-        "secrets": "",
-        "sweep_folders": "",
-        "weights": "",
-        "processes": "errors",
-        "threads": "",
-        "whole": "",
-        "world": "errors",
-        "structures": "",
-        "cells": "structures",
-        "recurrence": "structures cells",
-        "embedding": "structures",
-        "losses": "structures cells",
-        "feedback": "",
-        "words": "structures cells recurrence embedding encoders",
-        **dict.fromkeys(PARTS.split(), "structures cells recurrence embedding"),
-        "attention_loop": "structures cells contexts",
-        "decoder": f"structures cells recurrence embedding feedback attention_loop {PARTS}",
-        "models": NETWORK.removesuffix(" models"),
-        "search": "structures",
-        "int8": "",
-        "allocation": "",
-        "decoding": f"{NETWORK} search int8",
-        "text": "",
-        "corpora": "structures text",
-        "scoring": "",
-        "label_scores": "scoring text",
-        "build": f"{NETWORK} {TEXT} search",
-        "card": "",
-        "record": "secrets",
-        "bundle": f"{NETWORK} {TEXT} search build card weights secrets",
-        "predictor": f"{NETWORK} {TEXT} search build bundle translator",
-        "alignment": "text",
-        "notebook": "",
-        "requests": "text search",
-        "minimum_risk": "",
-        "ensemble": f"{NETWORK} {TEXT} search decoding bundle",
-        "translator": f"{NETWORK} {TEXT} search int8 decoding build bundle ensemble alignment notebook requests",
-        "equations": "build",
-        "averaging": f"{NETWORK} {TEXT} search build bundle card equations",
-        "exporting": f"{NETWORK} {TEXT} search build bundle",
-        "forced": f"{NETWORK} {TEXT} search decoding translator",
-        "captioner": f"{NETWORK} {TEXT} search decoding build bundle requests translator",
-        "sampler": f"{NETWORK} {TEXT} search build bundle",
-        "reporting": "structures scoring label_scores text corpora build bundle translator predictor sweep_folders",
-        "describing": "record secrets",
-        "tuning": "record reporting build",
-        "tasks": EVERYTHING,
-        "cli": f"{EVERYTHING} tasks tuning",
-        "reference": "",
-        "__init__": "predictor translator",
-        "__main__": "cli",
-    }.items()
+ROOMS = {
+    "reference": "",
+    "runtime": "",
+    "nn": "runtime",
+    "text": "runtime",
+    "search": "nn",
+    "corpora": "runtime nn text",
+    "scoring": "text",
+    "models": "runtime nn text search",
+    "bundle": "runtime nn text search models",
+    "inference": "runtime nn text search corpora models bundle",
+    "reporting": "runtime nn text corpora scoring models bundle inference",
+    "training": "runtime nn text search corpora scoring models bundle inference reporting",
+    "tuning": "runtime models reporting training",
+    "serving": "runtime text search bundle inference",
+    "cli": "runtime nn text search corpora scoring models bundle inference reporting training tuning serving",
 }
-"""What each part of the package may import of the others; itself it always may. A new part needs its line here."""
+"""The rooms from the ground up, and what each may import of those below it; `errors` and itself it always may."""
 
 ONLY_IN = {
-    "pytorch_lightning": {"tasks", "corpora", "cli"},
-    "lightning": {"tasks", "corpora", "cli"},
+    "pytorch_lightning": {"training", "corpora", "cli"},
+    "lightning": {"training", "corpora", "cli"},
     "hydra": {"cli"},
     "omegaconf": {"cli"},
     "optuna": {"tuning", "cli"},
@@ -99,91 +45,119 @@ ONLY_IN = {
 """The libraries that must stay at the edge, so that a model is used, and a file translated, without them."""
 
 
-def unit_of(path: Path) -> str:
-    """The part that a file belongs to: its first name under the package."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def name_of(path: Path) -> str:
+    """The dotted name of a module."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(source: str, module: str) -> Iterator[str]:
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+MODULES = {name_of(path): path for path in FILES}
+
+
+def room_of(module: str) -> str:
+    """The room of a module; `seq2seq` itself and what stands next to the rooms are rooms of their own."""
+    return module.split(".")[1] if "." in module else module
+
+
+def imported(source: str, module: str, package: bool = False) -> Iterator[str]:
     """The full names that `module` imports anywhere: at the top, inside functions, for type checkers only."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = module.split(".")[: -node.level] if node.level else []
+            parts = module.split(".")
+            above = parts[: len(parts) - node.level + package] if node.level else []
             origin = ".".join([*above, *([node.module] if node.module else [])])
-            # `from seq2seq import models` names a module where `from seq2seq.models import Tagger` names a class.
+            # `from seq2seq.nn import heads` names a module where `from seq2seq.nn.heads import Head` names a class.
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
-def violations(path: Path, source: str) -> list[str]:
-    """The imports of one file that its part may not make."""
-    unit = unit_of(path)
-    module = "seq2seq." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-    wrong = []
-    for name in imported(source, module):
+def violations(module: str, source: str, package: bool = False) -> list[str]:
+    """The imports of one file that its room may not make."""
+    room, wrong = room_of(module), []
+    allowed = {room, "errors", "__version__", *ROOMS.get(room, "").split()}
+    if room == "seq2seq":
+        allowed |= {"inference", "runtime"}
+    if room == "__main__":
+        allowed |= {"cli"}
+    for name in imported(source, module, package):
         library, _, rest = name.partition(".")
-        astray = library == "seq2seq" and rest.partition(".")[0] not in {unit, "__version__"} | ARROWS[unit]
-        if astray or unit not in ONLY_IN.get(library, {unit}):
+        astray = library == "seq2seq" and rest.partition(".")[0] not in allowed
+        if astray or room not in ONLY_IN.get(library, {room}):
             wrong.append(f"{module} imports {name}")
     return wrong
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+def module_of(name: str) -> str | None:
+    """The module that an imported name is, or is in; None outside of the package."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or None
 
 
-def test_every_part_has_its_place() -> None:
-    assert {unit_of(path) for path in FILES} <= set(ARROWS)
+def test_every_module_is_in_a_room() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if path.name not in ("__pycache__", "py.typed", "conf", "data")}
+    assert rooms <= {*ROOMS, "errors.py", "__init__.py", "__main__.py"}
+    assert len({*ROOMS, "errors"}) <= 16
 
 
-def test_arrows_point_one_way() -> None:
-    list(TopologicalSorter(ARROWS).static_order())  # raises CycleError
+def test_a_room_imports_from_rooms_below_it_only() -> None:
+    order = list(ROOMS)
+    for room, allowed in ROOMS.items():
+        assert set(allowed.split()) <= set(order[: order.index(room)]), room
 
 
 def test_imports_follow_the_arrows() -> None:
-    assert [wrong for path in FILES for wrong in violations(path, path.read_text(encoding="utf-8"))] == []
+    found = (violations(name, path.read_text("utf-8"), path.stem == "__init__") for name, path in MODULES.items())
+    assert [wrong for each in found for wrong in each] == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Within a part neither, and no import inside a function hides one."""
-    names = {"seq2seq." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in FILES}
-    modules = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    """Within a room neither, and no import inside a function hides one."""
     graph: dict[str, set[str]] = {}
-    for module, path in modules.items():
-        found = set(imported(path.read_text(encoding="utf-8"), module))
-        known = {each if each in modules else each.rpartition(".")[0] for each in found}
-        graph[module] = {each for each in known if each in modules and each != module}
+    for name, path in MODULES.items():
+        found = {module_of(each) for each in imported(path.read_text("utf-8"), name, path.stem == "__init__")}
+        graph[name] = {each for each in found if each not in (None, "seq2seq", name)}
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
+def test_search_knows_no_network() -> None:
+    search = {name: path for name, path in MODULES.items() if room_of(name) == "search"}
+    known = {name for module, path in search.items() for name in imported(path.read_text("utf-8"), module)}
+    assert {module_of(name) for name in known if name.startswith("seq2seq.nn")} == {"seq2seq.nn.types"}
+
+
+def test_nothing_imports_the_reference() -> None:
+    assert "reference" not in " ".join(ROOMS.values()).split()
+
+
 @pytest.mark.parametrize(
-    ("file", "source", "wrong"),
+    ("module", "source", "wrong"),
     [
-        ("cells/gru.py", "from seq2seq.structures import Inputs", False),
-        ("cells/gru.py", "from .base import Cell", False),
-        ("cells/gru.py", "from seq2seq.cells.base import Cell", False),
-        ("cells/gru.py", "from seq2seq.recurrence import unroll", True),
-        ("cells/gru.py", "from ..recurrence import unroll", True),
-        ("cells/gru.py", "from .. import recurrence", True),
-        ("cells/gru.py", "from seq2seq import recurrence", True),
-        ("cells/gru.py", "import seq2seq.recurrence as r", True),
-        ("cells/gru.py", "def f():\n    from seq2seq.models import Tagger", True),
-        ("search/beam.py", "import torch\nfrom seq2seq.errors import UserError", False),
-        ("search/beam.py", "from seq2seq.decoder import Decoder", True),
-        ("tasks/translation.py", "import pytorch_lightning as pl", False),
-        ("models/tagger.py", "from pytorch_lightning.callbacks import Callback", True),
-        ("tasks/translation.py", "import hydra", True),
-        ("build.py", "from omegaconf import DictConfig", True),
-        ("models/tagger.py", "from seq2seq.reference import gru", True),
-        ("bundle.py", "from seq2seq import __version__", False),
+        ("nn.cells.gru", "from seq2seq.nn.types import Inputs", False),
+        ("nn.cells.gru", "from .base import Cell", False),
+        ("nn.cells.gru", "from seq2seq.models import Tagger", True),
+        ("nn.cells.gru", "from ...models import Tagger", True),
+        ("nn.cells.gru", "from ... import models", True),
+        ("nn.cells.gru", "from seq2seq import models", True),
+        ("nn.cells.gru", "import seq2seq.models.factory as f", True),
+        ("nn.cells.gru", "def f():\n    from seq2seq.models import Tagger", True),
+        ("search.beam", "import torch\nfrom seq2seq.errors import UserError", False),
+        ("search.beam", "from seq2seq.models import Tagger", True),
+        ("training.run", "import pytorch_lightning as pl", False),
+        ("models.tagger", "from pytorch_lightning.callbacks import Callback", True),
+        ("training.run", "import hydra", True),
+        ("models.factory", "from omegaconf import DictConfig", True),
+        ("models.tagger", "from seq2seq.reference import gru", True),
+        ("bundle.format", "from seq2seq import __version__", False),
     ],
 )
-def test_the_reader_of_imports_sees_every_form(file: str, source: str, wrong: bool) -> None:
-    assert bool(violations(PACKAGE / file, source)) is wrong
+def test_the_reader_of_imports_sees_every_form(module: str, source: str, wrong: bool) -> None:
+    assert bool(violations(f"seq2seq.{module}", source)) is wrong
 
 
 def test_using_a_model_needs_neither_lightning_nor_hydra() -> None:
-    modules = "seq2seq.translator, seq2seq.predictor, seq2seq.bundle"
+    modules = "seq2seq.inference.translator, seq2seq.inference.predictor, seq2seq.bundle"
     code = f"import sys, {modules}; print(*(set(sys.modules) & {set(ONLY_IN)}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from seq2seq.paths import PACKAGE
+from seq2seq.runtime.paths import PACKAGE
 
 ROOT = PACKAGE.parent
 LINE = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)( ;[^\\]*)?((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", re.MULTILINE)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.paths import PACKAGE
-from seq2seq.tasks.configuration import _memory
-from seq2seq.whole import whole
+from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.paths import PACKAGE
+from seq2seq.training.schema import _memory
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,0 +1,121 @@
+"""An encoder-decoder as two networks of plain tensors in and out, as other runtimes want them.
+
+    encoder   ids [B, S], lengths [B]                   → state.*, memory.*     all that decoding needs of a source
+    decoder   ids [B] (the last tokens), state.*, memory.* → log_probs [B, V], attention [B, S], state.*
+
+What a model has no use for (attention, the source's mask, fed-back features) is among neither inputs nor outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from seq2seq.bundle.onnx.operators import OPERATORS, OnnxLayer
+from seq2seq.bundle.onnx.scanning import ScannedLayer
+from seq2seq.models import Encoded, EncoderDecoder
+from seq2seq.nn.contexts import AlignedContext, Keys
+from seq2seq.nn.decoder import Decoder, DecoderState
+from seq2seq.nn.encoders import Encoder, RecurrentEncoder, RecurrentStack
+from seq2seq.nn.encoders.layer import Layer
+from seq2seq.nn.types import Tokens
+
+
+class EncoderNetwork(nn.Module):
+    """`encode` and `start` of a model, its recurrent layers as the operators that ONNX has for loops over time."""
+
+    def __init__(self, model: EncoderDecoder) -> None:
+        super().__init__()
+        self.model = deepcopy(model)
+        self.model.encoder = without_loops(self.model.encoder)
+
+    def forward(self, ids: Int[Tensor, "B S"], lengths: Int[Tensor, "B"]) -> tuple[Tensor, ...]:
+        """The first state and the memory; see `names`."""
+        state, encoded = self.model.start(self.model.encode(Tokens(ids, lengths)))
+        return tuple(value for _, value in (*states(self.model.decoder, state), *memories(self.model, encoded)))
+
+
+class DecoderNetwork(nn.Module):
+    """One step of a model, one row a sentence."""
+
+    def __init__(self, model: EncoderDecoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Int[Tensor, "B"], flat: list[Tensor]) -> tuple[Tensor, ...]:
+        """`flat` is what the encoder's network gives; the outputs are log_probs, attention, and the next state."""
+        state, encoded = restored(self.model, list(flat))
+        log_probs, state, weights = self.model.step(ids, state, encoded)
+        looked = () if weights is None else (weights,)
+        return (log_probs, *looked, *(value for _, value in states(self.model.decoder, state)))
+
+
+def without_loops(encoder: Encoder) -> Encoder:
+    """The encoder, changed: each `Layer` in it becomes one that is traced without a loop of fixed length."""
+    if isinstance(encoder, RecurrentStack):
+        encoder = _as_encoder(encoder)
+    encoder.reads_lookups = False
+    for module in list(encoder.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Layer):
+                setattr(module, name, OnnxLayer(child) if type(child[0]) in OPERATORS else ScannedLayer(child))
+    return encoder
+
+
+def _as_encoder(stack: RecurrentStack) -> RecurrentEncoder:
+    """The encoder with a stack's cells: they read from left to right."""
+    cells = iter(stack.layers)
+    return RecurrentEncoder(
+        1,
+        stack.output_size,
+        lambda *_: next(cells),  # type: ignore[arg-type]
+        num_layers=len(stack.layers),
+        direction="forward",
+        residual=stack.residual,
+    ).eval()
+
+
+def states(decoder: Decoder, state: DecoderState) -> Iterator[tuple[str, Tensor]]:
+    """The named tensors of a state that this decoder uses."""
+    for depth, layer in enumerate(state.layers):
+        yield from ((f"state.{depth}.{field}", value) for field, value in layer._asdict().items())
+    if decoder.feed_size:
+        yield "state.feed", state.feed
+    if counts(decoder):
+        yield "state.step", state.step
+
+
+def memories(model: EncoderDecoder, encoded: Encoded) -> Iterator[tuple[str, Tensor]]:
+    """The named tensors of a memory that this model's context uses."""
+    yield "memory.values", encoded.keys.values
+    if model.decoder.context.attends:
+        yield "memory.keys", encoded.keys.keys
+    if masked(model.decoder):
+        yield "memory.mask", encoded.keys.mask
+
+
+def counts(decoder: Decoder) -> bool:
+    """Whether the position in the target matters."""
+    return decoder.first_only or isinstance(decoder.context, AlignedContext)
+
+
+def masked(decoder: Decoder) -> bool:
+    """Whether the source's mask matters after the encoder."""
+    return not decoder.context.constant
+
+
+def restored(model: EncoderDecoder, flat: list[Tensor]) -> tuple[DecoderState, Encoded]:
+    """The state and memory of the tensors that `states` and `memories` name, in their order."""
+    decoder, count = model.decoder, flat[0].size(0)
+    take = iter(flat)
+    layers = tuple(shape.kind(*(next(take) for _ in shape.kind._fields)) for shape in decoder.state_shapes)
+    feed = next(take) if decoder.feed_size else layers[0].h.new_zeros(count, 0)
+    step = next(take) if counts(decoder) else layers[0].h.new_zeros(count).long()
+    values = next(take)
+    keys = next(take) if decoder.context.attends else values.new_zeros(*values.shape[:2], 0)
+    mask = next(take) if masked(decoder) else values.new_ones(values.shape[:2]).bool()
+    looked_at = Keys(values, keys, mask)
+    return DecoderState(layers, feed, step), Encoded(looked_at, decoder.share(looked_at))

@@ -1,0 +1,40 @@
+"""Arguments that several commands have, and a path as Hydra reads it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+
+def add_files(parser: ArgumentParser, what: str) -> None:
+    """Declare the arguments of a command that reads a file with a bundle and writes another."""
+    parser.add_argument("bundle", type=Path, help="the folder of a trained model")
+    parser.add_argument("input", type=Path, help=what)
+    parser.add_argument("output", type=Path, help="where to write, compressed by its name likewise; - writes to stdout")
+
+
+def add_errors(parser: ArgumentParser) -> None:
+    """Declare what becomes of bytes that are not UTF-8."""
+    parser.add_argument(
+        "--errors",
+        choices=("strict", "replace"),
+        default="strict",
+        help="bytes that are not UTF-8 end the command (%(default)s), or are replaced by U+FFFD, with a warning",
+    )
+
+
+def add_running(parser: ArgumentParser) -> None:
+    """Declare the arguments of a command that runs a bundle."""
+    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="sentences at once (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, …")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of torch (default: one a CPU that is available)"
+    )
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="a package whose components the bundle may use"
+    )
+
+
+def quoted(path: Path | str) -> str:
+    """A path as a quoted value of Hydra's override grammar, in which spaces, commas and = would mean something."""
+    return "'" + str(path).replace("'", "\\'") + "'"

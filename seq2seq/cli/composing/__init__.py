@@ -1,0 +1,1 @@
+"""Configurations composed by Hydra, and the jobs of its sweeps."""

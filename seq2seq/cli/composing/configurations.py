@@ -1,0 +1,78 @@
+"""From Hydra's configuration to the plain dict that everything else reads; and a configuration from overrides alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from seq2seq.cli.composing.asserting import keep_asserts
+from seq2seq.cli.composing.hydra_errors import naming_hydra
+from seq2seq.cli.composing.switching import spelled_for_hydra
+from seq2seq.errors import UserError
+from seq2seq.models.old_names import current
+from seq2seq.runtime.paths import packaged
+from seq2seq.runtime.redaction import environment, hide
+from seq2seq.training.switched_off import filled
+
+keep_asserts()
+OmegaConf.register_new_resolver("oc.env", environment, replace=True)  # it remembers what must not be recorded
+
+UNUSED = ("cell",)  # nodes that only feed others: editing them would change nothing
+
+
+def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration without interpolations, without the nodes that only feed others, and with a value for each key
+    that was taken away. Raises `UserError` for a value that is missing or cannot be resolved."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key.partition(".")[0] in UNUSED and "." in key:
+            raise UserError(
+                f"{override}: the node `cell` only fills encoder.cell and decoder.cell; "
+                f"set encoder.{key} or decoder.{key} (or both)"
+            )
+    with naming_hydra(overrides):
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise UserError(f"{missing[0]}: a value is needed here: {missing[0]}=VALUE")
+        found: Any = OmegaConf.to_container(config, resolve=True)
+    found = current(found)
+    for key in UNUSED:
+        found.pop(key, None)
+    if isinstance(wandb := (found.get("logger") or {}).get("wandb"), dict) and not _named_by_default(config):
+        wandb["name"] = wandb.get("name") or found["name"]  # what is given wins over WANDB_NAME
+    settled = filled(found)
+    if settled["init_from"] is not None:
+        from seq2seq.training.init_from import adopted  # imports torch
+
+        settled = adopted(settled, overrides)
+    return {**settled, "name": hide(settled["name"])}
+
+
+def _named_by_default(config: DictConfig) -> bool:
+    """Whether the name is the one that conf/train.yaml makes of the chosen model and data."""
+    unresolved: Any = OmegaConf.to_container(config, resolve=False)
+    return "${hydra:runtime.choices.model}" in str(unresolved["name"])
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Within the block, `composed` finds the project's configuration files."""
+    with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        yield
+
+
+def composed(overrides: Sequence[str]) -> dict[str, Any]:
+    """The plain configuration that `seq2seq train OVERRIDES` would train with.
+
+    Raises `UserError` with Hydra's own words for an override that names nothing or has a wrong type.
+    """
+    with naming_hydra(overrides):
+        config = compose("train", overrides=spelled_for_hydra(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(config)  # for what is interpolated from ${hydra:…}
+        with open_dict(config):
+            del config["hydra"]
+        return plain(config, overrides)

@@ -1,0 +1,129 @@
+"""What became of the runs of a sweep, and what there is to do with each: a job is known by its overrides."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import Enum
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seq2seq.cli.arguments import quoted
+from seq2seq.errors import UserError
+from seq2seq.models.old_names import current_override
+from seq2seq.reporting.sweep_folders import place_in, runs_in
+from seq2seq.runtime.redaction import hide
+from seq2seq.training.run_record import LOCK, Record, claim, read
+
+KEPT = (LOCK, "hydra")  # what Hydra wrote for the job that begins now, before it called us
+NO_MATTER = ("resume",)  # keys that say how a run is run, not what it is
+
+
+class Standing(Enum):
+    """What there is to do with a job of a sweep."""
+
+    MISSING = "missing"
+    BROKEN = "broken"  # failed, interrupted or killed
+    FINISHED = "finished"  # or given up by a study
+
+
+def standing(folder: Path) -> Standing:
+    """What became of the run in `folder`, as its record says: for a folder that this process has claimed."""
+    status = read(folder).get("status")
+    if status in ("finished", "pruned"):
+        return Standing.FINISHED
+    return Standing.BROKEN if (folder / "run.json").exists() else Standing.MISSING
+
+
+def identity(overrides: Sequence[str]) -> frozenset[str]:
+    """What tells a job from another: its overrides in any order, without those that only say how it is run."""
+    return frozenset(
+        current_override(text) for text in overrides if text.lstrip("+~").partition("=")[0] not in NO_MATTER
+    )
+
+
+def overrides_of(folder: Path) -> list[str] | None:
+    """The overrides of the job in `folder`: from its record, or where it was killed before it had one, from Hydra's."""
+    found = read(folder).get("overrides")
+    if not isinstance(found, list):
+        try:
+            found = yaml.safe_load((folder / "hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return None
+    return [str(text) for text in found] if isinstance(found, list) else None
+
+
+def by_overrides(sweep: Path) -> dict[frozenset[str], Path]:
+    """The folder of each job that is in a sweep, by its identity; of two equal ones the finished."""
+    folders = [path for path in runs_in(sweep, other_sweeps=False) if overrides_of(path) is not None]
+    folders.sort(key=lambda folder: standing(folder) is Standing.FINISHED)
+    return {identity(overrides_of(folder) or ()): folder for folder in folders}
+
+
+def place(jobs: Sequence[list[str]], sweep: Path, *, numbered: bool) -> list[list[str]]:
+    """The jobs of a sweep that are not finished, each a list of overrides.
+
+    `numbered`: one override more names the job's folder, its own from before or else the next free number.
+    """
+    known = by_overrides(sweep)
+    free = count(1 + max((int(path.name) for path in sweep.glob("*") if path.name.isdecimal()), default=-1))
+    placed = []
+    for job in jobs:
+        folder = known.get(identity(job))
+        if folder is None or standing(folder) is not Standing.FINISHED:
+            name = place_in(sweep, folder) if folder else str(next(free)) if numbered else None
+            placed.append([*job, f"hydra.sweep.subdir={quoted(name)}"] if name else job)
+    return placed
+
+
+def name_after_sweep(config: dict[str, Any], folder: Path, sweep: Path) -> None:
+    """Give a job of a sweep the names under which loggers group it: the sweep's folder, and its own."""
+    job = place_in(sweep, folder).replace("/", "-")
+    config["name"] = f"{config['name']}-{job}"
+    if (config["logger"] or {}).get("wandb") is not None:
+        from seq2seq.training.wandb_options import sweep_names
+
+        config["logger"]["wandb"] = sweep_names(config["logger"]["wandb"], run=job, sweep=sweep.resolve().name)
+
+
+def restart(config: dict[str, Any], folder: Path) -> None:
+    """Prepare a broken run for another start: to go on from its checkpoint where training can, else anew."""
+    if "resume" in config and read(folder):
+        config["resume"] = "auto"
+        return
+    for path in folder.iterdir():
+        if path.name in KEPT:
+            continue
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def record_failure(folder: Path, overrides: Sequence[str], error: Exception, *, name: str, seed: int) -> None:
+    """Leave the error in run.json, unless what stands there is another run's, or this one's from before."""
+    known = read(folder)
+    if known and (known["status"] != "running" or identity(known["overrides"]) != identity(overrides)):
+        return
+    with suppress(OSError):  # a full disk, perhaps: the error itself is what must be seen
+        Record(folder, name=name, seed=seed, overrides=list(overrides)).update(
+            status="failed", error=hide(said(error), everything=True)
+        )
+
+
+def said(error: Exception) -> str:
+    """A user's mistake in its own words, anything else after the name of its class."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def bury(sweep: Path) -> None:
+    """Set the status of the runs that say "running", but whose process is gone, to "failed"."""
+    for folder in runs_in(sweep, other_sweeps=False):
+        values = read(folder)
+        if values.get("status") != "running":
+            continue
+        with claim(folder) as mine:
+            if mine:
+                record = Record(folder, name=values["name"], seed=values["seed"], overrides=values["overrides"])
+                record.update(status="failed", error="its process ended before it did")

@@ -1,0 +1,114 @@
+"""The operating system, processor, memory and load of this machine, from what it says of itself; torch is not asked."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from seq2seq.cli.describing.bundles import human
+from seq2seq.runtime.threads import available_cpus
+
+INSTRUCTIONS = (
+    *("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"),
+    *("asimd", "sve", "bf16"),
+)
+"""Of a processor, those that make a difference to torch's kernels."""
+
+CGROUP = Path("/sys/fs/cgroup")
+PATIENCE = 10  # seconds for another program's answer
+
+
+def system() -> str:
+    """The operating system and its release."""
+    name = ""
+    with suppress(OSError, AttributeError):
+        name = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    return f"{name or platform.system()} ({platform.platform(terse=True)})"
+
+
+def processor() -> dict[str, Any]:
+    """Model and instruction sets."""
+    text = _read(Path("/proc/cpuinfo"))
+    lines = dict(line.split(":", 1) for line in reversed(text.splitlines()) if ":" in line)
+    found = {key.strip(): value.strip() for key, value in lines.items()}
+    model = found.get("model name") or _answer("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
+    flags = set((found.get("flags") or found.get("Features") or "").split())
+    return {
+        "model": model or platform.machine(),
+        "instructions": [each for each in INSTRUCTIONS if each in flags] or platform.machine(),
+    }
+
+
+def cores() -> dict[str, Any]:
+    """How many CPUs there are, what limits them, and how many this process may use."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    slurm = {name: os.environ[name] for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE") if name in os.environ}
+    return {
+        "available": available_cpus(),
+        "machine": os.cpu_count(),
+        "affinity": affinity,
+        "cgroup": _quota(_read(CGROUP / "cpu.max")),
+        "slurm": slurm or None,
+    }
+
+
+def _quota(text: str) -> float | None:
+    """CPUs that a cgroup may use, from "quota period"; None where there is no limit."""
+    quota, _, period = text.partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.strip().isdigit() else None
+
+
+def memory() -> dict[str, str]:
+    """All and available memory, and a cgroup's limit."""
+    rows = (line.split(":") for line in _read(Path("/proc/meminfo")).splitlines())
+    found = {key: int(value.split()[0]) * 1024 for key, value in rows}
+    sizes = {"total": found.get("MemTotal") or _pages(), "available": found.get("MemAvailable")}
+    limit = _read(CGROUP / "memory.max").strip()
+    sizes["cgroup"] = int(limit) if limit.isdigit() else None
+    return {name: human(size) for name, size in sizes.items() if size}
+
+
+def _pages() -> int | None:
+    with suppress(OSError, ValueError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def load() -> float | None:
+    """Processes that wanted a CPU, the mean over the last minute; None where the system does not count."""
+    with suppress(OSError, AttributeError):
+        return os.getloadavg()[0]
+    return None
+
+
+def gpu_driver() -> list[str]:
+    """Name and driver of each GPU, as NVIDIA's own program tells; none where there is no such program."""
+    text = _answer("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def python() -> str:
+    """Version, implementation and place of the interpreter."""
+    inside = "" if sys.prefix == sys.base_prefix else ", virtual environment"
+    return f"{platform.python_version()} ({platform.python_implementation()}{inside}) {sys.executable}"
+
+
+def _read(path: Path) -> str:
+    with suppress(OSError, ValueError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _answer(*command: str) -> str:
+    """What a program prints; empty where it is not there or fails."""
+    if shutil.which(command[0]) is None:
+        return ""
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.strip()
+    return ""

@@ -1,0 +1,28 @@
+"""Environment variables and folders: what decides how a command runs, and is none of its options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from seq2seq.runtime.redaction import SECRET
+
+SHOWN = ("SEQ2SEQ_", "OMP_", "GOMP_", "KMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "CUDA_VISIBLE", "SLURM_CPUS")
+
+
+def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables that change speed or places, with their values; one that is called a secret without."""
+    found = sorted(name for name in environment if name.startswith(SHOWN))
+    return {name: "set" if SECRET.search(name) else environment[name] for name in found}
+
+
+def names(prefix: str, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The variables that begin so and are set, without their values."""
+    return sorted(name for name in environment if name.startswith(prefix))
+
+
+def writable(folder: Path) -> bool:
+    """Whether this folder, or the nearest one above that exists and would hold it, can be written."""
+    place = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)

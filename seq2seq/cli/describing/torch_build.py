@@ -1,0 +1,73 @@
+"""torch as it was built, the devices that it sees, and how fast it multiplies matrices here."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+SIZE, SECONDS = 1024, 0.5
+"""Rows and columns of the matrices that are multiplied, and for how long."""
+
+
+def build() -> dict[str, Any]:
+    """Version, libraries and the instructions that its kernels use."""
+    import torch
+
+    blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    return {
+        "version": torch.__version__,
+        "cuda": torch.version.cuda or "not built in",
+        "blas": blas[1] if blas else "unknown",
+        "mkl": torch.backends.mkl.is_available(),
+        "onednn": torch.backends.mkldnn.is_available(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def gpus() -> list[str]:
+    """The GPUs that torch can use."""
+    import torch
+
+    found = []
+    for i in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(i)
+        found.append(f"{device.name}, {device.total_memory / 2**30:.0f} GiB, capability {device.major}.{device.minor}")
+    return found + (["mps"] if torch.backends.mps.is_available() else [])
+
+
+def threads() -> int:
+    """The threads that training and translating use by default."""
+    from seq2seq.runtime.threads import limit_threads
+
+    return limit_threads()
+
+
+def speed() -> dict[str, Any]:
+    """GFLOP/s of a float32 product (median) with torch's library and with oneDNN, and which of them is used."""
+    import torch
+
+    from seq2seq.nn import matmul
+
+    a, b = (torch.randn(SIZE, SIZE) for _ in range(2))
+    found: dict[str, Any] = {"torch": _rate(lambda: torch.mm(a, b))}
+    operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if operator is not None and torch.backends.mkldnn.is_available():
+        try:
+            found["onednn"] = _rate(lambda: operator(a, b.t(), None, "none", [], ""))
+        except RuntimeError as error:  # a processor or a build without such a kernel
+            found["onednn"] = f"does not work here ({str(error).partition(chr(10))[0]})"
+    return found | {"used": "onednn" if matmul.onednn() else "torch"}
+
+
+def _rate(product: Callable[[], object]) -> float:
+    times: list[float] = []
+    product()
+    end = time.perf_counter() + SECONDS
+    while not times or time.perf_counter() < end:
+        begin = time.perf_counter()
+        product()
+        times.append(time.perf_counter() - begin)
+    return round(2 * SIZE**3 / statistics.median(times) / 1e9, 1)

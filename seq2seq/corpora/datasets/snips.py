@@ -1,0 +1,139 @@
+"""SNIPS 2017-06 (Coucke et al. 2018): 14,484 utterances with slots and one of seven intents; CC0.
+
+https://github.com/sonos/nlu-benchmark/tree/master/2017-06-custom-intent-engines
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from seq2seq.corpora import readers
+from seq2seq.corpora.downloads import fetch
+from seq2seq.corpora.folders import write_file
+from seq2seq.corpora.label_corpora import LabelCorpus, Row
+from seq2seq.errors import UserError
+from seq2seq.runtime.paths import data_root
+
+URL = "https://raw.githubusercontent.com/sonos/nlu-benchmark/master/2017-06-custom-intent-engines/"
+INTENTS = (
+    "AddToPlaylist",
+    "BookRestaurant",
+    "GetWeather",
+    "PlayMusic",
+    "RateBook",
+    "SearchCreativeWork",
+    "SearchScreeningEvent",
+)
+SIZES = {"train": 13_084, "val": 700, "test": 700}
+FORM = '{"tokens": ["play", "Moon"], "tags": ["O", "B-track"], "intent": "PlayMusic"}'
+
+
+class Snips(LabelCorpus):
+    """13,084 / 700 / 700 utterances; `labels` are `slots` (72 IOB2 tags) or `intents` (7).
+
+    A split is one JSON object a line, such as FORM. Its file is looked for as ROOT/snips/SPLIT.jsonl, ROOT/SPLIT.jsonl,
+    or these with .gz, .xz, .zst or .bz2, where ROOT is `root`, else the environment variable SEQ2SEQ_DATA, else the
+    user's cache. Where one is missing, all are made in ROOT/snips from the benchmark's own files under `url`: its
+    validation files are the test, and 700 utterances of its training files, shuffled with seed 1, are val.
+    """
+
+    source_language = "en"
+
+    def __init__(self, labels: str = "slots", root: str | None = None, url: str = URL) -> None:
+        if labels not in ("slots", "intents"):
+            raise UserError(f"data.corpus.labels={labels!r} is not known; use slots or intents")
+        self.labels, self.url = labels, url
+        self.unit = "word" if labels == "slots" else "text"
+        self.target_language = labels
+        self._folder = data_root(root) / "snips"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """train, val, test."""
+        return tuple(SIZES)
+
+    def prepare(self) -> None:
+        """Download and reshape what is not there. Raises `UserError` where that is not possible."""
+        if any(self._there(split) is None for split in self.splits):
+            for split, utterances in self._download().items():
+                lines = (json.dumps(utterance, ensure_ascii=False) for utterance in utterances)
+                write_file(self._folder / f"{split}.jsonl", "".join(f"{line}\n" for line in lines))
+
+    def files(self, split: str) -> tuple[Path, ...]:
+        """The split's file."""
+        return (self._there(split) or self._folder / f"{split}.jsonl",)
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """The utterances. Raises `UserError` for a line of another form."""
+        (path,) = self.files(split)
+        for number, line in enumerate(readers.lines(path), 1):
+            try:
+                item = json.loads(line)
+                text, tags, intent = " ".join(item["tokens"]), " ".join(item["tags"]), str(item["intent"])
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise UserError(f"{path}:{number}: is not of the form {FORM} ({type(error).__name__})") from None
+            where = f"{path}:{number}: its text"
+            labels = tags if self.labels == "slots" else intent
+            yield Row(readers.one_line(text, where), readers.one_line(labels, where), path, number)
+
+    def _there(self, split: str) -> Path | None:
+        folders = self._folder, self._folder.parent
+        paths = (folder / f"{split}.jsonl{suffix}" for folder in folders for suffix in readers.SUFFIXES)
+        return next((path for path in paths if path.is_file()), None)
+
+    def _download(self) -> dict[str, list[dict[str, Any]]]:
+        names = [f"{intent}/{{}}_{intent}{{}}.json" for intent in INTENTS]
+        train = [item for name in names for item in self._fetch(name.format("train", "_full"))]
+        test = [item for name in names for item in self._fetch(name.format("validate", ""))]
+        random.Random(1).shuffle(train)
+        found = {"train": train[: -SIZES["val"]], "val": train[-SIZES["val"] :], "test": test}
+        if {split: len(items) for split, items in found.items()} != SIZES:
+            raise UserError(f"{self.url}: gave {len(train)} + {len(test)} utterances, not {SIZES}; {self._by_hand()}")
+        return found
+
+    def _fetch(self, name: str) -> list[dict[str, Any]]:
+        path = self._folder / "raw" / Path(name).name
+        if not path.is_file():
+            fetch(f"{self.url.rstrip('/')}/{name}", path, None)
+        try:
+            return reshape(json.loads(decode(path.read_bytes())))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: is of another form ({type(error).__name__}); {self._by_hand()}") from None
+
+    def _by_hand(self) -> str:
+        return (
+            f"put train.jsonl, val.jsonl and test.jsonl, with lines such as {FORM}, into {self._folder} by hand, "
+            "or set data.root to the folder that holds them"
+        )
+
+
+def decode(content: bytes) -> str:
+    """UTF-8, or Latin-1 where a file of the benchmark is not."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def reshape(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """A file of the benchmark, {INTENT: [{"data": [{"text": …, "entity": …}, …]}, …]}, as tokens, tags and intent.
+
+    Each piece of text is split at its white space; the words of a piece with an entity are B-entity, I-entity, ….
+    """
+    return [
+        {"tokens": [token for token, _ in pairs], "tags": [tag for _, tag in pairs], "intent": intent}
+        for intent, utterances in content.items()
+        for utterance in utterances
+        for pairs in [[pair for piece in utterance["data"] for pair in _tagged(piece)]]
+    ]
+
+
+def _tagged(piece: dict[str, str]) -> list[tuple[str, str]]:
+    entity = piece.get("entity")
+    return [
+        (token, f"{'I' if i else 'B'}-{entity}" if entity else "O") for i, token in enumerate(piece["text"].split())
+    ]

@@ -1,6 +1,0 @@
-"""Trained models for other runtimes: ONNX networks, and an example that translates with them without torch."""
-
-from seq2seq.exporting.comparison import Checked
-from seq2seq.exporting.export import export_onnx
-
-__all__ = ["Checked", "export_onnx"]

@@ -1,0 +1,1 @@
+"""Text in, text out, with a trained model; files/ for large files."""

@@ -1,0 +1,61 @@
+"""Float sequences in, text out, with a bundle of task=captioning.
+
+from seq2seq.inference.captioner import Captioner
+from seq2seq.corpora.features import read_features
+
+captioner = Captioner.load("runs/digits/bundle")
+captioner.caption(read_features(Path("digits.npz")))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from seq2seq.corpora.features import to_frames
+from seq2seq.inference.translator import BATCH_SIZE, Translation, Translator
+from seq2seq.nn.types import Features
+from seq2seq.search import SearchOptions
+
+CHUNK = 256
+"""Sequences that are held at once, and sorted by length: they are larger than lines of text."""
+
+
+class Captioner(Translator):
+    """A `Translator` whose lines are float sequences [T, F]: arrays, or nested lists, one row a frame or region.
+
+    Raises `UserError` for a bundle of another task, and for a sequence that has not the model's F finite numbers a row.
+    """
+
+    task = "captioning"
+
+    def caption(
+        self, sequences: Iterable[Any], options: SearchOptions | None = None, *, batch_size: int = BATCH_SIZE
+    ) -> list[str]:
+        """The best text of each sequence, in order."""
+        return [found[0].text for found in self.caption_stream(sequences, options, batch_size=batch_size)]
+
+    def caption_stream(
+        self,
+        sequences: Iterable[Any],
+        options: SearchOptions | None = None,
+        *,
+        batch_size: int = BATCH_SIZE,
+        chunk: int = CHUNK,
+    ) -> Iterator[list[Translation]]:
+        """The `options.n_best` texts of each sequence, best first; `chunk` sequences are held at once."""
+        return self._stream(sequences, options, batch_size, chunk)
+
+    def _encode(self, texts: list[Any], numbers: Sequence[int]) -> list[Any]:
+        width = self.bundle.model.features
+        return [
+            torch.from_numpy(to_frames(sequence, f"sequence {number + 1}", width))
+            for sequence, number in zip(texts, numbers, strict=True)
+        ]
+
+    def _batch(self, sources: list[Any]) -> Any:
+        weight = next(self.bundle.model.parameters())  # of half or double precision, perhaps
+        values = torch.nn.utils.rnn.pad_sequence(sources, batch_first=True).to(weight)
+        return Features(values, torch.tensor([len(source) for source in sources], device=weight.device))

@@ -1,0 +1,77 @@
+"""The lines of an input, or of a shard of it, in chunks as they arrive: numbered, and all that has been read hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from seq2seq.errors import UserError
+from seq2seq.inference.files.shards import WHOLE, Shard
+from seq2seq.inference.files.streams import STREAM, arriving
+
+
+class Place(NamedTuple):
+    """So many lines of an input, and their sha256, each with its line feed."""
+
+    lines: int
+    sha256: str
+
+
+BEGINNING = Place(0, hashlib.sha256().hexdigest())
+
+
+class Chunk(NamedTuple):
+    """Lines of an input, with their numbers from 0, and the place behind the last line that was read for them."""
+
+    numbers: range
+    texts: list[str]
+    place: Place
+
+
+def chunks(
+    source: Path, size: int, part: Shard = WHOLE, after: Place = BEGINNING, errors: str = "strict"
+) -> Iterator[Chunk | None]:
+    """The lines of a shard, at most `size` at once, from the place `after` on; the last chunk may have none.
+
+    None stands where the next line has not arrived yet; what has arrived is a chunk before it. `errors` is what becomes
+    of bytes that are not UTF-8.
+
+    Raises `UserError` where the input does not begin with the lines of `after`.
+    """
+    stream, digest = arriving(source, errors), hashlib.sha256()
+    seen = _skip(stream, source, digest, after)
+    texts: list[str] = []
+
+    def chunk() -> Chunk:
+        first = (seen - part.number) // part.of * part.of + part.number - 1 - (len(texts) - 1) * part.of
+        numbers = range(first, first + len(texts) * part.of, part.of)
+        return Chunk(numbers, texts, Place(seen, digest.hexdigest()))
+
+    for line in stream:
+        if line is not None:
+            digest.update(f"{line}\n".encode())
+            seen += 1
+            if (seen - part.number) % part.of == 0:
+                texts.append(line)
+        if len(texts) == size or (line is None and texts):
+            yield chunk()
+            texts = []
+        if line is None:
+            yield None
+    yield chunk()
+
+
+def _skip(stream: Iterator[str | None], source: Path, digest: hashlib._Hash, after: Place) -> int:
+    """Read the lines that are done."""
+    given = (line for line in stream if line is not None)
+    for line in islice(given, after.lines):
+        digest.update(f"{line}\n".encode())
+    if digest.hexdigest() != after.sha256:
+        where = "standard input" if source == STREAM else str(source)
+        raise UserError(
+            f"{where}: does not begin with the {after.lines} lines that are done; --resume is for the same input"
+        )
+    return after.lines

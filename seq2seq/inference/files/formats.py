@@ -1,0 +1,169 @@
+"""How `translate-file` writes translations: as text, TSV or JSON lines, with word alignments beside.
+
+    text   the translation; with --n-best above 1 `INDEX ||| TEXT ||| SCORE`, as Moses and Marian write it
+    tsv    index, rank, score, log_prob, text: the text last, as it may hold anything but a line's end
+    json   one object a translation, see `as_json`
+
+The index counts input lines from 0, the rank a line's translations from 1.
+
+Numbers have five significant digits and at most four decimals (`rounded`). A library of matrix products adds up in an
+order that depends on the shape of a batch, so scores, log-probabilities and weights of another batch size are equal
+within 1e-5 (of the number, where that is above 1): as they are written, most are equal, and none differs by more than
+one in the last digit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seq2seq.errors import UserError
+from seq2seq.inference.files.streams import Write, check, output
+from seq2seq.text.vocabulary import UNK
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from seq2seq.inference.alignment import Aligner
+    from seq2seq.inference.translator import Translation, Translator
+
+FORMATS = ("text", "tsv", "json")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare what is written, and what is read off the attention."""
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text (default); tsv: index, rank, score, log_prob, text; json: those, tokens, token_log_probs",
+    )
+    parser.add_argument(
+        "--attention", action="store_true", help="with --format json: weights, source_tokens, alignment"
+    )
+    parser.add_argument(
+        "--alignments", type=Path, metavar="FILE", help="write word alignments there: SOURCE-TARGET from 0 (Pharaoh)"
+    )
+    parser.add_argument(
+        "--copy-unknown", action="store_true", help="in place of an unknown word the source word most attended to"
+    )
+
+
+def check_arguments(form: str, attention: bool, alignments: Path | None, source: Path, target: Path) -> None:
+    """Raise `UserError` for combinations that make no output."""
+    if attention and form != "json":
+        raise UserError(f"--attention: --format {form} has no place for weights; use --format json")
+    if alignments is not None:
+        check(source, alignments)
+        if alignments.resolve() == target.resolve():
+            raise UserError(f"--alignments {alignments}: is the output as well; choose another file")
+
+
+@contextmanager
+def maybe_output(path: Path | None) -> Iterator[Write]:
+    """`seq2seq.inference.files.streams.output`, or nowhere."""
+    if path is None:
+        yield len
+        return
+    with output(path) as write:
+        yield write
+
+
+class Formatter:
+    """The lines of translations. `aligner` reads off the attention what is asked for; None where nothing is."""
+
+    def __init__(
+        self, translator: Translator, form: str, *, listed: bool, attention: bool, aligned: bool, copy: bool
+    ) -> None:
+        from seq2seq.inference.alignment import check_copying
+
+        self.form, self.listed, self.attention, self.copy = form, listed, attention, copy
+        self.target = translator.bundle.tokenizers.target
+        self.aligner: Aligner | None = translator.aligner() if attention or aligned or copy else None
+        if copy and self.aligner and (reason := check_copying(self.aligner)):
+            import logging
+
+            logging.getLogger(__name__).warning("--copy-unknown: %s", reason)
+
+    def complete(self, source: str, translations: Sequence[Translation]) -> list[Translation]:
+        """The translations with what is copied into them."""
+        return [self._copied(source, each) if self.copy else each for each in translations]
+
+    def _copied(self, source: str, translation: Translation) -> Translation:
+        hypothesis = translation.hypothesis
+        if self.aligner is None or hypothesis.attention is None or UNK not in hypothesis.tokens:
+            return translation
+        return translation._replace(text=self.aligner.copy_unknown(source, hypothesis.tokens, hypothesis.attention))
+
+    def lines(self, index: int, source: str, translations: Sequence[Translation]) -> str:
+        """What is written for one input line, line ends included."""
+        found = []
+        for rank, translation in enumerate(translations, 1):
+            text, hypothesis = translation
+            if self.form == "json":
+                found.append(json.dumps(self.as_json(index, rank, source, translation), ensure_ascii=False))
+            elif self.form == "tsv":
+                found.append(f"{index}\t{rank}\t{rounded(hypothesis.score)}\t{rounded(hypothesis.log_prob)}\t{text}")
+            else:
+                found.append(f"{index} ||| {text} ||| {rounded(hypothesis.score)}" if self.listed else text)
+        return "".join(f"{line}\n" for line in found)
+
+    def alignments(self, source: str, translations: Sequence[Translation]) -> str:
+        """One line of links a translation."""
+        return "".join(f"{self._links(source, each)}\n" for each in translations)
+
+    def as_json(self, index: int, rank: int, source: str, translation: Translation) -> dict[str, Any]:
+        """One translation. `tokens` end with </s> where it is finished: there is a log-probability each. A number that
+        is not finite is null. With attention: a row of `attention` a token, a column for each of `source_tokens`."""
+        hypothesis = translation.hypothesis
+        tokens = self.target.pieces(hypothesis.tokens)
+        found = {
+            "index": index,
+            "rank": rank,
+            "source": source,
+            "text": translation.text,
+            "score": number(hypothesis.score),
+            "log_prob": number(hypothesis.log_prob),
+            "finished": hypothesis.finished,
+            "tokens": tokens + ["</s>"] * (len(hypothesis.token_log_probs) - len(tokens)),
+            "token_log_probs": [number(value) for value in hypothesis.token_log_probs],
+        }
+        if self.attention and self.aligner:
+            found |= {"alignment": self._links(source, translation)}
+            found |= weights(self.aligner, source, hypothesis.attention)
+        return found
+
+    def _links(self, source: str, translation: Translation) -> str:
+        assert self.aligner is not None
+        return self.aligner.pharaoh(source, translation.hypothesis.tokens, translation.hypothesis.attention)
+
+
+def weights(aligner: Aligner, source: str, attention: Tensor | None) -> dict[str, Any]:
+    """The pieces of a source and, a row a target piece, how much each was looked at."""
+    if attention is None:
+        return {"source_tokens": [], "attention": []}
+    pieces = [*aligner.source.tokenizer.pieces(aligner.source_ids(source)), "</s>"]
+    rows = aligner.by_piece(source, attention).tolist()
+    return {"source_tokens": pieces, "attention": [[rounded(weight) for weight in row] for row in rows]}
+
+
+def number(value: float) -> float | None:
+    """As JSON: null where it is not finite."""
+    return rounded(value) if math.isfinite(value) else None
+
+
+DIGITS, DECIMALS = 5, 4
+"""Rounding in float32 is a tenth of the last of them at most: 1e-5 of the number, or 1e-5."""
+
+
+def rounded(value: float) -> float:
+    """As numbers are written: to `DIGITS` significant digits, and `DECIMALS` decimals at most."""
+    if not math.isfinite(value) or value == 0:
+        return value
+    before = math.floor(math.log10(abs(value))) + 1  # digits before the decimal point
+    return round(value, min(DECIMALS, DIGITS - before)) + 0.0  # no −0.0

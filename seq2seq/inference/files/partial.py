@@ -1,0 +1,210 @@
+"""Output files that a command which is killed can go on with.
+
+While it works, there stand beside an output OUT
+
+    OUT.partial           what is written so far, never compressed
+    OUT.partial.journal   what is made, and how far it has come (seq2seq/inference/files/journal.py)
+
+What is behind the last place that the journal knows is cut off when the work goes on: so the outputs are, byte for
+byte, those of a run that nobody disturbed. At the end the partial files become the outputs, and the journal goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from seq2seq.corpora.compression import SUFFIXES, compressing
+from seq2seq.errors import UserError
+from seq2seq.inference.files.chunks import BEGINNING, Place
+from seq2seq.inference.files.journal import Journal, Made, partial_of
+from seq2seq.inference.files.streams import STREAM, Write, output
+from seq2seq.runtime.locks import is_still, try_lock
+
+
+def check_partial(target: Path, resume: bool) -> None:
+    """Raise `UserError` where an interrupted run has left lines, and nobody said what to do with them."""
+    if not resume and (done := Journal(target).place.lines):
+        raise UserError(
+            f"{partial_of(target)}: an interrupted run has done {done} lines; add --resume to go on, or delete it"
+        )
+
+
+@runtime_checkable
+class Outputs(Protocol):
+    """Files that are being written."""
+
+    @property
+    def place(self) -> Place:
+        """The place in the input that they have come to."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether that is the input's end."""
+
+    def write(self, contents: Sequence[bytes], place: Place) -> None:
+        """Write what belongs to the lines up to `place`, a content a file."""
+
+
+def resumable(targets: Sequence[Path]) -> bool:
+    """Whether all are files, and not a stream, a pipe or a device."""
+    return all(target != STREAM and (target.is_file() or not target.exists()) for target in targets)
+
+
+@contextmanager
+def outputs(targets: Sequence[Path], made: Made, finish: Callable[[Place], object] | None = None) -> Iterator[Outputs]:
+    """Writes to files which are there at the end of the block and not before; goes on where an interrupted run stood.
+
+    `finish` is called when they are there, with the place at the input's end. After an exception the partial files stay
+    if a line is done. Where they are not `resumable`, nothing stays.
+
+    Raises:
+        UserError: the interrupted run made something else, another process is at it, or nothing can be written.
+    """
+    if not resumable(targets):
+        with ExitStack() as stack:
+            yield _Direct([stack.enter_context(output(target)) for target in targets])
+        return
+    found = _Partial(targets)
+    try:
+        found.open(json.loads(json.dumps(made)))
+        yield found
+        found.install()
+        if finish:
+            finish(found.place)
+        found.journal.path.unlink()
+    finally:
+        found.close()
+
+
+class _Direct:
+    """Streams, and what is written beside them."""
+
+    place, ended = BEGINNING, False
+
+    def __init__(self, writes: Sequence[Write]) -> None:
+        self._writes = writes
+
+    def write(self, contents: Sequence[bytes], place: Place) -> None:
+        for write, content in zip(self._writes, contents, strict=True):
+            write(content)
+
+
+class _Partial:
+    """Files with a journal."""
+
+    def __init__(self, targets: Sequence[Path]) -> None:
+        self._targets = [target.resolve() for target in targets]
+        self._partials = [partial_of(target) for target in targets]
+        self._files: list[BinaryIO] = []
+        self.journal = Journal(targets[0])
+        self.place: Place = self.journal.place
+        self.ended: bool = self.journal.ended
+
+    def open(self, made: Made) -> None:
+        """Open the partial files, cut to what the journal knows."""
+        self.journal.check(made)
+        if self.ended:  # and installed in part, perhaps
+            return
+        if self.journal.made is None:
+            self.journal.path.unlink(missing_ok=True)
+        for partial, size in zip(self._partials, self.journal.sizes or [0] * len(self._partials), strict=True):
+            self._files.append(_open(partial, size))
+        if self.journal.made is None:
+            self.journal.begin(made)
+
+    def write(self, contents: Sequence[bytes], place: Place) -> None:
+        """Write what belongs to the lines up to `place`: done from now on."""
+        with _explained(self._partials[0]):
+            for file, content in zip(self._files, contents, strict=True):
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            self.journal.append({**place._asdict(), "bytes": [file.tell() for file in self._files]})
+        self.place = place
+
+    def install(self) -> None:
+        """The partial files become the outputs."""
+        with _explained(self._partials[0]):
+            if not self.ended:
+                self.journal.append({"end": True})
+            self.ended = True
+            for file in self._files:
+                file.close()
+            for partial, target in zip(self._partials, self._targets, strict=True):
+                if partial.exists():
+                    _install(partial, target)
+
+    def close(self) -> None:
+        """Close the files; those without a line go, and where there are some, it is said."""
+        for file in self._files:
+            with suppress(OSError):  # a full disk once more
+                file.close()
+        if not self._files or not self.journal.path.exists():
+            return
+        if lines := Journal(self._targets[0]).place.lines:  # what it says on the disk, wherever the end came
+            stay = f"{lines} lines are done and stay in {self._partials[0]}; --resume goes on behind them"
+            print(f"seq2seq: {stay}", file=sys.stderr)
+        else:
+            self.journal.path.unlink()
+            for partial, _ in zip(self._partials, self._files, strict=False):
+                partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _open(path: Path, size: int) -> BinaryIO:
+    """The file to go on with behind its first `size` bytes; nobody else does so at the same time."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+    try:
+        _lock(file, path)
+        if (there := file.seek(0, os.SEEK_END)) < size:
+            raise UserError(f"{path}: has {there} bytes, and its journal tells of {size}; delete it to begin again")
+        file.truncate(size)
+        file.seek(size)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Until the file is closed; where the system has no such locks, nothing."""
+    locked = try_lock(file)
+    if locked is False or (locked and not is_still(file, path)):
+        raise UserError(f"{path}: another process is writing it; wait for it, or choose another output")
+
+
+def _install(partial: Path, target: Path) -> None:
+    """By its name `target` is compressed."""
+    if target.suffix in SUFFIXES:
+        packed = partial.with_name(f"{partial.name}{target.suffix}")
+        try:
+            _pack(partial, packed)
+            os.replace(packed, target)
+        except BaseException:  # a full disk gets its room back
+            packed.unlink(missing_ok=True)
+            raise
+        partial.unlink()
+    else:
+        os.replace(partial, target)
+
+
+def _pack(partial: Path, packed: Path) -> None:
+    with partial.open("rb") as plain, packed.open("wb") as file:
+        with compressing(file, packed.suffix) as stream:
+            shutil.copyfileobj(plain, stream, 1 << 20)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,108 @@
+"""Shards of an input, for jobs side by side: which lines each has, where it writes, and what it leaves for the merging.
+
+A shard i/n of an input has its lines i, i + n, i + 2n, …, counted from 1. So neither its length need be known (it may
+be a stream), nor does it matter how it is ordered: the shards of a sorted file take equally long. Beside the finished
+output of a shard stands its card, a JSON file: what was made, the whole input's length and hash, the outputs' hashes,
+and the hash of all that.
+
+A shard's batches are not the whole input's, and in another batch floating-point numbers are added up in another order:
+scores may differ in their last digit from those of one run over everything (with --batch-size 1 they do not).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seq2seq.errors import UserError
+
+FORMAT = 1
+
+
+class Shard(NamedTuple):
+    """Every `of`-th line, beginning with the line `number`, both from 1."""
+
+    number: int = 1
+    of: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def count(self, lines: int) -> int:
+        """How many of the first `lines` it has."""
+        return len(range(self.number, lines + 1, self.of))
+
+    def named(self, path: Path) -> Path:
+        """The file of this shard: out.txt is in parts out.1-of-8.txt, out.2-of-8.txt, …"""
+        return path.with_name(f"{path.stem}.{self.number}-of-{self.of}{path.suffix}")
+
+
+WHOLE = Shard()
+
+
+def shard(text: str) -> Shard:
+    """The type of an argument `i/n`."""
+    if (found := re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)) and 1 <= int(found[1]) <= int(found[2]):
+        return Shard(int(found[1]), int(found[2]))
+    raise ArgumentTypeError(f"{text!r} is no shard: 1/8 is the first of eight, 8/8 the last")
+
+
+class Card(NamedTuple):
+    """What stands beside a shard's outputs."""
+
+    made: dict[str, Any]  # what decides the content, but the shard
+    lines: int  # of the whole input
+    sha256: str  # of these, each with its line feed
+    outputs: list[str]  # sha256 of each file
+
+
+def card_of(output: Path) -> Path:
+    """The card of a shard's output."""
+    return output.with_name(f"{output.name}.json")
+
+
+def write_card(made: Mapping[str, Any], lines: int, sha256: str, outputs: Sequence[Path]) -> None:
+    """Say that these outputs of a shard are complete."""
+    from seq2seq.runtime.atomic_files import write_lines
+
+    card = Card(dict(made), lines, sha256, [_sha256(path) for path in outputs])
+    write_lines([json.dumps(signed(card), ensure_ascii=False)], card_of(outputs[0]))
+
+
+def read_card(path: Path) -> Card:
+    """Read one. Raises `UserError` for a file that is none, or not as it was written."""
+    try:
+        found = json.loads(path.read_bytes())
+        card = Card(*(found[name] for name in Card._fields))
+        if found == signed(card):
+            return card
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise UserError(f"{path}: is not what `translate-file --shard` leaves; delete it, and run its shard again")
+
+
+def signed(card: Card) -> dict[str, Any]:
+    """What its file says: itself, and the checksum of that."""
+    content = {"format": FORMAT, **card._asdict()}
+    return {**content, "checksum": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
+
+
+def check_outputs(card: Card, outputs: Sequence[Path]) -> None:
+    """Raise `UserError` where an output is not as it was written."""
+    if len(outputs) != len(card.outputs):
+        raise UserError(
+            f"{outputs[0]}: was made {'with' if len(card.outputs) > 1 else 'without'} --alignments; so merge"
+        )
+    for path, expected in zip(outputs, card.outputs, strict=True):
+        if not path.is_file() or _sha256(path) != expected:
+            raise UserError(f"{path}: is not as it was written; delete {card_of(outputs[0])}, and run its shard again")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,129 @@
+"""Text in, labels out, with the bundle of a tagger or a classifier.
+
+from seq2seq import Predictor
+predictor = Predictor.load("runs/slots/bundle")
+predictor("play Moon by Pearl")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from seq2seq.bundle.format import Bundle, check_task, load_bundle
+from seq2seq.errors import UserError
+from seq2seq.inference.translator import BATCH_SIZE, CHUNK, batches
+from seq2seq.models import Tagger
+from seq2seq.models.label_model import Labels
+from seq2seq.nn.types import Tokens
+from seq2seq.text import EOS, PAD, LabelTokenizer, check_text, without_line_end
+
+DECIMALS = 4
+"""Of a probability that is written: float32 differs by less than 1e-5 from one batch to another."""
+
+
+class Predicted(NamedTuple):
+    """One line's labels: as they are written, of each word (or of the text), and all labels' probabilities."""
+
+    text: str
+    labels: list[list[str]]
+    probabilities: torch.Tensor  # [words, V]; one row for a text
+
+    def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
+        """What a line of JSON holds: the labels, and their probabilities by name, the most likely first.
+
+        To `DECIMALS`, so that another batch changes the last by one at most, and the order by that; of equal ones those
+        come first that are the labels.
+        """
+        rows = []
+        for chosen, row in zip(self.labels, self.probabilities.tolist(), strict=True):
+            pairs = [(name, round(p, DECIMALS)) for name, p in zip(names, row, strict=True)]
+            rows.append(dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0] not in chosen))))
+        return {"labels": self.labels, "probabilities": rows}
+
+
+class Predictor:
+    """Labels lines of text. A line's labels depend neither on its neighbours nor on `batch_size`; its probabilities do
+    by rounding only, below 1e-5 (and a tie as close as that may fall either way)."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        check_task(bundle, "tagging", "classification")
+        self.bundle = bundle
+        assert isinstance(bundle.tokenizers.target, LabelTokenizer)
+        self.labels = bundle.tokenizers.target
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, device: str = "cpu", threads: int | None = None, trusted: Sequence[str] = ()
+    ) -> Predictor:
+        """Read a bundle; see `load_bundle` for `trusted` and for the errors. `threads` is torch's number of threads,
+        for the whole process; None leaves it as it is."""
+        if threads is not None:
+            if threads < 1:
+                raise UserError(f"threads={threads}: must be at least 1")
+            torch.set_num_threads(threads)
+        return cls(load_bundle(folder, trusted=trusted, device=device))
+
+    def __call__(self, text: str) -> str:
+        """The labels of one line."""
+        return self.predict([text])[0]
+
+    def predict(self, lines: Iterable[str], *, batch_size: int = BATCH_SIZE) -> list[str]:
+        """The labels of each line, in order, as a file holds them; for a tagger, a line without words has none."""
+        return [found.text for found in self.predict_stream(lines, batch_size=batch_size)]
+
+    def predict_stream(
+        self,
+        lines: Iterable[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        chunk: int = CHUNK,
+        progress: Callable[[int], object] = lambda count: None,
+    ) -> Iterator[Predicted]:
+        """Labels with probabilities, as a stream that holds `chunk` lines at once.
+
+        `progress` is called with the number of lines that were labelled, a batch at a time.
+        """
+        if isinstance(lines, str):
+            raise TypeError("lines is one string, not an iterable of them; call the predictor itself, or give a list")
+        if batch_size < 1 or chunk < 1:
+            raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
+        stream = iter(lines)
+        before = 0
+        while texts := list(islice(stream, chunk)):
+            for before, text in enumerate(texts, before + 1):  # noqa: B020
+                check_text(text, f"line {before}")
+            encoded = self.bundle.tokenizers.source.encode_batch(list(map(without_line_end, texts)))
+            sources = encoded if isinstance(self.bundle.model, Tagger) else [[*ids, EOS] for ids in encoded]
+            found = [Predicted("", [], torch.zeros(0, len(self.labels.labels))) for _ in texts]
+            progress(sources.count([]))
+            for batch in batches([len(source) for source in sources], batch_size):
+                for i, predicted in zip(batch, self._label([sources[i] for i in batch]), strict=True):
+                    found[i] = predicted
+                progress(len(batch))
+            yield from found
+
+    @torch.no_grad()
+    def _label(self, sources: list[list[int]]) -> list[Predicted]:
+        model: Any = self.bundle.model
+        device = next(model.parameters()).device
+        rows = [torch.tensor(source) for source in sources]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD).to(device)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        return written(model.predict(Tokens(ids, lengths)), self.labels)
+
+
+def written(labels: Labels, names: LabelTokenizer) -> list[Predicted]:
+    """A batch's labels as text, one item a sentence (or text)."""
+    sets: list[list[str]] = [[] for _ in labels.chosen]
+    for row, label in labels.chosen.nonzero().tolist():
+        sets[row].append(names.labels[label])
+    stream = iter(sets)
+    counts = labels.counts.tolist()
+    lists = [list(islice(stream, count)) for count in counts]
+    rows = labels.probabilities.cpu().split(counts)
+    return [Predicted(names.join(each), each, found) for each, found in zip(lists, rows, strict=True)]

@@ -1,0 +1,93 @@
+"""A model and a search put together: token ids in, hypotheses out; for validation and for translating."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seq2seq.errors import UserError
+from seq2seq.models import Encoded, EncoderDecoder
+from seq2seq.nn.decoder import DecoderState
+from seq2seq.nn.int8 import Int8Linear
+from seq2seq.nn.matmul import Packed
+from seq2seq.nn.types import Features, Tokens
+from seq2seq.search import Hypothesis, SearchOptions, Sentences, StepFn, search
+
+
+@runtime_checkable
+class Translating(Protocol):
+    """What decoding uses of an `EncoderDecoder`, or of an `Ensemble` of them: where to start, and a step function."""
+
+    @property
+    def attends(self) -> bool:
+        """Whether there is attention to the source."""
+
+    def encode(self, source: Tokens | Features) -> Any:
+        """Read the source."""
+
+    def mask(self, memory: Any) -> Bool[Tensor, "B S"]:
+        """True where attention may look."""
+
+    def start(self, memory: Any) -> tuple[Any, Any]:
+        """The first state, and what steps look at."""
+
+    def step(self, ids: Int[Tensor, "N"], state: Any, encoded: Any) -> tuple[Any, Any, Any]:
+        """See `seq2seq.search.StepFn`."""
+
+
+class Stepper:
+    """`EncoderDecoder.step` for a model whose weights stay as they are, with what can be made once made once.
+
+    Every token's share of the first layer's gates is a row of a table P = E W_e^T + b [V, G]: a step looks it up
+    instead of multiplying; other weights are packed (`seq2seq.nn.matmul`). `int8` is the output layer of
+    `seq2seq.nn.int8`. The model must be in eval mode.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: EncoderDecoder, *, int8: bool = False) -> None:
+        self.model, head = model, model.decoder.head
+        self.table = model.decoder.project(model.target_embedding.weight)
+        self.logits = Int8Linear(head.weight, head.bias) if int8 else head.logits
+        self.packed = Packed()
+
+    def __call__(
+        self, ids: Int[Tensor, "N"], state: DecoderState, encoded: Encoded
+    ) -> tuple[Float[Tensor, "N V"], DecoderState, Float[Tensor, "N S"] | None]:
+        """See `seq2seq.search.StepFn`."""
+        embedded = self.model.target_embedding(ids)
+        with self.packed.active():
+            features, state, weights = self.model.decoder.step(embedded, state, *encoded, self.table[ids])
+            return self.logits(features).log_softmax(-1), state, weights
+
+
+@torch.inference_mode()
+def translate_ids(
+    model: Translating,
+    sources: Tokens | Features,
+    options: SearchOptions,
+    step: StepFn[Any, Any] | None = None,
+    sentences: Sentences | None = None,
+) -> list[list[Hypothesis]]:
+    """The hypotheses of each source, best first; token sources end with eos, and eos counts in the limits.
+    `sentences` is what is asked of each beside; its mask need not be given.
+
+    The model is used as it is: put it into eval mode first, or its dropout falls on the translations. `step` takes the
+    place of the model's own, for instance a `Stepper`, which pays where many batches are translated.
+    """
+    check_search(model, options)
+    memory = model.encode(sources)
+    state, encoded = model.start(memory)
+    sentences = (sentences or Sentences())._replace(mask=model.mask(memory))
+    return search(step or model.step, state, encoded, options.limits(sources.lengths), options, sentences)
+
+
+def check_search(model: Translating, options: SearchOptions) -> None:
+    """Raise `UserError` for an option that the model has no use for."""
+    if options.coverage_penalty and not model.attends:
+        raise UserError(
+            f"search.coverage_penalty={options.coverage_penalty}: the model has no attention that could cover the "
+            "source; set it to 0"
+        )

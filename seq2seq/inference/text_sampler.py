@@ -1,0 +1,124 @@
+"""Text from a language model, a token after the other: p(x_{t+1} | x_{≤t}), sharpened, cut (`search.sampling`), drawn,
+read in its turn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seq2seq.bundle.format import Bundle, load_bundle
+from seq2seq.errors import UserError
+from seq2seq.search import check_sampling, truncated
+from seq2seq.text import BOS, EOS, PAD, UNK, Tokenizer
+
+NEVER = (PAD, UNK, BOS)
+INCOMPLETE = "\ufffd"  # what a character decodes to of which not all bytes are there yet
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How tokens are drawn; `length` counts pieces, line feeds included. Raises `UserError` for a wrong value."""
+
+    length: int = 500
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise UserError(f"length={self.length} must be at least 1")
+        check_sampling(self.temperature, self.top_k, self.top_p)
+
+
+class Sampler:
+    """Writes text with a language model's bundle. Raises `UserError` for a bundle of another task."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        if bundle.task != "language_modeling":
+            raise UserError(
+                f"the bundle is of task={bundle.task}, which writes no text of its own; use a bundle of "
+                "task=language_modeling"
+            )
+        self.model, self.tokenizer = bundle.model, bundle.tokenizers.target
+
+    @classmethod
+    def load(cls, folder: Path | str, device: str = "cpu", trusted: Sequence[str] = ()) -> Sampler:
+        """The sampler of a bundle on disk."""
+        return cls(load_bundle(folder, trusted=trusted, device=device))
+
+    def __call__(self, prompt: str = "", options: SamplingOptions = SamplingOptions(), *, seed: int = 0) -> str:
+        """The text that follows `prompt`: the same for the same seed, on the same device."""
+        return "".join(self.stream(prompt, options, seed=seed))
+
+    @torch.inference_mode()
+    def stream(self, prompt: str, options: SamplingOptions, *, seed: int) -> Iterator[str]:
+        """The same in parts, as soon as each is known. Raises `UserError` for a prompt that the model cannot read."""
+        prompt = prompt.replace("\r\n", "\n")  # as in the files of the training text
+        read = self._encode(prompt)
+        weight = self.model.head.weight
+        generator = torch.Generator(weight.device).manual_seed(seed)
+        state, text = (
+            self.model.init_state(1),
+            Transcript(self.tokenizer, self.tokenizer.encode(prompt.split("\n")[-1])),
+        )
+        features, state = self.model(torch.tensor([read], device=weight.device), state)
+        logits = self.model.head.logits(features[:, -1])
+        for _ in range(options.length):
+            logits[:, NEVER] = -math.inf
+            probabilities = truncated(logits, options.temperature, options.top_k, options.top_p)
+            drawn = torch.multinomial(probabilities[0], 1, generator=generator)
+            yield text.add(int(drawn))
+            logits, state = self.model.step(drawn, state)
+        yield text.rest()
+
+    def _encode(self, prompt: str) -> list[int]:
+        """A line's end, as before every text, and the ids of the prompt, whose last line is not ended."""
+        ids = [EOS]
+        for number, line in enumerate(prompt.split("\n")):
+            found = self.tokenizer.encode(line)
+            if UNK in found:
+                raise UserError(
+                    f"prompt: {self._unseen(line)!r} never stood in the model's training text; leave it out"
+                )
+            ids += [EOS] * (number > 0) + found
+        return ids
+
+    def _unseen(self, line: str) -> str:
+        """The first character, else word, that is unknown."""
+        candidates = [*line, *line.split(" ")]
+        return next((part for part in candidates if UNK in self.tokenizer.encode(part)), line)
+
+
+class Transcript:
+    """The text of a growing list of ids, told in parts, never taken back: eos is a line feed, and a character of
+    which not all bytes are there is held back. `line` are the ids of a line's beginning that was told already.
+
+    A part is what two decodings differ by, of the piece before it and of both, since a piece may look otherwise at the
+    beginning of a line.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, line: Sequence[int]) -> None:
+        self._tokenizer, self._line = tokenizer, list(line)
+        self._before, self._told = 0, len(self._line)
+
+    def add(self, token: int) -> str:
+        """What `token` adds to the text."""
+        if token == EOS:
+            part = self.rest()
+            self._line, self._before, self._told = [], 0, 0
+            return part + "\n"
+        self._line.append(token)
+        part = self.rest()
+        if part.endswith(INCOMPLETE):
+            return ""
+        self._before, self._told = self._told, len(self._line)
+        return part
+
+    def rest(self) -> str:
+        """What was held back."""
+        told = self._tokenizer.decode(self._line[self._before : self._told])
+        return self._tokenizer.decode(self._line[self._before :])[len(told) :]

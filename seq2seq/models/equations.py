@@ -1,0 +1,80 @@
+"""Whether two configurations of a model describe the same equations, so that the weights of the one fit the other.
+
+Shapes do not tell: a GRU's reset gate before or after the product, tanh or relu, softmax or sigmoid have the same
+parameters.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from seq2seq.errors import UserError
+from seq2seq.models import factory
+
+TRAINING_ONLY = ("dropout", "word_dropout", "variational", "path", "feedback", "init", "init_scale", "forget_bias")
+"""Keys of a model's configuration that change its training or its speed, but not what its weights mean."""
+BY_SHAPE = ("attention_size",)  # null, or the same width as a number: the weights themselves say which
+TARGET = "_target_"
+PLAIN: dict[str, dict[str, Any]] = {
+    "embedding": {"share": False, "characters": None},
+    "labels": {"many": False, "separator": "|", "none": "O"},
+}
+"""Defaults of nodes that name no component."""
+
+
+class Difference(NamedTuple):
+    """A key that two configurations give different values; None where the key is not there."""
+
+    key: str
+    one: Any
+    other: Any
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], trusted: Sequence[str] = ()) -> Iterator[Difference]:
+    """The keys in which two models differ, defaults counted, but for those of training only."""
+    mine, its = (dict(_leaves(with_defaults(config, trusted), "")) for config in (one, other))
+    for key in dict.fromkeys([*mine, *its]):
+        if mine.get(key) != its.get(key) and key.rpartition(".")[2] not in BY_SHAPE:
+            yield Difference(key, mine.get(key), its.get(key))
+
+
+def with_defaults(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> dict[str, Any]:
+    """The nodes of a model with each option of each component; classes by the places where they are defined."""
+    return {
+        name: {**PLAIN.get(name, {}), **_node(node, name, trusted)} if isinstance(node, Mapping) else node
+        for name, node in config.items()
+    }
+
+
+def _node(node: Mapping[str, Any], place: str, trusted: Sequence[str]) -> dict[str, Any]:
+    found = {
+        key: _node(value, f"{place}.{key}", trusted) if isinstance(value, Mapping) else value
+        for key, value in node.items()
+    }
+    role = place.rpartition(".")[2]
+    if TARGET not in node or role not in factory.ROLES:
+        return found
+    try:
+        kind = factory.resolve(node[TARGET], place, trusted)
+    except UserError:  # it is somebody's own, and building the model says so
+        return found
+    given = factory.GIVEN.get(role, ())
+    usual = {
+        name: each.default
+        for name, each in inspect.signature(kind).parameters.items()
+        if name not in (*given, *factory.ROLES) and each.default is not each.empty
+    }
+    named = {TARGET: f"{kind.__module__}.{kind.__qualname__}"}  # first: another class says most
+    return named | usual | found | named
+
+
+def _leaves(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if key in TRAINING_ONLY:
+            continue
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,322 @@
+"""Names to components: the only place that turns a configuration into objects.
+
+A node is a plain mapping with `_target_`, the dotted name of a component class, and that class's own hyper-parameters;
+nodes may nest (`encoder.cell`). Sizes that follow from other parts stand in no configuration: the model passes them.
+A `_target_` resolves only to a class of a known base in this project, or in a package that the user named as trusted;
+nothing else is ever imported or called, so that a configuration which came with a model is only data.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import math
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from seq2seq.errors import UserError
+from seq2seq.models import Classifier, EncoderDecoder, LanguageModel, Tagger
+from seq2seq.models.old_names import current_name
+from seq2seq.nn.bridges import Bridge
+from seq2seq.nn.cells import Cell
+from seq2seq.nn.character_embedding import CharacterEncoder, WordEmbedding
+from seq2seq.nn.contexts import Context
+from seq2seq.nn.decoder import Decoder
+from seq2seq.nn.embedding import Embedding
+from seq2seq.nn.encoders import Encoder, RecurrentEncoder, RecurrentStack
+from seq2seq.nn.heads import Head
+from seq2seq.nn.scheduled_sampling import Feedback
+from seq2seq.text import BOS, BYTES, TokenizerTrainer
+from seq2seq.text.vocabulary import SPECIALS
+
+# What a node of this name must be; the name is the last word of its place in the configuration.
+ROLES: dict[str, type] = {
+    "cell": Cell,
+    "encoder": Encoder,
+    "bridge": Bridge,
+    "context": Context,
+    "decoder": Decoder,
+    "head": Head,
+    "feedback": Feedback,
+    "source": TokenizerTrainer,  # of a tokenizer that differs by side
+    "target": TokenizerTrainer,
+}
+# Where this project's components are. No other module of it is imported for a name: `seq2seq.__main__` would run.
+COMPONENTS = (
+    *("seq2seq.corpora", "seq2seq.text", "seq2seq.nn.bridges", "seq2seq.nn.cells", "seq2seq.nn.contexts"),
+    *("seq2seq.nn.decoder", "seq2seq.nn.encoders", "seq2seq.nn.heads", "seq2seq.nn.scheduled_sampling"),
+)
+RANGES = {"hidden_size": 10**7, "size": 10**7, "attention_size": 10**7, "num_layers": 1000}
+"""Hyper-parameters of any component that are at least 1, and the most that is not a mistake."""
+EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share")
+
+
+def resolve(target: object, place: str, trusted: Sequence[str] = (), base: type | None = None) -> type:
+    """The component class that `target` names.
+
+    Raises `UserError` unless it is a class of the base that its place asks for, defined in this project's component
+    modules or in one of the `trusted` packages, which may also be modules in the current folder. A name that a
+    component had before its module moved is the same class (old_names.py).
+    """
+    base = base or ROLES[place.rpartition(".")[2]]
+    module_name, _, name = str(current_name(target)).rpartition(".")
+    package = module_name.partition(".")[0]
+    if not isinstance(target, str) or not name.isidentifier() or package not in ("seq2seq", *trusted):
+        raise UserError(
+            f"{place}._target_: {target!r} is not a component of seq2seq; "
+            f"if it is your own, name its package: trust=[{package or 'PACKAGE'}] (--trust when translating)"
+        )
+    if package == "seq2seq" and not f"{module_name}.".startswith(tuple(f"{part}." for part in COMPONENTS)):
+        raise UserError(f"{place}._target_: {target!r} is not a component")
+    if package in trusted and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that nothing installed is hidden by a file that lies here
+    try:
+        found = getattr(importlib.import_module(module_name), name, None)
+    except ImportError as error:
+        raise UserError(f"{place}._target_: {target!r} cannot be imported: {error}") from error
+    if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
+        raise UserError(f"{place}._target_: {target!r} is not a {base.__name__}")
+    if found.__module__.partition(".")[0] not in ("seq2seq", *trusted):
+        raise UserError(f"{place}._target_: {target!r} comes from {found.__module__}, which is not trusted")
+    return found
+
+
+def component(
+    node: object, place: str, given: Sequence[str] = (), trusted: Sequence[str] = (), base: type | None = None
+) -> Callable[..., Any]:
+    """The class that a node names, with the node's hyper-parameters bound.
+
+    `given` are the arguments that its owner will pass, `base` is what it must be where its place is no part of a model.
+    Every keyword and its type is checked against the signature first. Raises `UserError` naming the key, its class, and
+    the nearest right key.
+    """
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise UserError(f"{place}: a component with _target_ is expected here, not {node!r}")
+    kind = resolve(node["_target_"], place, trusted, base)
+    options = {str(key): value for key, value in node.items() if key != "_target_"}
+    parameters = inspect.signature(kind).parameters
+    hints = typing.get_type_hints(getattr(kind, "__init__"))  # noqa: B009
+    for key, value in options.items():
+        check_key(key, [name for name in parameters if name not in given], place, kind.__name__)
+        if key not in ROLES and not fits(value, hints.get(key, Any)):
+            raise UserError(f"{place}.{key}: {value!r} is not of type {_spell(hints[key])}")
+        _check_range(key, value, place)
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in options and name not in given
+    ]
+    if missing:
+        raise UserError(f"{place}: {kind.__name__} needs {', '.join(missing)}")
+    bound = {key: _bind(key, value, f"{place}.{key}", trusted) for key, value in options.items()}
+    return functools.partial(kind, **bound)
+
+
+def model(task: str, config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> nn.Module:
+    """The model of a task, for training and for bundles alike. `sizes` are those that follow from the data: of the
+    vocabularies (`source`, `target`), or the width of float inputs (`features`)."""
+    return BUILDERS[task](config, sizes, trusted)
+
+
+def trial_sizes(task: str, config: Mapping[str, Any]) -> dict[str, int]:
+    """Sizes for a model that is only built to see whether its configuration makes one: small ones, with room for the
+    bytes of characters; an image has the size that its encoder expects."""
+    if task != "captioning":
+        return {"source": 8, "target": 8} if task not in ("tagging", "classification") else {"source": 300, "target": 8}
+    sides = [config["encoder"].get(side) for side in ("height", "width")]
+    return {"features": math.prod(sides) if all(isinstance(side, int) for side in sides) else 8, "target": 8}
+
+
+def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> EncoderDecoder:
+    """The model of translation: the nodes `NODES["translation"]`; with a size `features` its sources are numbers."""
+    nodes = NODES["translation"]
+    make = {name: component(config[name], name, GIVEN[name], trusted) for name in nodes if name != "embedding"}
+    source_size, target_size = sizes.get("source"), sizes["target"]
+    options = dict(config["embedding"])
+    for key in options:
+        check_key(key, EMBEDDING_OPTIONS, "embedding", "embedding")
+    share, size = options.pop("share", False), options.pop("size")
+    if share and source_size is None:
+        raise UserError("embedding.share=true: the source is numbers and has no vectors to share; set it to false")
+    if share and source_size != target_size:
+        raise UserError(
+            f"embedding.share=true needs one vocabulary for both sides, but the source has {source_size} tokens and "
+            f"the target {target_size}; set tokenizer.joint=true or embedding.share=false"
+        )
+    source = None if source_size is None else Embedding(source_size, size, **options)
+    target = Embedding(target_size, size, weight=source.weight if source and share else None, **options)
+    encoder: Encoder = make["encoder"](sizes["features"] if source is None else size)
+    decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=make["context"], head=make["head"])
+    bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes)
+    return EncoderDecoder(source, target, encoder, bridge, decoder, bos=BOS, features=sizes.get("features"))
+
+
+def tagger(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> Tagger:
+    """The model of tagging: the nodes `NODES["tagging"]`."""
+    words, encoder = _reader(config, sizes, trusted)
+    head: Head = component(config["head"], "head", GIVEN["head"], trusted)(encoder.output_size, 0, _no_vectors(sizes))
+    return Tagger(words, encoder, head, many=_many(config["labels"], ("many", "separator", "none")))
+
+
+def classifier(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> Classifier:
+    """The model of classification: the nodes `NODES["classification"]`; its context pools the memory."""
+    words, encoder = _reader(config, sizes, trusted)
+    size = encoder.output_size
+    pooling: Context = component(config["context"], "context", GIVEN["context"], trusted)(size, size)
+    head: Head = component(config["head"], "head", GIVEN["head"], trusted)(pooling.size, 0, _no_vectors(sizes))
+    return Classifier(words, encoder, pooling, size, head, many=_many(config["labels"], ("many",)))
+
+
+def _reader(
+    config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str]
+) -> tuple[WordEmbedding, Encoder]:
+    """Word vectors, with characters where the configuration has them, and the encoder above."""
+    options = dict(config["embedding"])
+    for key in options:
+        check_key(key, (*EMBEDDING_OPTIONS, "characters"), "embedding", "embedding")
+    if options.pop("share", False):
+        raise UserError("embedding.share=true: labels have no vectors to share; set it to false")
+    spelling, size = options.pop("characters", None), options.pop("size")
+    table = Embedding(sizes["source"] - (len(BYTES) if spelling else 0), size, **options)
+    words = WordEmbedding(table, _characters(config, spelling, trusted) if spelling else None, BYTES)
+    encoder: Encoder = component(config["encoder"], "encoder", GIVEN["encoder"], trusted)(words.size)
+    return words, encoder
+
+
+def _characters(config: Mapping[str, Any], options: Mapping[str, Any], trusted: Sequence[str]) -> CharacterEncoder:
+    for key in options:
+        check_key(key, ("size", "hidden_size", "dropout"), "embedding.characters", "characters")
+    for key in ("size", "hidden_size"):
+        if not fits(options.get(key), int) or not 1 <= options[key] <= RANGES[key]:
+            raise UserError(
+                f"embedding.characters.{key}={options.get(key)!r}: must be a whole number from 1 to {RANGES[key]:,}"
+            )
+    cell = config["encoder"].get("cell")
+    if cell is None:
+        raise UserError("embedding.characters: there is no encoder.cell to read words with; set it to null")
+    made = component(cell, "encoder.cell", GIVEN["cell"], trusted)
+    reader = RecurrentEncoder(options["size"], options["hidden_size"], made)
+    return CharacterEncoder(len(BYTES), options["size"], reader, dropout=options.get("dropout", 0.0))
+
+
+def _no_vectors(sizes: Mapping[str, int]) -> nn.Parameter:
+    """The table of labels, which have no vectors; the special tokens are no labels."""
+    return nn.Parameter(torch.empty(sizes["target"] - len(SPECIALS), 0))
+
+
+def _many(options: Mapping[str, Any], known: Sequence[str]) -> bool:
+    for key in options:
+        check_key(key, known, "labels", "labels")
+    if not isinstance(many := options.get("many", False), bool):
+        raise UserError(f"labels.many={many!r} must be true or false")
+    return many
+
+
+def language_model(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> LanguageModel:
+    """The model of language modelling: the nodes `NODES["language_modeling"]`."""
+    encoder_of, head_of = (component(config[name], name, GIVEN[name], trusted) for name in ("encoder", "head"))
+    options = dict(config["embedding"])
+    for key in options:
+        check_key(key, EMBEDDING_OPTIONS, "embedding", "embedding")
+    if options.pop("share", False):
+        raise UserError("embedding.share=true: a language model has one side only; set it to false (or use head=tied)")
+    embedding = Embedding(sizes["target"], **options)
+    encoder: Encoder = encoder_of(embedding.size)
+    if not isinstance(encoder, RecurrentStack):
+        raise UserError(
+            f"encoder: a language model goes on from where it stopped, which {type(encoder).__name__} cannot; "
+            "use encoder=stack"
+        )
+    return LanguageModel(embedding, encoder, head_of(encoder.output_size, 0, embedding.weight))
+
+
+# How the model of each task is built, and of which nodes of the configuration it is made.
+BUILDERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, int], Sequence[str]], nn.Module]] = {
+    "translation": encoder_decoder,
+    "captioning": encoder_decoder,
+    "language_modeling": language_model,
+    "tagging": tagger,
+    "classification": classifier,
+}
+NODES: dict[str, tuple[str, ...]] = {
+    "translation": ("embedding", "encoder", "bridge", "context", "decoder", "head"),
+    "captioning": ("embedding", "encoder", "bridge", "context", "decoder", "head"),
+    "language_modeling": ("embedding", "encoder", "head"),
+    "tagging": ("embedding", "encoder", "head", "labels"),
+    "classification": ("embedding", "encoder", "context", "head", "labels"),
+}
+
+# The arguments that the model passes itself, so that no size stands twice.
+GIVEN = {
+    "encoder": ("input_size",),
+    "bridge": ("memory_size", "encoder_states", "decoder_states"),
+    "context": ("memory_size", "query_size"),
+    "decoder": ("embedding", "memory_size", "context", "head"),
+    "head": ("state_size", "context_size", "embedding"),
+    "cell": ("input_size", "hidden_size"),
+}
+
+
+def check_key(key: str, known: Sequence[str], place: str, owner: str) -> None:
+    """Raise `UserError` with the nearest right key when `key` is none of the `known`."""
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, known, 1)
+    hint = f"did you mean {place}.{near[0]}?" if near else f"it knows {', '.join(known) or 'no options'}"
+    raise UserError(f"{place}.{key}: {owner} has no option {key!r}; {hint}")
+
+
+def check_options(options: Mapping[str, Any], kind: type, place: str) -> None:
+    """Raise `UserError` for a key that the dataclass `kind` has not, or a value that is not of its type."""
+    hints = typing.get_type_hints(kind)
+    for key, value in options.items():
+        check_key(key, list(hints), place, kind.__name__)
+        if not fits(value, hints[key]):
+            raise UserError(f"{place}.{key}: {value!r} is not of type {_spell(hints[key])}")
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a plain value is of a signature's plain type, its items included; an int passes for a float, a bool for
+    nothing but bool, and no number that is not finite for any."""
+    if hint is Any or isinstance(hint, typing.TypeVar):
+        return True
+    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(fits(value, option) for option in arguments)
+    if hint is type(None):
+        return value is None
+    if hint in (float, int):
+        kinds = (int, float) if hint is float else int
+        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    if origin is Sequence:
+        return isinstance(value, (list, tuple)) and all(fits(item, option) for item in value for option in arguments)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            fits(item, option) for item in value.values() for option in arguments[1:]
+        )
+    return not isinstance(origin, type) or isinstance(value, origin)
+
+
+def _check_range(key: str, value: object, place: str) -> None:
+    """Raise `UserError` for a value out of the range that a hyper-parameter of this name has in any component."""
+    if key in RANGES and isinstance(value, int) and not 1 <= value <= RANGES[key]:
+        raise UserError(f"{place}.{key}={value} must be at least 1 and at most {RANGES[key]:,}")
+    if key == "dropout" and isinstance(value, (int, float)) and not 0 <= value < 1:
+        raise UserError(f"{place}.{key}={value} must be at least 0 and below 1")
+
+
+def _bind(key: str, value: object, place: str, trusted: Sequence[str]) -> object:
+    return component(value, place, GIVEN.get(key, ()), trusted) if key in ROLES else value
+
+
+def _spell(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)

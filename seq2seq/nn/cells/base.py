@@ -1,0 +1,113 @@
+"""What every cell is: weights in torch's gate order and layout, a projection of its inputs, and one time step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic, TypeVar, cast
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from seq2seq.errors import UserError
+from seq2seq.nn.cells.cell_gradients import CellSteps
+from seq2seq.nn.cells.initialization import check_init, initialize
+from seq2seq.nn.matmul import linear
+from seq2seq.nn.types import HiddenState, LSTMState, StateShape
+
+S = TypeVar("S", HiddenState, LSTMState)
+
+
+class Cell(nn.Module, ABC, Generic[S]):
+    """One recurrent cell. A new cell names its gate `blocks` and `state_type` and writes `step`; all else is inherited.
+
+    weight_ih [G, input], weight_hh [G, H] with G = blocks·H, and two biases [G]: torch's layout, so that the fused
+    kernels run on the same parameters. A cell that is not `recurrent` in its gates has no weight_hh and no bias_hh.
+    How the weights start is `init`, one of initialization.py's: by default uniform in ±1/√H, as torch's do.
+
+    Raises `UserError` for sizes below 1 and an initialisation that does not exist or fit.
+    """
+
+    blocks: int
+    recurrent: ClassVar[bool] = True
+    weight_hh: nn.Parameter
+    state_type: ClassVar[type[HiddenState] | type[LSTMState]] = HiddenState
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, bias: bool = True, init: str = "uniform", init_scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        check_init(type(self).__name__, init, init_scale, self.recurrent)
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if size < 1:
+                raise UserError(f"{type(self).__name__}: {name}={size} must be at least 1")
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.init, self.init_scale = init, init_scale
+        self.weight_ih = nn.Parameter(torch.empty(self.blocks * hidden_size, input_size))
+        if self.recurrent:
+            self.weight_hh = nn.Parameter(torch.empty(self.blocks * hidden_size, hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(self.blocks * hidden_size)) if bias else None
+        self.bias_hh = nn.Parameter(torch.empty(self.blocks * hidden_size)) if bias and self.recurrent else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the cell's own weights as `init` says; its submodules keep theirs."""
+        initialize(self.named_parameters(recurse=False), self.hidden_size, self.init, self.init_scale)
+
+    @property
+    def state_shape(self) -> StateShape:
+        """What a bridge must know of this cell's state."""
+        return StateShape(self.state_type, self.hidden_size)
+
+    def init_state(self, batch_size: int) -> S:
+        """The zero state of `batch_size` sentences."""
+        return cast(S, self.state_shape.zeros(batch_size, self.weight_ih))
+
+    def project(self, part: Float[Tensor, "*N P"], offset: int = 0, *, bias: bool = True) -> Float[Tensor, "*N G"]:
+        """The share of one part of the input in the gates: one matmul for all the steps that `part` holds.
+
+        The part meets the input columns from `offset` on; the shares of all parts, one of them with the bias, add up
+        to what the concatenated input would give.
+        """
+        columns = self.weight_ih[:, offset : offset + part.size(-1)]
+        return linear(part, columns, self.bias_ih if bias else None)
+
+    @abstractmethod
+    def step(self, gates: Float[Tensor, "N G"], state: S) -> S:
+        """One time step from the projected input and the previous state."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The ways to run this cell over a sequence, besides `step`, that this form of it offers: scan, hand, fused."""
+        return ()
+
+    def by_hand(
+        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: S, reverse: bool
+    ) -> tuple[Float[Tensor, "T B H"], S]:
+        """All steps through the hand-derived backpropagation through time; the state is carried where not `mask`."""
+        raise UserError(f"{type(self).__name__}: no backpropagation through time by hand in this form; use path=auto")
+
+    def scan(
+        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: S, reverse: bool
+    ) -> tuple[Float[Tensor, "T B H"], S]:
+        """All steps at once, for gates that see no state; the state is carried where not `mask`."""
+        raise UserError(f"{type(self).__name__}: its gates wait for the state, so no scan; use path=auto")
+
+    def fused(
+        self, inputs: Float[Tensor, "T B I"], state: S, mask: Bool[Tensor, "T B"] | None
+    ) -> tuple[Float[Tensor, "T B H"], S]:
+        """All steps through torch's fused kernel (oneDNN, cuDNN). The outputs after a sentence's end are arbitrary,
+        and so is the last h; what the last state holds besides h stands as at the sentence's own end."""
+        raise UserError(f"{type(self).__name__}: torch has no fused kernel for this form; use path=auto")
+
+    def steps(self) -> CellSteps | None:
+        """The derivatives of single steps, where someone has written them."""
+        return None
+
+    def _weights(self) -> list[Tensor]:
+        """The parameters in the order of torch's functional kernels."""
+        return [w for w in (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh) if w is not None]
+
+    def extra_repr(self) -> str:
+        """Sizes, for `print(model)`."""
+        return f"{self.input_size}, {self.hidden_size}"

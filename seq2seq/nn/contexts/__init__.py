@@ -1,0 +1,9 @@
+"""Contexts: the rules that give the decoder its vector c_t."""
+
+from seq2seq.nn.contexts.additive_attention import AdditiveContext
+from seq2seq.nn.contexts.aligned import AlignedContext
+from seq2seq.nn.contexts.base import Context, Keys
+from seq2seq.nn.contexts.fixed import FixedContext
+from seq2seq.nn.contexts.multiplicative_attention import MultiplicativeContext
+
+__all__ = ["AdditiveContext", "AlignedContext", "Context", "FixedContext", "Keys", "MultiplicativeContext"]

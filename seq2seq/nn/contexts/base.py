@@ -1,0 +1,67 @@
+"""What every context is: the rule that gives the decoder its vector c_t at every step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seq2seq.nn.contexts.attention_gradients import ContextSteps
+from seq2seq.nn.types import Memory
+
+
+class Keys(NamedTuple):
+    """What a context makes of a memory once a sentence; returned, never stored in the module.
+
+    `values` [B, S, C] are averaged into c_t, `keys` [B, S, A] are compared with the query; a fixed context holds its c
+    as the only value, without keys.
+    """
+
+    values: Float[Tensor, "B S C"]
+    keys: Float[Tensor, "B S A"]
+    mask: Bool[Tensor, "B S"]
+
+
+class Context(nn.Module, ABC):
+    """Made with `memory_size` (D) and `query_size` (H of the decoder); `size` is C.
+
+    `attends` tells whether c_t depends on the query: where it does not, all c_t are known before the first step.
+    `constant` tells whether c is the same at every step: where it is, it enters the gates once a sentence.
+    """
+
+    attends = True
+    constant = False
+    size: int
+
+    @abstractmethod
+    def prepare(self, memory: Memory) -> Keys:
+        """What can be computed once a sentence."""
+
+    @abstractmethod
+    def forward(
+        self, queries: Float[Tensor, "B Q H"], keys: Keys, steps: Int[Tensor, "B Q"]
+    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"] | None]:
+        """c and attention weights for Q queries a sentence: all target steps at once, or one step of a whole beam.
+        `steps` are the queries' positions in the target, from 0."""
+
+    def steps(self) -> ContextSteps | None:
+        """The derivatives of single steps, where someone has written them; then the two weights below count."""
+        return None
+
+    def query_weight(self) -> Tensor | None:
+        """The matrix [A, H] that turns a state into what `steps` compares with the keys; None for the state itself."""
+        return None
+
+    def energy_weight(self) -> Tensor | None:
+        """The vector [A] that turns a comparison into an energy, where there is one."""
+        return None
+
+
+def average(energies: Float[Tensor, "B Q S"], keys: Keys) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
+    """α = softmax of the energies over real source positions; c = Σ_s α_s value_s."""
+    lowest = torch.finfo(energies.dtype).min
+    weights = energies.masked_fill(~keys.mask[:, None], lowest).softmax(-1)
+    return weights @ keys.values, weights

@@ -1,0 +1,20 @@
+"""Encoders: what reads the source and leaves a memory."""
+
+from seq2seq.nn.encoders.base import Encoder
+from seq2seq.nn.encoders.gnmt import GNMTEncoder
+from seq2seq.nn.encoders.image import ImageEncoder
+from seq2seq.nn.encoders.pyramidal import PyramidalEncoder
+from seq2seq.nn.encoders.recurrent import RecurrentEncoder
+from seq2seq.nn.encoders.stack import RecurrentStack, StackState
+from seq2seq.nn.encoders.vector import VectorEncoder
+
+__all__ = [
+    "Encoder",
+    "GNMTEncoder",
+    "ImageEncoder",
+    "PyramidalEncoder",
+    "RecurrentEncoder",
+    "RecurrentStack",
+    "StackState",
+    "VectorEncoder",
+]

@@ -1,0 +1,29 @@
+"""What every encoder is."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from seq2seq.nn.types import Memory, StateShape
+
+
+class Encoder(nn.Module, ABC):
+    """From vectors to a memory; `output_size` is D, `state_shapes` those of `Memory.final`, layer by layer.
+
+    `stride` is how many positions of the source one of the memory stands for.
+    """
+
+    output_size: int
+    stride: int = 1
+    reads_lookups: bool = False
+    """Whether `forward` takes a `Lookup`, too."""
+
+    @property
+    @abstractmethod
+    def state_shapes(self) -> tuple[StateShape, ...]:
+        """The type and size of each layer's final state."""
+
+    @abstractmethod
+    def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
+        """Read the whole source."""

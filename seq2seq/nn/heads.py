@@ -1,0 +1,125 @@
+"""Heads: from the decoder's state, c_t and the previous token's vector to features, and from these to logits.
+
+`readout` makes the features; `weight` [V, F] and `bias` [V] are handed to the loss, which never sees [B, T, V] logits
+of padding. `logits` is for decoding.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seq2seq.errors import UserError
+from seq2seq.nn.embedding import Dropout
+from seq2seq.nn.matmul import Linear, linear
+
+
+class Head(nn.Module, ABC):
+    """Made with the sizes of s_t, of c_t (0 where c does not reach the readout), of e_{t−1}, and the target's table.
+
+    `feature_size` is F. `dropout` falls on the features.
+    """
+
+    feature_size: int
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+
+    @abstractmethod
+    def readout(
+        self, state: Float[Tensor, "*N H"], context: Float[Tensor, "*N C"], embedded: Float[Tensor, "*N E"]
+    ) -> Float[Tensor, "*N F"]:
+        """The features of a step; `context` has no columns where c does not reach the readout."""
+
+    def logits(self, features: Float[Tensor, "*N F"]) -> Float[Tensor, "*N V"]:
+        """Unnormalised log-probabilities of the next token."""
+        return linear(features, self.weight, self.bias)
+
+    def _own_weight(self, vocabulary_size: int) -> None:
+        output = Linear(self.feature_size, vocabulary_size)
+        self.weight, self.bias = nn.Parameter(output.weight.detach()), nn.Parameter(output.bias.detach())
+
+
+class LinearHead(Head):
+    """features = tanh(W [s_t ; c_t] + b) of `size` (Luong et al. 2015, eq. 5), or [s_t ; c_t] itself without a size."""
+
+    def __init__(
+        self,
+        state_size: int,
+        context_size: int,
+        embedding: nn.Parameter,
+        *,
+        size: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(dropout)
+        self.hidden = Linear(state_size + context_size, size) if size else None
+        self.feature_size = size or state_size + context_size
+        self._own_weight(embedding.size(0))
+
+    def readout(
+        self, state: Float[Tensor, "*N H"], context: Float[Tensor, "*N C"], embedded: Float[Tensor, "*N E"]
+    ) -> Float[Tensor, "*N F"]:
+        """The equation above."""
+        parts = torch.cat([state, context], -1) if context.size(-1) else state
+        features: Tensor = self.dropout(parts if self.hidden is None else torch.tanh(self.hidden(parts)))
+        return features
+
+
+class TiedHead(Head):
+    """features = tanh(W [s_t ; c_t] + b) as wide as the embedding, whose table is the output's weight (Press & Wolf
+    2017). Raises `UserError` for an embedding without columns."""
+
+    def __init__(self, state_size: int, context_size: int, embedding: nn.Parameter, *, dropout: float = 0.0) -> None:
+        super().__init__(dropout)
+        vocabulary_size, self.feature_size = embedding.shape
+        if not self.feature_size:
+            raise UserError("head: TiedHead needs vectors to tie, and labels have none; use head=linear or maxout")
+        self.hidden = Linear(state_size + context_size, self.feature_size)
+        self.weight = embedding
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def readout(
+        self, state: Float[Tensor, "*N H"], context: Float[Tensor, "*N C"], embedded: Float[Tensor, "*N E"]
+    ) -> Float[Tensor, "*N F"]:
+        """The equation above."""
+        parts = torch.cat([state, context], -1) if context.size(-1) else state
+        features: Tensor = self.dropout(torch.tanh(self.hidden(parts)))
+        return features
+
+
+class MaxoutHead(Head):
+    """The deep output of Cho et al. (2014, appendix A) and Bahdanau et al. (2015, appendix A.2.2):
+
+    t̃ = U s_t + V e_{t−1} + C c_t + b of 2·size, features_i = max(t̃_{2i−1}, t̃_{2i}).
+    """
+
+    def __init__(
+        self,
+        state_size: int,
+        context_size: int,
+        embedding: nn.Parameter,
+        *,
+        size: int = 256,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(dropout)
+        if size < 1:
+            raise UserError(f"head: size={size} must be at least 1")
+        self.hidden = Linear(state_size + context_size + embedding.size(1), 2 * size)
+        self.feature_size = size
+        self._own_weight(embedding.size(0))
+
+    def readout(
+        self, state: Float[Tensor, "*N H"], context: Float[Tensor, "*N C"], embedded: Float[Tensor, "*N E"]
+    ) -> Float[Tensor, "*N F"]:
+        """The equation above."""
+        pairs = self.hidden(torch.cat([state, context, embedded], -1)).unflatten(-1, (-1, 2))
+        features: Tensor = self.dropout(pairs.amax(-1))
+        return features

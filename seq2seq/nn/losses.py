@@ -1,0 +1,128 @@
+"""The loss of features against tokens: a sum, so that any split of the same tokens adds up to the same number.
+
+| path   | what runs                                                  | where                                     |
+|--------|------------------------------------------------------------|-------------------------------------------|
+| plain  | all logits, then `cross_entropy`                           | GPUs, and torch before 2.13               |
+| torch  | torch's fused linear cross-entropy, in chunks of rows      | CPUs                                      |
+| chunks | the same by hand, with this project's products             | CPUs where those are not torch's          |
+| auto   | the fastest of them                                        |                                           |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import Function
+from torch.nn import functional as F
+
+from seq2seq.nn.cells.once_differentiable import once_differentiable
+from seq2seq.nn.matmul import addmm, mm, onednn
+
+# torch's fused linear + softmax + cross-entropy (torch 2.13 on); with 512 rows at once, the fastest setting measured.
+FUSED = hasattr(F, "linear_cross_entropy") and hasattr(torch.nn, "LinearCrossEntropyOptions")
+ROWS = 512
+
+
+def token_cross_entropy(
+    features: Float[Tensor, "M F"],
+    weight: Float[Tensor, "V F"],
+    bias: Float[Tensor, "V"],
+    targets: Int[Tensor, "M"],
+    *,
+    label_smoothing: float = 0.0,
+    path: str = "auto",
+) -> Float[Tensor, ""]:
+    """Σ −log softmax(W f + b)[target] in nats; `label_smoothing` ε as in Szegedy et al. (2016), §7.
+
+    The plain path leaves out the rows whose target is `types.IGNORED`; the others have none (see `real_ids`).
+    """
+    chosen = _choose(features) if path == "auto" else path
+    if chosen == "chunks":
+        loss: Tensor = CrossEntropyInChunks.apply(features, weight, bias, targets, label_smoothing)  # type: ignore[no-untyped-call]
+        return loss
+    if chosen == "torch":
+        return _by_torch(features, weight, bias, targets, label_smoothing)
+    logits = F.linear(features, weight, bias)
+    return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing)
+
+
+def _choose(features: Tensor) -> str:
+    if features.device.type != "cpu":
+        return "plain"
+    if onednn() and features.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+        return "chunks"
+    return "torch" if FUSED else "plain"
+
+
+def _by_torch(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    """torch's chunked function knows no smoothing, but with the logits l the smoothed loss is
+    log Z − (1−ε) l_y − ε l̄ = (log Z − l_y) + ε (l_y − l̄), and l_y − l̄ = f·(W_y − W̄) + b_y − b̄ needs no logits.
+    """
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=ROWS, chunking_method=None)
+    loss = F.linear_cross_entropy(features, weight, targets, linear_bias=bias, reduction="sum", options=options)
+    if label_smoothing:
+        above_mean = (features * (weight[targets] - weight.mean(0))).sum() + (bias[targets] - bias.mean()).sum()
+        loss = loss + label_smoothing * above_mean
+    return loss
+
+
+class CrossEntropyInChunks(Function):
+    """The softmax's loss and gradients, 512 rows at a time, so that no more logits are ever held.
+
+    With l = W f + b, Z = Σ e^l and p = e^l / Z, the loss of a row is log Z − (1−ε) l_y − ε l̄, and its gradient at
+    the logits g = p − (1−ε) [y] − ε/V; then ∂f = g W, ∂W = Σ gᵀ f, ∂b = Σ g. All of it is known in the forward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        """(features [M,F], W [V,F], b [V], targets [M], ε) → the sum of the losses."""
+        features, weight, bias, targets, smoothing = arguments
+        learning = any(ctx.needs_input_grad)
+        loss: Tensor = features.new_zeros(())
+        into_features = torch.empty_like(features)
+        into_weight_t, into_bias = weight.new_zeros(weight.shape[::-1]), torch.zeros_like(bias)
+        for start in range(0, len(features), ROWS):
+            rows, y = features[start : start + ROWS], targets[start : start + ROWS, None]
+            logits = addmm(bias, rows, weight.t())
+            value, g = _softmax_loss(logits, y, smoothing)
+            loss += value
+            if learning:
+                g.scatter_add_(1, y, g.new_full((), smoothing - 1).expand(y.shape))
+                if smoothing:
+                    g.sub_(smoothing / len(bias))
+                into_features[start : start + ROWS] = mm(g, weight)
+                into_weight_t = addmm(into_weight_t, rows.t(), g)
+                into_bias += g.sum(0)
+        ctx.save_for_backward(into_features, into_weight_t, into_bias)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of the sum, times its own."""
+        into_features, into_weight_t, into_bias = ctx.saved_tensors
+        into_weight = into_weight_t.t().contiguous().mul_(gradient)  # in the weight's own memory order
+        return into_features * gradient, into_weight, into_bias * gradient, None, None
+
+
+def _softmax_loss(logits: Tensor, y: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """The sum of the rows' losses, and their softmax, which takes the place of the logits."""
+    top, known = logits.amax(1, keepdim=True), logits.gather(1, y)
+    expected = (1 - smoothing) * known + smoothing * logits.mean(1, keepdim=True) if smoothing else known
+    exponentials = logits.sub_(top).exp_()
+    z = exponentials.sum(1, keepdim=True)
+    return (z.log() + top - expected).sum(), exponentials.div_(z)
+
+
+def label_cross_entropy(
+    features: Float[Tensor, "M F"],
+    weight: Float[Tensor, "V F"],
+    bias: Float[Tensor, "V"],
+    targets: Float[Tensor, "M V"],
+) -> Float[Tensor, ""]:
+    """Σ −y log σ(o) − (1−y) log(1−σ(o)) in nats, o = W f + b: V answers of yes (1) or no (0) a row, each by itself."""
+    logits: Tensor = F.linear(features, weight, bias)
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")

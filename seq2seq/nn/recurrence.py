@@ -1,0 +1,181 @@
+"""Run a cell over a sequence, one way of five that agree; time-major inside, batch-first outside.
+
+| path  | what runs                                           | gradients by                          |
+|-------|-----------------------------------------------------|---------------------------------------|
+| step  | `cell.step`, a step at a time                       | autograd: any new cell works at once  |
+| scan  | all steps at once, where no gate waits for a state  | a scan the other way                  |
+| hand  | the cell's own function over all steps              | backpropagation through time by hand  |
+| fused | torch's kernel (oneDNN on CPU, cuDNN)               | the kernel                            |
+| auto  | the fastest of them that the cell offers on this device                                     |
+
+Where the machine has no fused kernel for a precision (asked by a tiny call, see `seq2seq.nn.cells.kernels`), `fused`
+runs in float32 under autocast, and otherwise by hand or a step at a time. A `fused` that was forced says so in one
+line, so that a configuration, or a bundle, with a forced path works on any machine; `auto` chooses among what there is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from seq2seq.errors import UserError
+from seq2seq.nn.cells import LSTM, Cell
+from seq2seq.nn.cells.kernels import fused_runs, lower_precision
+from seq2seq.nn.types import CellState, Inputs, Lookup, dense, map_tensors
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+
+def unroll(
+    cell: Cell[Any],
+    inputs: Inputs,
+    mask: Bool[Tensor, "B T"] | None = None,
+    state: CellState | None = None,
+    *,
+    reverse: bool = False,
+    path: str = "auto",
+) -> tuple[Float[Tensor, "B T H"], CellState]:
+    """Run `cell` over all steps; where the mask is False the state is carried and the output is 0.
+
+    Returns the outputs and the state after the last real token (in reading order: `reverse` reads right to left).
+    Raises `UserError` when the forced path is unknown or the cell has none such; a fused kernel that only the machine
+    lacks is replaced (see the module's docstring).
+    """
+    size = len(inputs.steps.rows if isinstance(inputs.steps, Lookup) else inputs.steps)
+    state = cell.init_state(size) if state is None else state
+    marks = None if mask is None else mask.t()
+    chosen = choose(cell, cell.weight_ih) if path == "auto" else path
+    if chosen not in ("step", *cell.paths):
+        offered = ", ".join(("auto", "step", *cell.paths))
+        raise UserError(f"unroll: path={path!r} is not one of {type(cell).__name__}'s in this form: {offered}")
+    full = chosen == "fused" and not fused_runs(cell)
+    if full:
+        chosen = _instead_of_fused(cell, forced=path == "fused")
+    if chosen == "fused":
+        arguments = (cell, inputs, marks, state, reverse)
+        outputs, final = in_full(_fused, *arguments) if full else _fused(*arguments)
+    elif chosen in ("hand", "scan"):
+        run = cell.by_hand if chosen == "hand" else cell.scan
+        outputs, final = in_full(run, gates_of(cell, inputs), marks, state, reverse)
+    else:
+        outputs, final = _stepwise(cell, gates_of(cell, inputs), marks, state, reverse)
+    outputs = outputs.transpose(0, 1)
+    return (outputs if mask is None else outputs * mask[:, :, None]), final
+
+
+def in_full(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function in the precision of the weights: under autocast, which would make another of each product's, its
+    arguments (tensors, and tuples of them) are turned to float32 and it runs without autocast. So do the functions with
+    derivatives by hand, and kernels that the machine has in float32 only."""
+    kinds: list[str] = []
+
+    def look(tensor: Tensor) -> Tensor:
+        kinds.append(tensor.device.type)
+        return tensor
+
+    map_tensors(look, arguments)
+    if lower_precision(kinds[0]) is None:
+        return function(*arguments)
+    with torch.autocast(kinds[0], enabled=False):
+        return function(*map_tensors(_float, arguments))
+
+
+def _float(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def choose(cell: Cell[Any], like: Tensor) -> str:
+    """The fastest path on this device: a scan where there is one; kernels on a GPU; on a CPU oneDNN for the LSTM, by
+    hand for the others."""
+    order = ("scan", "fused", "hand") if like.is_cuda or isinstance(cell, LSTM) else ("scan", "hand", "fused")
+    return next((path for path in order if path in cell.paths), "step")
+
+
+def _instead_of_fused(cell: Cell[Any], *, forced: bool) -> str:
+    """The path where the machine has no kernel in the present precision: fused in float32, else by hand or by steps."""
+    kind = cell.weight_ih.device.type
+    lower = lower_precision(kind)
+    path, how = "fused", "it runs in float32"
+    with torch.autocast(kind, enabled=False):
+        if lower is None or not fused_runs(cell):
+            path = "hand" if "hand" in cell.paths else "step"
+            how = f"path={path} runs instead"
+    if forced:
+        dtype = str(lower or cell.weight_ih.dtype).removeprefix("torch.")
+        _say(f"path=fused: this machine has no such kernel of {type(cell).__name__} in {dtype} ({kind}); {how}")
+    return path
+
+
+@cache
+def _say(message: str) -> None:
+    """Once a process."""
+    log.warning(message)
+
+
+def gates_of(cell: Cell[Any], inputs: Inputs) -> Float[Tensor, "T B G"]:
+    """All steps' input projection in one matmul; what enters once a sentence is projected once and added to each."""
+    steps = project(cell, inputs.steps)
+    return steps if inputs.once is None else steps + cell.project(inputs.once, _width(inputs.steps), bias=False)
+
+
+def project(cell: Cell[Any], steps: Float[Tensor, "B T E"] | Lookup) -> Float[Tensor, "T B G"]:
+    """The share of all steps' vectors in the gates: of each distinct one once where these are known."""
+    if isinstance(steps, Lookup):
+        return F.embedding(steps.rows.t(), cell.project(steps.table))
+    return cell.project(steps.transpose(0, 1))
+
+
+def _width(steps: Tensor | Lookup) -> int:
+    return (steps.table if isinstance(steps, Lookup) else steps).size(-1)
+
+
+def _stepwise(
+    cell: Cell[Any], gates: Float[Tensor, "T B G"], mask: Tensor | None, state: CellState, reverse: bool
+) -> tuple[Float[Tensor, "T B H"], CellState]:
+    outputs: list[Tensor] = [gates] * len(gates)
+    for t in range(len(gates) - 1, -1, -1) if reverse else range(len(gates)):
+        new = cell.step(gates[t], state)
+        state = new if mask is None else _where(mask[t], new, state)
+        outputs[t] = state.h
+    return torch.stack(outputs), state
+
+
+def _where(here: Tensor, new: CellState, old: CellState) -> CellState:
+    return type(new)(*(torch.where(here[:, None], a, b) for a, b in zip(new, old, strict=True)))
+
+
+def _fused(
+    cell: Cell[Any], inputs: Inputs, mask: Tensor | None, state: CellState, reverse: bool
+) -> tuple[Float[Tensor, "T B H"], CellState]:
+    """The kernel knows no mask, so real tokens are read first (a gathered reversal serves the other direction, without
+    packing and its host synchronisation), and each sentence's last h is picked from the outputs."""
+    steps = dense(inputs.steps).transpose(0, 1)
+    if inputs.once is not None:
+        steps = torch.cat([steps, inputs.once.expand(len(steps), -1, -1)], -1)
+    if mask is None:
+        outputs, final = cell.fused(steps.flip(0) if reverse else steps, state, None)
+        return outputs.flip(0) if reverse else outputs, final
+    lengths = mask.sum(0)
+    order = _reading_order(lengths, len(steps)) if reverse else None
+    outputs, final = cell.fused(_gather(steps, order), state, mask)
+    index = (lengths - 1).clamp_min(0)[None, :, None].expand(1, -1, outputs.size(-1))
+    h = torch.where((lengths > 0)[:, None], outputs.gather(0, index)[0], state.h)
+    return _gather(outputs, order), final._replace(h=h)
+
+
+def _reading_order(lengths: Tensor, size: int) -> Tensor:
+    """[T, B] positions that reverse each sentence within its own length and leave the padding where it is."""
+    t = torch.arange(size, device=lengths.device)[:, None]
+    return torch.where(t < lengths, lengths - 1 - t, t)
+
+
+def _gather(values: Tensor, order: Tensor | None) -> Tensor:
+    return values if order is None else values.gather(0, order[:, :, None].expand_as(values))

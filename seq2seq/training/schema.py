@@ -1,0 +1,173 @@
+"""A configuration's mistakes, each named by its key, found before anything is read and before Lightning is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from seq2seq.corpora import Corpus
+from seq2seq.errors import UserError
+from seq2seq.models import factory
+from seq2seq.nn.encoders import ImageEncoder
+from seq2seq.runtime.distributed import World, here
+from seq2seq.search import SearchOptions
+from seq2seq.text import BOS, EOS, PAD, TokenizerTrainer
+from seq2seq.training import optimizers, wandb_options
+from seq2seq.training.accelerators import check_accelerator
+from seq2seq.training.option_catalogue import below, catalogue, choices
+from seq2seq.training.option_rules import ELSEWHERE, RULES, TRAINER, like
+
+COMPONENTS = ("encoder", "bridge", "context", "decoder", "head", "tokenizer", "data.corpus")
+PARTS = ("data", "optimizer", "scheduler", "trainer", "logger", "callbacks")
+"""What every task configuration has in addition to its model: options by name."""
+INSTEAD = {"bridge": " (zero: the decoder starts from nothing)", "search": " (greedy is the fastest)"}
+MORE = {"trainer": TRAINER}
+"""Keys that are known beside those of the YAML files."""
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raise `UserError` for a key that is not known (with the nearest that is), a value of the wrong type or out of its
+    range, components that do not fit each other, and a model that this machine's memory cannot hold."""
+    task = config["task"].get("name") if isinstance(config.get("task"), Mapping) else None
+    if not isinstance(task, str) or task not in factory.BUILDERS:
+        raise UserError(f"task.name={task!r}: there is no such task; use one of {', '.join(factory.BUILDERS)}")
+    _check_parts(task, config)
+    for place, value in _options(config, ""):
+        _check_value(place, value)
+    _check_processes(config["trainer"], here())
+    check_accelerator(config["trainer"])
+    _check_length(config["trainer"], config["scheduler"])
+    optimizers.check(config["optimizer"], config["scheduler"])
+    if "wandb" in (config.get("logger") or {}):
+        wandb_options.resolve(config["logger"]["wandb"])
+    if config.get("search") is not None:
+        factory.check_options(config["search"], SearchOptions, "search")
+        SearchOptions(**{"bos": BOS, "eos": EOS, "pad": PAD, **config["search"]})
+    trust = config["trust"]
+    factory.component(config["data"].get("corpus"), "data.corpus", (), trust, Corpus)()
+    trainer = factory.component(config.get("tokenizer"), "tokenizer", (), trust, TokenizerTrainer)()
+    if task == "translation" and config["embedding"].get("share") is True and not trainer.joint:
+        raise UserError(
+            "embedding.share=true: each side has a vocabulary of its own; set tokenizer.joint=true, or it to false"
+        )
+    if not trust:  # what others' components do when they are made is their own affair
+        _check_model(task, config)
+
+
+def _check_parts(task: str, config: Mapping[str, Any]) -> None:
+    """Raise `UserError` for a part that is switched off, or is something else than options, where the task needs it."""
+    searched = ("search",) if "decoder" in factory.NODES[task] else ()
+    for name in (*PARTS, "tokenizer", *searched, *factory.NODES[task]):
+        value = config.get(name)
+        if not isinstance(value, Mapping):
+            off = "is switched off" if value is None else f"is {value!r}, not options"
+            remedy = f"use {name}={'|'.join(found)}" if (found := choices(name)) else f"leave {name} as it is"
+            raise UserError(f"{name}: {off}, and task={task} needs it; {remedy}{INSTEAD.get(name, '')}")
+
+
+def _check_length(trainer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
+    """Raise `UserError` where a training that the learning rate must know the end of has none."""
+    endless = trainer.get("max_epochs") in (None, -1) and trainer.get("max_steps", -1) == -1
+    if endless and scheduler.get("name") == "cosine":
+        raise UserError(
+            "scheduler=cosine: the learning rate needs to know where training ends; set trainer.max_epochs or "
+            "trainer.max_steps, or use scheduler=constant"
+        )
+
+
+def _check_processes(trainer: Mapping[str, Any], world: World) -> None:
+    """One process trains on one device."""
+    devices = trainer.get("devices", 1)
+    count = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+    if world.size == 1 and count > 1:
+        raise UserError(
+            f"trainer.devices={devices}: a process trains on one device; start {count} that train together: "
+            f"torchrun --nproc-per-node {count} -m seq2seq train …"
+        )
+    if world.size > 1 and count not in (1, world.local_size):
+        raise UserError(f"trainer.devices={devices}: {world.local_size} processes were started here; leave it at 1")
+    if world.size > 1 and trainer.get("split_out_of_memory"):
+        raise UserError(f"trainer.split_out_of_memory=true: is for one process, not {world.size}; set it to false")
+
+
+def _options(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
+    """Each option outside of components, with its place."""
+    for key, value in node.items():
+        name = f"{place}.{key}" if place else str(key)
+        if name in COMPONENTS:
+            if value is not None and not (isinstance(value, Mapping) and "_target_" in value):
+                raise UserError(f"{name}={value!r}: a component is expected here; use {name.split('.')[0]}=NAME")
+        elif isinstance(value, Mapping) and name not in RULES and (value or name not in catalogue()):
+            _check_known(name)
+            yield from _options(value, name)
+        else:
+            yield name, value
+
+
+def _check_known(place: str) -> None:
+    parent, _, key = place.rpartition(".")
+    if parent != "optimizer":  # torch's own, see optimization.check
+        factory.check_key(
+            key, [*below(parent), *MORE.get(parent, ())], parent or "config", parent or "the configuration"
+        )
+
+
+def _check_value(place: str, value: object) -> None:
+    known = catalogue().get(place)
+    if remedy := ELSEWHERE.get(place.removeprefix("trainer.")) if place.startswith("trainer.") else None:
+        raise UserError(f"{place}={value!r}: is not yours to set; {remedy}")
+    if known is None:
+        _check_known(place)
+    if place.count(".") == 0 and known is None and value is None:
+        return  # a group that the task has no use for
+    rule = RULES.get(place) or (like(known) if known else None)
+    if rule and not rule.fits(value):
+        raise UserError(f"{place}={value!r}: must be {rule.words}")
+
+
+def _check_model(task: str, config: Mapping[str, Any]) -> None:
+    """Build the model without memory for its numbers, as small as the data could make it."""
+    kind = factory.resolve(config["encoder"].get("_target_"), "encoder")
+    if issubclass(kind, ImageEncoder) and task != "captioning":
+        raise UserError(f"encoder: {kind.__name__} reads images, and task={task} has tokens; use another encoder")
+    try:
+        with torch.device("meta"):
+            model = factory.model(task, config, factory.trial_sizes(task, config), config["trust"])
+        needed = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    except (RuntimeError, OverflowError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{_largest(config)}: no such model can be made ({reason}); lower it") from None
+    there = _memory()
+    if there is not None and needed > there:
+        raise UserError(
+            f"{_largest(config)}: the model alone would take {needed / 1e9:,.0f} GB, and this machine has "
+            f"{there / 1e9:,.0f}; lower it"
+        )
+
+
+def _memory() -> int | None:
+    """Bytes of memory of this machine; None where the operating system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _largest(config: Mapping[str, Any]) -> str:
+    """The largest number among the sizes, with its place."""
+    nodes = {name: config.get(name) or {} for name in ("embedding", *COMPONENTS[:-2])}
+    sizes = [(value, place) for place, value in _numbers(nodes, "")]
+    value, place = max(sizes)
+    return f"{place}={value}"
+
+
+def _numbers(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, int]]:
+    for key, value in node.items():
+        name = f"{place}.{key}" if place else str(key)
+        if isinstance(value, Mapping):
+            yield from _numbers(value, name)
+        elif isinstance(value, int) and not isinstance(value, bool) and key != "halfway":
+            yield name, value

@@ -1,0 +1,190 @@
+"""Before training: the data are read, the model and Lightning's trainer are made."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as lightning
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import DDPStrategy
+from torch import nn
+
+from seq2seq.bundle.format import load_bundle
+from seq2seq.errors import UserError
+from seq2seq.models import factory
+from seq2seq.runtime.distributed import DATA, World
+from seq2seq.runtime.redaction import hide
+from seq2seq.runtime.threads import limit_threads
+from seq2seq.training import monitoring, resuming, validation_interval
+from seq2seq.training.base import Kind, TrainingTask
+from seq2seq.training.callbacks import Throughput, Watch, Watcher, make_callbacks
+from seq2seq.training.checkpoints import Continuing, DurableFiles, Seeded
+from seq2seq.training.lightning_errors import naming_lightning
+from seq2seq.training.loggers import make_loggers
+from seq2seq.training.monitoring import Settled
+from seq2seq.training.resuming import Start
+from seq2seq.training.signals import Stopping
+
+OWN = ("threads", "split_out_of_memory")
+"""Keys of `trainer` that are not Lightning's."""
+
+
+class Run(NamedTuple):
+    """Everything that one run needs, ready to fit."""
+
+    kind: Kind
+    data: Any
+    task: TrainingTask
+    trainer: lightning.Trainer
+    throughput: Throughput
+    continuing: Continuing
+    settled: Settled
+
+
+class Surroundings(NamedTuple):
+    """What decides how a run runs, beside its configuration."""
+
+    begin: Start
+    began: float  # by the monotonic clock, as if one process had done all
+    stopping: Stopping
+    watch: Watcher | None
+    world: World
+
+
+def quiet() -> None:
+    """Silence what Lightning says about setups that are meant to be as they are."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "num_workers",
+        "LeafSpec",
+        "Checkpoint directory",
+        "Experiment logs directory",
+        "dataloader is not resumable",  # it is: see TranslationData
+        "log_every_n_steps",
+        "could not find the monitored key",  # training may end before a validation
+        "sync_dist=True",  # what is logged is summed over all processes already
+    ):
+        warnings.filterwarnings("ignore", f".*{message}.*")
+
+
+def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroundings) -> Run:
+    """Read the data, build the model and the trainer."""
+    if around.world.first:
+        resuming.tidy(folder, around.begin)
+    options = config["trainer"]
+    limit_threads(options.get("threads"), around.world.local_size)
+    lightning.seed_everything(config["seed"], verbose=False)
+    data = kind.data(config)
+    with around.world.first_alone(DATA):
+        data.prepare_data()
+    resuming.check_data(around.begin, data.fingerprint)
+    settled = monitoring.settle(kind, config, data, around.begin.monitors)
+    facts, config = {**settled.config, "task": config["task"]}, settled.config
+    task = kind.task(config, make_model(kind, config, data), data)
+    task.splits = bool(options.get("split_out_of_memory"))
+    if str(options["precision"]) in ("64", "64-true"):
+        task.double()  # Lightning does so behind the loading of a checkpoint, which would round it
+    continuing = make_continuing(facts, data, folder, around)
+    callbacks = make_callbacks(
+        config["callbacks"],
+        folder,
+        progress=options["enable_progress_bar"],
+        label=folder.name if config["name"].endswith(f"-{folder.name}") else "",  # so a sweep names its runs
+    )
+    callbacks += kind.callbacks(config, data, folder)
+    callbacks += validation_interval.interval(options)
+    callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], around.watch)] if around.watch else []
+    trainer = make_trainer(
+        options,
+        around.world,
+        callbacks=[*callbacks, Seeded(config["seed"]), continuing],
+        logger=described_loggers(config, folder, around.begin) if around.world.first else [],
+        default_root_dir=folder,
+    )
+    throughput = next(c for c in callbacks if isinstance(c, Throughput))
+    return Run(kind, data, task, trainer, throughput, continuing, settled)
+
+
+def make_trainer(options: Mapping[str, Any], world: World, **more: Any) -> lightning.Trainer:
+    """Lightning's trainer with the options of `trainer`, and `more` of its arguments. Raises `UserError` for what
+    Lightning refuses."""
+    given = {key: value for key, value in options.items() if key not in OWN}
+    with naming_lightning():
+        return lightning.Trainer(
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            **given | placed(world, options) | validation_interval.lightning_options(options),
+            **more,
+        )
+
+
+def make_continuing(config: Mapping[str, Any], data: Any, folder: Path, around: Surroundings) -> Continuing:
+    """What writes the checkpoints that the run can be gone on with; they know its configuration and data."""
+    facts = {"config": hide(dict(config), everything=True), "data": data.fingerprint}
+    every = {key: config["callbacks"]["checkpoint"].get(key) for key in ("every_minutes", "every_steps")}
+    return Continuing(folder / "checkpoints", around.stopping, facts, began=around.began, **every)
+
+
+def described_loggers(config: Mapping[str, Any], folder: Path, begin: Start) -> list[Logger]:
+    """The loggers, told the configuration."""
+    loggers = make_loggers(config["logger"], folder, config["name"], step=begin.step)
+    for logger in loggers:
+        logger.log_hyperparams({**hide(dict(config), everything=True), "name": config["name"]})
+    return loggers
+
+
+def placed(world: World, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where Lightning trains, and how checkpoints are written. It is told where it is and does not look: it would start
+    processes of its own, or on SLURM write a checkpoint and requeue the job, where `Continuing` does.
+
+    Several processes train by `DistributedDataParallel`; every component gives all its parameters a gradient (tests
+    hold that), and buffers only count what all processes know.
+    """
+    _check_devices(world, options)
+    if world.size == 1:
+        return {"plugins": [DurableFiles(), LightningEnvironment()]}
+    return {
+        "plugins": [DurableFiles(), TorchElasticEnvironment()],
+        "devices": world.local_size,
+        "num_nodes": world.size // world.local_size,
+        "strategy": DDPStrategy(forward_sync_buffers=False, gradient_as_bucket_view=True),
+    }
+
+
+def _check_devices(world: World, options: Mapping[str, Any]) -> None:
+    accelerator, there = options["accelerator"], torch.cuda.device_count()
+    if accelerator not in ("gpu", "cuda") and not (accelerator == "auto" and there):
+        return
+    if world.size == 1 and str(options["devices"]) in ("auto", "-1") and there > 1:
+        raise UserError(
+            f"trainer.devices={options['devices']}: a process trains on one of the {there} GPUs; set it to 1, or start "
+            f"processes that train together: torchrun --nproc-per-node {there} -m seq2seq train …"
+        )
+    if world.size > 1 and there < world.local_size:
+        raise UserError(
+            f"trainer.accelerator={accelerator}: {world.local_size} processes on this machine need as many GPUs, and "
+            f"each must see all of them ({there} can be seen); start fewer, or set trainer.accelerator=cpu"
+        )
+
+
+def make_model(kind: Kind, config: Mapping[str, Any], data: Any) -> nn.Module:
+    """A new model of the data's sizes, with the weights of `init_from` if there is one."""
+    model = factory.model(kind.name, config, kind.sizes(data), config["trust"])
+    if config["init_from"] is not None:
+        start = load_bundle(Path(config["init_from"]), trusted=config["trust"]).model
+        try:
+            model.load_state_dict(start.state_dict())
+        except RuntimeError as error:
+            raise UserError(
+                f"init_from={config['init_from']}: its weights do not fit this model; use the overrides it was trained "
+                f"with ({str(error).splitlines()[1].strip()})"
+            ) from None
+    return model

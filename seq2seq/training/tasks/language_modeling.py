@@ -1,0 +1,213 @@
+"""Language modelling as a task: stateful truncated backpropagation through time, and bits per character."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from seq2seq import __version__
+from seq2seq.bundle.format import load_bundle
+from seq2seq.corpora import Corpus, StreamData
+from seq2seq.errors import UserError
+from seq2seq.models import LanguageModel, factory
+from seq2seq.nn.encoders import StackState
+from seq2seq.nn.losses import token_cross_entropy
+from seq2seq.nn.types import Window, map_tensors
+from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.distributed import gathered, part
+from seq2seq.text import EOS, UNK, TokenizerTrainer
+from seq2seq.training.base import Card, Kind, Outcome, Scored, TrainingTask, common
+
+FEW = 2048  # tokens in a vocabulary up to which the plain softmax was measured to be faster than the fused one
+USE = """\
+```sh
+seq2seq sample BUNDLE --prompt {prompt} --length 500 --temperature 0.8 --top-p 0.95
+```
+"""
+
+
+class LanguageModelingTask(TrainingTask):
+    """Trains a `LanguageModel` on the windows of a stream.
+
+    `state` is what the training's rows have read so far: carried from window to window as a constant, and reset where
+    a window begins the stream; besides, with probability `reset`, of any one row at any window: a network that only
+    ever reads on may come to rely on what thousands of steps leave in its state, and be lost where a text begins.
+    Within a window errors are carried back `truncate` recurrent connections, or all the way. Validation carries
+    `validation_state` through its own stream. `characters_per_token` is that of the validation text.
+    """
+
+    model: LanguageModel
+    remedy = "lower data.batch_size or task.window"
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any],
+        truncate: int | None,
+        reset: float,
+        characters_per_token: float,
+    ) -> None:
+        super().__init__(model, optimizer=optimizer, scheduler=scheduler)
+        self.truncate, self.reset, self.characters_per_token = truncate, reset, characters_per_token
+        self.state: StackState = ()
+        self.validation_state: StackState = ()
+
+    def loss(self, batch: Window, *, training: bool) -> tuple[Tensor, Tensor]:
+        """Σ −log p(token) over all tokens of the window's rows."""
+        before = self._before(batch, training=training)
+        features, after = self.model(batch.inputs, before, reach=self.truncate if training else None)
+        if training:
+            self.state = map_tensors(Tensor.detach, after)
+        else:
+            self.validation_state = after
+        head, targets = self.model.head, batch.targets.flatten()
+        path = "plain" if len(head.weight) <= FEW else "auto"
+        total = token_cross_entropy(features.flatten(0, 1), head.weight, head.bias, targets, path=path)
+        return total, torch.tensor(targets.numel(), device=targets.device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The carried state, as plain tensors, of the rows of all processes."""
+        super().on_save_checkpoint(checkpoint)
+        found: list[Tensor] = []
+        map_tensors(lambda x: found.append(x.cpu()) or x, self.state)  # type: ignore[func-returns-value]
+        checkpoint["seq2seq_state"] = [torch.cat(rows) for rows in zip(*gathered(found), strict=True)]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See above: this process's rows of it; before the first batch there was none."""
+        super().on_load_checkpoint(checkpoint)
+        if found := checkpoint["seq2seq_state"]:
+            mine = part(len(found[0]), self.trainer.global_rank, self.trainer.world_size)
+            values = iter(found)
+            self.state = map_tensors(lambda _: next(values)[mine], self.model.init_state(1))
+
+    def on_train_start(self) -> None:
+        """A state that was loaded goes where the model is."""
+        self.state = map_tensors(lambda x: x.to(self.device), self.state)
+
+    def _before(self, batch: Window, *, training: bool) -> StackState:
+        if batch.begin:
+            return self.model.init_state(len(batch.inputs))
+        if not training:
+            return self.validation_state
+        if not self.reset:
+            return self.state
+        goes_on = torch.rand(len(batch.inputs), 1, device=batch.inputs.device) >= self.reset
+        return map_tensors(lambda x: x * goes_on, self.state)
+
+    def validated(self) -> dict[str, float]:
+        """Bits per character."""
+        nats = float(self._validation[0] / self._validation[1])
+        return {"val_bpc": nats / math.log(2) / self.characters_per_token}
+
+
+class LanguageModeling(Kind):
+    """N-to-N: the next token at each position, of any text."""
+
+    name = "language_modeling"
+    options = ("window", "truncate", "reset")
+    groups = ("tokenizer",)
+    metrics = ("val_loss", "val_bpc")
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See `Kind.check`."""
+        truncate = config["task"]["truncate"]
+        if truncate is not None and not (isinstance(truncate, int) and truncate >= 0):
+            raise UserError(
+                f"task.truncate={truncate!r} must be a number of steps from 0 on; null carries errors back to the "
+                "beginning of their window"
+            )
+        if not 0 <= config["task"]["reset"] < 1:
+            raise UserError(f"task.reset={config['task']['reset']} must be at least 0 and below 1")
+        if not config["tokenizer"].get("joint", True):
+            raise UserError("tokenizer.joint=false: a language model has one vocabulary; set tokenizer.joint=true")
+        if config["trainer"].get("split_out_of_memory"):
+            raise UserError(
+                "trainer.split_out_of_memory=true: a language model carries its state from batch to batch, which are "
+                "not split; lower data.batch_size or task.window"
+            )
+        super().check(config)
+
+    def data(self, config: Mapping[str, Any]) -> StreamData:
+        """See `Kind.data`."""
+        options = {
+            key: value for key, value in config["data"].items() if key not in ("corpus", "vocabulary_size", "root")
+        }
+        for key in options:
+            factory.check_key(key, ("batch_size",), "data", "language modelling")
+        corpus = factory.component(config["data"]["corpus"], "data.corpus", (), config["trust"], Corpus)()
+        trainer = factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
+        start = config["init_from"]
+        tokenizers = None if start is None else load_bundle(Path(start), trusted=config["trust"]).tokenizers
+        window = config["task"]["window"]
+        return StreamData(corpus, trainer, seed=config["seed"], window=window, tokenizers=tokenizers, **options)
+
+    def describe(self, data: StreamData) -> str:
+        """One line for the terminal: how much text."""
+        found = data.statistics
+        return (
+            f"{data.corpus.name}, {found['train_tokens']:,} tokens to train on, {found['val_tokens']:,} to validate "
+            f"on, {found['vocabulary']['target']:,} different ones; {found['windows']:,} windows an epoch"
+        )
+
+    def task(self, config: Mapping[str, Any], model: LanguageModel, data: StreamData) -> LanguageModelingTask:
+        """See `Kind.task`."""
+        return LanguageModelingTask(
+            model,
+            **common(config),
+            truncate=config["task"]["truncate"],
+            reset=config["task"]["reset"],
+            characters_per_token=data.characters("val") / len(data.stream("val")),
+        )
+
+    def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
+        """Bits per character and perplexity a token of each test, read as one stream. SPLIT.lines.txt holds the bits
+        per character of each line, a tab, and the line."""
+        found: dict[str, Scored] = {}
+        for split in outcome.data.corpus.splits[2:]:
+            found[split] = _score(split, outcome, folder)
+        return found
+
+    def card(self, outcome: Outcome) -> Card:
+        """With the beginning of the validation text as a prompt."""
+        first = next((line for _, line in outcome.data.corpus.pairs("val") if line.strip()), "")
+        prompt = "'" + first[:30].replace("'", "'\\''") + "'"
+        return Card("Writes text, a token after the other.", "text-generation", USE.format(prompt=prompt))
+
+
+@torch.no_grad()
+def surprise(model: LanguageModel, data: StreamData, split: str) -> NDArray[np.float64]:
+    """−log p of every token of a split, in nats: one pass, each token with all that stands before it as its past."""
+    device, state, found = model.head.weight.device, model.init_state(1), []
+    for window in data.ordered(split):
+        features, state = model(window.inputs.to(device), state)
+        logits = model.head.logits(features[0])
+        found.append(F.cross_entropy(logits, window.targets[0].to(device), reduction="none").double().cpu())
+    return torch.cat(found).numpy()
+
+
+def _score(split: str, outcome: Outcome, folder: Path) -> Scored:
+    data = outcome.data
+    nats, stream = surprise(outcome.task.model.eval(), data, split), np.asarray(data.stream(split))  # type: ignore[arg-type]
+    ends = np.flatnonzero(stream == EOS)
+    bits = np.add.reduceat(nats, np.concatenate([[0], ends[:-1] + 1])) / math.log(2)
+    lines = [line for _, line in data.corpus.pairs(split)]
+    with whole(folder / f"{split}.lines.txt") as path:
+        listed = (f"{total / (len(line) + 1):.3f}\t{line}\n" for total, line in zip(bits, lines, strict=True))
+        path.write_text("".join(listed), encoding="utf-8", newline="\n")
+    characters = sum(len(line) + 1 for line in lines)
+    signature = (
+        f"characters:{characters}|tokens:{len(stream)}|unk:{int((stream == UNK).sum())}|"
+        f"tokenizer:{data.tokenizers.target.kind}|state:carried|version:{__version__}"
+    )
+    values = {"bits per character": bits.sum() / characters, "perplexity": math.exp(nats.mean())}
+    return {name: {"value": float(value), "signature": signature} for name, value in values.items()}

@@ -1,0 +1,281 @@
+"""Translation as a task: loss per target token, and scores from real search on the raw references."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from seq2seq.bundle.format import Bundle, load_bundle
+from seq2seq.corpora import Corpus, TranslationData
+from seq2seq.errors import UserError
+from seq2seq.inference.stepper import check_search, translate_ids
+from seq2seq.inference.translator import Translator
+from seq2seq.models import EncoderDecoder, factory
+from seq2seq.nn.losses import token_cross_entropy
+from seq2seq.nn.scheduled_sampling import Moment
+from seq2seq.nn.types import Captions, Pairs, real_ids
+from seq2seq.reporting.attention import attention_maps
+from seq2seq.reporting.inspection import attention_map
+from seq2seq.reporting.lengths import bleu_by_length
+from seq2seq.runtime.atomic_files import write_lines
+from seq2seq.runtime.distributed import merged
+from seq2seq.scoring import DEFAULT, INTERVALS, NAMES, Scorer, Scores
+from seq2seq.scoring.suitability import JUDGED, Weakness, weakness
+from seq2seq.search import SearchOptions
+from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
+from seq2seq.training import length_limits
+from seq2seq.training.base import Card, Kind, Outcome, Scored, TrainingTask, common
+from seq2seq.training.callbacks import Samples
+
+ATTENTION_MAPS = 4  # sentences in attention.png
+SLOW = ("ter",)  # metrics that are left to the test
+USE = """\
+```python
+from seq2seq import Translator
+
+translator = Translator.load("BUNDLE")
+translator({example!r})
+```
+
+```sh
+seq2seq translate-file BUNDLE input.{source} output.{target}
+```
+"""
+
+
+class TranslationTask(TrainingTask):
+    """Trains an `EncoderDecoder` on `Pairs`; `references` are the validation split's raw target lines, found by
+    `Pairs.rows`."""
+
+    def __init__(
+        self,
+        model: EncoderDecoder,
+        *,
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any],
+        search: SearchOptions,
+        label_smoothing: float,
+        target_tokenizer: Tokenizer,
+        references: Sequence[str],
+        metrics: Sequence[str] = ("bleu", "chrf"),
+        language: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(model, optimizer=optimizer, scheduler=scheduler)
+        self.search, self.label_smoothing = search, label_smoothing
+        self.target_tokenizer, self.references = target_tokenizer, references
+        self.scorer, self.seed = Scorer(metrics, language=language), seed
+        self.validation_texts: dict[int, str] = {}
+
+    def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
+        """Σ −log p(token) over the batch's target tokens; in training smoothed, and with the decoder's feedback."""
+        head, targets = self.model.decoder.head, real_ids(batch.target)  # type: ignore[union-attr]
+        moment = Moment(self.seed, self.trainer.global_step, self.trainer.global_rank) if training else None
+        features = self.model(batch.source, batch.target, moment)
+        smoothing = self.label_smoothing if training else 0.0
+        total = token_cross_entropy(features, head.weight, head.bias, targets, label_smoothing=smoothing)  # type: ignore[arg-type, union-attr]
+        return total, batch.target.lengths.sum()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation."""
+        super().on_validation_epoch_start()
+        self.validation_texts = {}
+
+    def validate(self, batch: Pairs | Captions) -> None:
+        """Translations by real search."""
+        found = translate_ids(self.model, batch.source, self.search)  # type: ignore[arg-type]
+        texts = self.target_tokenizer.decode_batch([hypotheses[0].tokens for hypotheses in found])
+        self.validation_texts.update(zip(batch.rows.tolist(), texts, strict=True))
+
+    def validated(self) -> dict[str, float]:
+        """Perplexity a target token, and the scores; the translations are those of all processes."""
+        self.validation_texts = merged(self.validation_texts)
+        order = sorted(self.validation_texts)
+        scores = self.scorer([self.validation_texts[i] for i in order], [self.references[i] for i in order])
+        loss = float(self._validation[0] / self._validation[1])
+        found = {f"val_{name}": scores[NAMES[name]].value for name in self.scorer.metrics}
+        return {"val_perplexity": math.exp(min(loss, 700.0)), **found}
+
+
+class Translation(Kind):
+    """N-to-M, text to text."""
+
+    name = "translation"
+    options: tuple[str, ...] = ("label_smoothing", "validation_beam_size", "metrics")
+    groups = ("tokenizer", "search")
+    metrics: tuple[str, ...] = ("val_loss", "val_perplexity", "val_bleu", "val_chrf")
+
+    def logged(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """See `Kind.logged`: the scores of `task.metrics`, where it is given."""
+        if "metrics" not in config["task"]:
+            return self.metrics
+        return ("val_loss", "val_perplexity", *(f"val_{name}" for name in quick_metrics(config)))
+
+    def best_by(self, config: Mapping[str, Any]) -> str:
+        """BLEU, or else the first score that is logged."""
+        scores = [name for name in self.logged(config) if name not in ("val_loss", "val_perplexity")]
+        return "val_bleu" if "val_bleu" in scores else next(iter(scores), "val_loss")
+
+    def weakness(self, metric: str, data: Any) -> Weakness | None:
+        """See `Kind.weakness`."""
+        name = metric.removeprefix("val_")
+        if name not in JUDGED:  # so that val is not read for nothing
+            return None
+        return weakness(name, data.text("val")[1], data.corpus.target_language)
+
+    def reporting(self, config: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+        """`task.metrics`, with that of `metric` first."""
+        name = metric.removeprefix("val_")
+        if name not in NAMES:
+            return super().reporting(config, metric)
+        return {**config["task"], "metrics": [name, *(other for other in test_metrics(config) if other != name)]}
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See `Kind.check`."""
+        Scorer(test_metrics(config))
+        if not 0 <= config["task"]["label_smoothing"] < 1:
+            raise UserError(f"task.label_smoothing={config['task']['label_smoothing']} must be at least 0 and below 1")
+        search = search_options(config["search"])
+        super().check(config)
+        if search.coverage_penalty:
+            trial: Any = factory.model(self.name, config, self.trial_sizes(config), config["trust"])
+            check_search(trial, search)
+
+    def data(self, config: Mapping[str, Any]) -> TranslationData:
+        """See `Kind.data`; a language that cannot be scored is found before its text is read."""
+        found = pair_data(config)
+        Scorer(test_metrics(config), language=found.corpus.target_language)
+        return found
+
+    def remark(self, config: Mapping[str, Any], data: Any) -> str | None:
+        """See `Kind.remark`: references that are longer than outputs can be."""
+        return length_limits.remark(data, search_options(config["search"]))
+
+    def task(self, config: Mapping[str, Any], model: EncoderDecoder, data: Any) -> TranslationTask:
+        """See `Kind.task`."""
+        return TranslationTask(
+            model,
+            **common(config),
+            search=validation_search(config),
+            label_smoothing=config["task"]["label_smoothing"],
+            target_tokenizer=data.tokenizers.target,
+            references=data.text("val")[1],
+            metrics=quick_metrics(config),
+            language=data.corpus.target_language,
+            seed=config["seed"],
+        )
+
+    def callbacks(self, config: Mapping[str, Any], data: Any, folder: Path) -> Sequence[Callback]:
+        """Sample translations at each validation."""
+        count = config["callbacks"].get("samples")
+        sources, references = data.text("val")
+        return [Samples(folder, sources, references, count)] if count else []
+
+    def search(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The group `search`."""
+        found: Mapping[str, Any] = config["search"]
+        return found
+
+    def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
+        """Translations, scores and BLEU by length of each test split; heat maps where there is attention."""
+        translator, language = Translator(bundle(outcome)), outcome.data.corpus.target_language
+        scorer, tests = Scorer(test_metrics(outcome.config), language=language), {}
+        for split in outcome.data.corpus.splits[2:]:
+            sources, references = outcome.data.text(split)
+            found = translator.translate_full(sources)
+            texts = [best[0].text for best in found]
+            length_limits.report_cut_off(split, (best[0].hypothesis for best in found), translator.bundle.search)
+            tests[split] = _score(split, folder, sources, references, texts, scorer).as_dict()
+        if translator.bundle.model.decoder.context.attends:
+            draw_attention(translator, outcome.data.text("val")[0], folder / "attention.png")
+        return tests
+
+    def card(self, outcome: Outcome) -> Card:
+        """From language to language, with a sentence of val to try."""
+        corpus = outcome.data.corpus
+        source, target = corpus.source_language, corpus.target_language
+        example = next((sentence for sentence in outcome.data.text("val")[0] if sentence.strip()), "")
+        use = USE.format(example=example, source=source, target=target)
+        return Card(f"Translates {source} to {target}.", "translation", use)
+
+
+def pair_data(
+    config: Mapping[str, Any], make: type[TranslationData] = TranslationData, trainer: TokenizerTrainer | None = None
+) -> TranslationData:
+    """The pairs of a configuration's `data` and `tokenizer` (or `trainer`); shared by all tasks from text to text or
+    labels."""
+    options = {key: value for key, value in config["data"].items() if key not in ("corpus", "vocabulary_size", "root")}
+    known = [
+        name
+        for name in inspect.signature(TranslationData).parameters
+        if name not in ("corpus", "tokenizer", "tokenizers", "seed")
+    ]
+    for key in options:
+        factory.check_key(key, known, "data", "TranslationData")
+    corpus = factory.component(config["data"]["corpus"], "data.corpus", (), config["trust"], Corpus)()
+    trainer = trainer or factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
+    start = config["init_from"]
+    tokenizers = None if start is None else load_bundle(Path(start), trusted=config["trust"]).tokenizers
+    return make(corpus, trainer, seed=config["seed"], tokenizers=tokenizers, **options)
+
+
+def validation_search(config: Mapping[str, Any]) -> SearchOptions:
+    """That of the group `search`, as a plain beam (or greedy) search of `task.validation_beam_size`."""
+    size = config["task"]["validation_beam_size"]
+    return search_options(config["search"], beam_size=size, n_best=1, diversity_groups=1, sample=False)
+
+
+def search_options(config: Mapping[str, Any], **changes: Any) -> SearchOptions:
+    """The group `search` as options; raises `UserError` for an unknown key or value."""
+    for key in config:
+        factory.check_key(str(key), list(inspect.signature(SearchOptions).parameters), "search", "search")
+    return SearchOptions(**{"bos": BOS, "eos": EOS, "pad": PAD, **config, **changes})
+
+
+def test_metrics(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics of a test."""
+    return tuple(config["task"].get("metrics", DEFAULT))
+
+
+def quick_metrics(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics of a validation."""
+    return tuple(name for name in test_metrics(config) if name not in SLOW)
+
+
+def bundle(outcome: Outcome) -> Bundle:
+    """The trained model as a bundle in memory."""
+    task = outcome.config["task"]["name"]
+    nodes = {name: outcome.config[name] for name in factory.NODES[task]}
+    search = search_options(outcome.config.get("search", {}))
+    return Bundle(task, outcome.task.model, outcome.data.tokenizers, nodes, {}, search, dict(outcome.provenance))
+
+
+def draw_attention(translator: Translator, sources: Sequence[str], path: Path) -> None:
+    """Heat maps of a few validation sentences of middling length."""
+    chosen = [text for text in sources if 5 <= len(text.split()) <= 14][:ATTENTION_MAPS] or list(
+        sources[:ATTENTION_MAPS]
+    )
+    found = translator.translate_full(chosen, translator.options(n_best=1, return_attention=True))
+    maps = [attention_map(translator, text, best[0]) for text, best in zip(chosen, found, strict=True)]
+    attention_maps([item for item in maps if item is not None], path)
+
+
+def _score(
+    split: str,
+    folder: Path,
+    sources: Sequence[str],
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    scorer: Scorer,
+) -> Scores:
+    for name, lines in (("sources", sources), ("references", references), ("translations", hypotheses)):
+        write_lines(lines, folder / f"{split}.{name}.txt")
+    if "bleu" in scorer.metrics:
+        bleu_by_length(sources, hypotheses, references, folder / f"bleu_by_length.{split}.png", scorer.language)
+    return scorer(hypotheses, references, INTERVALS)
