@@ -25,6 +25,7 @@ def train(
     *,
     watch: Watcher | None = None,
     options: Sequence[str] = (),
+    trial: object = None,
 ) -> dict[str, Any]:
     """Instead of `seq2seq.training.run.train`."""
     if (folder / "run.json").exists() and not config.get("resume"):

@@ -126,7 +126,7 @@ def train(threads: int, tokens: int, steps: int) -> None:
     from seq2seq.runtime.distributed import here
     from seq2seq.training.resuming import Start
     from seq2seq.training.run import check, fit
-    from seq2seq.training.setup import Surroundings, prepare, quiet
+    from seq2seq.training.setup import RunContext, prepare, quiet
     from seq2seq.training.signals import Stopping
 
     class Clock(lightning.Callback):
@@ -140,8 +140,8 @@ def train(threads: int, tokens: int, steps: int) -> None:
         config = composed(given)
     quiet()
     with tempfile.TemporaryDirectory(prefix="cluster-") as folder, Stopping() as stopping:
-        around = Surroundings(Start(), time.monotonic(), stopping, None, here())
-        run = prepare(check(config), config, Path(folder), around)
+        context = RunContext(Start(), time.monotonic(), stopping, None, here())
+        run = prepare(check(config), config, Path(folder), context)
         run.trainer.callbacks.append(Clock())
         fit(run, Start())
     (begin, before), (end, after) = seen

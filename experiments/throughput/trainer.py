@@ -20,7 +20,7 @@ from experiments.throughput.measure import Spread
 from experiments.throughput.sizes import Plan
 from seq2seq.corpora.data_module import Batches
 from seq2seq.runtime.paths import packaged
-from seq2seq.training.base import TrainingTask
+from seq2seq.training.base import TaskModule
 from seq2seq.training.callbacks import make_callbacks
 from seq2seq.training.checkpoints import Seeded
 from seq2seq.training.loggers import make_loggers
@@ -30,7 +30,7 @@ OPTIMIZER, SCHEDULER = {"name": "adam", "lr": 0.001}, {"name": "cosine", "warmup
 WARM = 5  # steps that are not counted
 
 
-class Trivial(TrainingTask):
+class Trivial(TaskModule):
     """A model of a few numbers: the step itself takes next to nothing."""
 
     def loss(self, batch: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seq2seq.bundle.format import COMMANDS, Bundle, described, load_bundle, save_bundle
+from seq2seq.bundle.format import Bundle, described, load_bundle, save_bundle
 from seq2seq.bundle.model_card import model_card
 from seq2seq.errors import UserError
 from seq2seq.models.equations import differences
+from seq2seq.models.task_descriptors import TASKS
 from seq2seq.text import difference
 
 State = Mapping[str, Tensor]
@@ -198,7 +199,7 @@ def unrelated(bundles: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _card(name: str, bundle: Bundle, sizes: Mapping[str, int], provenance: Mapping[str, Any]) -> str:
-    use = f"```sh\nseq2seq {COMMANDS.get(bundle.task, 'predict-file')} BUNDLE …\n```"
+    use = f"```sh\nseq2seq {TASKS[bundle.task].command} BUNDLE …\n```"
     statistics = provenance.get("data_statistics", {})
     about = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in statistics.items() if key != "vocabulary")
     parts = "".join(f"- {part}\n" for part in provenance["averaged"])

@@ -31,6 +31,7 @@ from seq2seq.bundle.weights import Header, build_within, check_depth, load_weigh
 from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.models.old_names import current
+from seq2seq.models.task_descriptors import TASKS
 from seq2seq.runtime.redaction import hide
 from seq2seq.runtime.strict_json import read_json
 from seq2seq.search import SearchOptions
@@ -48,8 +49,6 @@ MODEL, CONFIG, METRICS, CARD, CHECKSUMS = (
 SIZES = ("source", "target", "features")
 SPECIALS = {"bos": BOS, "eos": EOS, "pad": PAD}
 MOST = {"beam_size": 1000, "min_length": 100_000, "max_length_ratio": 1000, "max_length_extra": 100_000}
-COMMANDS = {"translation": "translate-file", "language_modeling": "sample"}
-"""What a bundle is used with on the command line, by its task, where that is not predict-file."""
 Item = TypeVar("Item")
 
 
@@ -83,9 +82,9 @@ def save_bundle(
 
     Args:
         folder: where to; its parents are made.
-        task: a key of `factory.BUILDERS`.
+        task: a name of `TASKS`.
         model: of any device and mode.
-        config: its nodes `factory.NODES[task]` are kept.
+        config: the task's nodes are kept.
         sizes: those that `factory.model` was given.
         tokenizers: of both sides.
         metrics: anything that JSON can say; a number that is not finite becomes null.
@@ -102,7 +101,7 @@ def save_bundle(
     described = {
         "format_version": FORMAT_VERSION,
         "task": task,
-        "model": current({name: config[name] for name in factory.NODES[task]}),
+        "model": current({name: config[name] for name in TASKS[task].nodes}),
         "sizes": dict(sizes),
         "search": {name: value for name, value in search.items() if name not in SPECIALS},
         "provenance": hide(dict(provenance)),
@@ -121,7 +120,7 @@ def save_bundle(
 def check_task(bundle: Bundle, *tasks: str) -> None:
     """Raise `UserError`, with the right command, for a bundle of none of these tasks."""
     if bundle.task not in tasks:
-        command = COMMANDS.get(bundle.task, "predict-file")
+        command = TASKS[bundle.task].command
         raise UserError(f"the bundle's task is {bundle.task}, not {' or '.join(tasks)}; use `seq2seq {command}`")
 
 
@@ -161,7 +160,7 @@ def _build(config: Mapping[str, Any], header: Header, trusted: Sequence[str]) ->
     """The model before its weights; the draws of its first weights leave no trace in the random generator."""
     task, nodes = config["task"], config["model"]
     for name in nodes:
-        factory.check_key(name, factory.NODES[task], "model", task)
+        factory.check_key(name, TASKS[task].nodes, "model", task)
     check_depth(nodes, header)
     with torch.random.fork_rng(devices=[]):
         return build_within(header, lambda: factory.model(task, nodes, config["sizes"], trusted))
@@ -202,9 +201,9 @@ def described(folder: Path) -> dict[str, Any]:
     for key, kind in {"task": str, "model": dict, "sizes": dict, "search": dict, "provenance": dict}.items():
         if not isinstance(config.get(key), kind):
             raise UserError(f"{folder / CONFIG}: {key}={config.get(key)!r} is not what a bundle has; copy it again")
-    if config["task"] not in factory.BUILDERS:
+    if config["task"] not in TASKS:
         raise UserError(
-            f"{folder / CONFIG}: task={config['task']!r} is not known; this seq2seq knows {', '.join(factory.BUILDERS)}"
+            f"{folder / CONFIG}: task={config['task']!r} is not known; this seq2seq knows {', '.join(TASKS)}"
         )
     config["model"] = current(config["model"])
     for name, size in config["sizes"].items():

@@ -47,11 +47,12 @@ def run(arguments: Namespace) -> int:
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"threads={arguments.threads}: must be at least 1")
     from seq2seq.bundle.format import load_bundle
+    from seq2seq.models.task_descriptors import TASKS
     from seq2seq.runtime.threads import limit_threads
 
     limit_threads(arguments.threads)
     bundle = load_bundle(arguments.bundle, trusted=arguments.trust, device=arguments.device)
-    found = _texts(bundle, arguments) if bundle.task == "captioning" else _labels(bundle, arguments)
+    found = _texts(bundle, arguments) if TASKS[bundle.task].source == "features" else _labels(bundle, arguments)
     with output(arguments.output) as write:
         for line in found:
             write(f"{line}\n".encode())

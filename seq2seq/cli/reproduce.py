@@ -101,11 +101,11 @@ def differences(provenance: Mapping[str, Any], overrides: Sequence[str], config_
 def _fingerprint(overrides: Sequence[str]) -> str:
     """The hash of the data that these overrides name, downloaded if they must be."""
     from seq2seq.cli.composing.configurations import composed, composing
-    from seq2seq.training import kinds
+    from seq2seq.training.base import load_task
 
     with composing():
         config = composed([*overrides, "name=reproduced"])
-    data = kinds.find(config["task"]).data(config)
+    data = load_task(config["task"]).data(config)
     data.corpus.prepare()
     return str(data.fingerprint)
 

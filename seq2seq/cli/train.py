@@ -152,12 +152,12 @@ def job(config: DictConfig) -> float | None:
             settled = plain(config, overrides)
             from seq2seq.training.schema import check
 
-            check(settled)
+            trial = check(settled)
             if sweeping and not _begin(settled, folder, sweep, overrides):
                 return score(read(folder))
             from seq2seq.training.run import train
 
-            record = train(settled, folder, overrides, options=_options(settings))
+            record = train(settled, folder, overrides, options=_options(settings), trial=trial)
         except Exception as error:
             if mine:
                 name, seed = settled.get("name", folder.name), settled.get("seed")

@@ -145,17 +145,18 @@ def _check(space: Space, overrides: list[str], path: Path) -> tuple[tuple[str, s
 def _monitor(config: Mapping[str, Any]) -> tuple[str, str, bool]:
     """The metric that chooses a trial's best model, its direction ("min" or "max"), and whether it was auto: then val
     is read for it."""
-    from seq2seq.training import kinds, monitoring
+    from seq2seq.training import monitoring
+    from seq2seq.training.base import load_task
 
     monitor = monitoring.best_by(config)
     if not monitor:
         raise UserError("callbacks.checkpoint: a study compares trials by its monitor; do not switch it off")
     automatic = monitor == monitoring.AUTO
     if automatic:
-        kind = kinds.find(config["task"])
-        data = kind.data(config)
+        task = load_task(config["task"])
+        data = task.data(config)
         data.corpus.prepare()
-        monitor = monitoring.best_by(monitoring.settle(kind, config, data).config)
+        monitor = monitoring.best_by(monitoring.settle(task, config, data).config)
     return monitor, monitoring.direction(monitor), automatic
 
 

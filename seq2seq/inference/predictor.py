@@ -19,6 +19,7 @@ from seq2seq.errors import UserError
 from seq2seq.inference.translator import BATCH_SIZE, CHUNK, batches
 from seq2seq.models import Tagger
 from seq2seq.models.label_model import Labels
+from seq2seq.models.task_descriptors import LABELLING
 from seq2seq.nn.types import Tokens
 from seq2seq.text import EOS, PAD, LabelTokenizer, check_text, without_line_end
 
@@ -51,7 +52,7 @@ class Predictor:
     by rounding only, below 1e-5 (and a tie as close as that may fall either way)."""
 
     def __init__(self, bundle: Bundle) -> None:
-        check_task(bundle, "tagging", "classification")
+        check_task(bundle, *LABELLING)
         self.bundle = bundle
         assert isinstance(bundle.tokenizers.target, LabelTokenizer)
         self.labels = bundle.tokenizers.target

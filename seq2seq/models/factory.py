@@ -26,6 +26,7 @@ from torch import nn
 from seq2seq.errors import UserError
 from seq2seq.models import Classifier, EncoderDecoder, LanguageModel, Tagger
 from seq2seq.models.old_names import current_name
+from seq2seq.models.task_descriptors import TASKS
 from seq2seq.nn.bridges import Bridge
 from seq2seq.nn.cells import Cell
 from seq2seq.nn.character_embedding import CharacterEncoder, WordEmbedding
@@ -124,22 +125,24 @@ def component(
 def model(task: str, config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> nn.Module:
     """The model of a task, for training and for bundles alike. `sizes` are those that follow from the data: of the
     vocabularies (`source`, `target`), or the width of float inputs (`features`)."""
-    return BUILDERS[task](config, sizes, trusted)
+    made: nn.Module = TASKS[task].build(config, sizes, trusted)
+    return made
 
 
-def trial_sizes(task: str, config: Mapping[str, Any]) -> dict[str, int]:
-    """Sizes for a model that is only built to see whether its configuration makes one: small ones, with room for the
-    bytes of characters; an image has the size that its encoder expects."""
-    if task != "captioning":
-        return {"source": 8, "target": 8} if task not in ("tagging", "classification") else {"source": 300, "target": 8}
+def trial_model(task: str, config: Mapping[str, Any], trusted: Sequence[str] = ()) -> nn.Module:
+    """A model that is only built to check its configuration, of small vocabularies; an image has the size that its
+    encoder reads."""
+    sizes = dict(TASKS[task].trial_sizes)
     sides = [config["encoder"].get(side) for side in ("height", "width")]
-    return {"features": math.prod(sides) if all(isinstance(side, int) for side in sides) else 8, "target": 8}
+    if "features" in sizes and all(isinstance(side, int) for side in sides):
+        sizes["features"] = math.prod(sides)
+    return model(task, config, sizes, trusted)
 
 
 def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> EncoderDecoder:
-    """The model of translation: the nodes `NODES["translation"]`; with a size `features` its sources are numbers."""
-    nodes = NODES["translation"]
-    make = {name: component(config[name], name, GIVEN[name], trusted) for name in nodes if name != "embedding"}
+    """The model of translation; with a size `features`, of captioning: then its sources are numbers."""
+    parts = ("encoder", "bridge", "context", "decoder", "head")
+    make = {name: component(config[name], name, GIVEN[name], trusted) for name in parts}
     source_size, target_size = sizes.get("source"), sizes["target"]
     options = dict(config["embedding"])
     for key in options:
@@ -161,14 +164,14 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
 
 
 def tagger(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> Tagger:
-    """The model of tagging: the nodes `NODES["tagging"]`."""
+    """The model of tagging."""
     words, encoder = _reader(config, sizes, trusted)
     head: Head = component(config["head"], "head", GIVEN["head"], trusted)(encoder.output_size, 0, _no_vectors(sizes))
     return Tagger(words, encoder, head, many=_many(config["labels"], ("many", "separator", "none")))
 
 
 def classifier(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> Classifier:
-    """The model of classification: the nodes `NODES["classification"]`; its context pools the memory."""
+    """The model of classification, whose context pools the memory."""
     words, encoder = _reader(config, sizes, trusted)
     size = encoder.output_size
     pooling: Context = component(config["context"], "context", GIVEN["context"], trusted)(size, size)
@@ -222,7 +225,7 @@ def _many(options: Mapping[str, Any], known: Sequence[str]) -> bool:
 
 
 def language_model(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> LanguageModel:
-    """The model of language modelling: the nodes `NODES["language_modeling"]`."""
+    """The model of language modelling."""
     encoder_of, head_of = (component(config[name], name, GIVEN[name], trusted) for name in ("encoder", "head"))
     options = dict(config["embedding"])
     for key in options:
@@ -238,22 +241,6 @@ def language_model(config: Mapping[str, Any], sizes: Mapping[str, int], trusted:
         )
     return LanguageModel(embedding, encoder, head_of(encoder.output_size, 0, embedding.weight))
 
-
-# How the model of each task is built, and of which nodes of the configuration it is made.
-BUILDERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, int], Sequence[str]], nn.Module]] = {
-    "translation": encoder_decoder,
-    "captioning": encoder_decoder,
-    "language_modeling": language_model,
-    "tagging": tagger,
-    "classification": classifier,
-}
-NODES: dict[str, tuple[str, ...]] = {
-    "translation": ("embedding", "encoder", "bridge", "context", "decoder", "head"),
-    "captioning": ("embedding", "encoder", "bridge", "context", "decoder", "head"),
-    "language_modeling": ("embedding", "encoder", "head"),
-    "tagging": ("embedding", "encoder", "head", "labels"),
-    "classification": ("embedding", "encoder", "context", "head", "labels"),
-}
 
 # The arguments that the model passes itself, so that no size stands twice.
 GIVEN = {

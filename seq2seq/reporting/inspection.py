@@ -10,6 +10,7 @@ from seq2seq.bundle.format import Bundle, load_bundle
 from seq2seq.errors import UserError
 from seq2seq.inference.predictor import Predictor
 from seq2seq.inference.translator import Translation, Translator
+from seq2seq.models.task_descriptors import TASKS
 from seq2seq.reporting.attention import AttentionMap
 from seq2seq.reporting.runs import Notes, Run
 
@@ -24,11 +25,12 @@ class Inspected(NamedTuple):
 
 def inspect(run: Run, sources: Sequence[str], trusted: Sequence[str], notes: Notes) -> list[Inspected]:
     """The best output for each source, on the CPU; none, and a note, where there is no model that can be asked."""
-    if not run.bundle.is_dir() or run.task not in ("translation", "tagging", "classification"):
+    task = TASKS.get(run.task)
+    if not run.bundle.is_dir() or task is None or task.source != "text":
         return []
     try:
         bundle = load_bundle(run.bundle, trusted=trusted)
-        return _translated(Translator(bundle), sources) if run.task == "translation" else _labelled(bundle, sources)
+        return _labelled(bundle, sources) if task.label_unit else _translated(Translator(bundle), sources)
     except (UserError, OSError) as error:
         notes.add(run.bundle, f"the model of {run.name} was not asked ({error})")
         return []
@@ -68,7 +70,7 @@ def _labelled(bundle: Bundle, sources: Sequence[str]) -> list[Inspected]:
     inspected = []
     for source, found in zip(sources, predictor.predict_stream(sources), strict=True):
         labels = [label for (label,) in found.labels]
-        words = [word for word in source.split(" ") if word] if bundle.task == "tagging" else []
+        words = [word for word in source.split(" ") if word] if TASKS[bundle.task].label_unit == "word" else []
         pieces = [f"{word}/{label}" for word, label in zip(words, labels, strict=True)] if words else labels
         inspected.append(Inspected(pieces, found.probabilities.amax(1).log().tolist()))
     return inspected

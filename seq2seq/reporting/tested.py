@@ -6,20 +6,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
 from seq2seq.corpora.readers import lines
 from seq2seq.errors import UserError
+from seq2seq.models.task_descriptors import TASKS
 from seq2seq.reporting.runs import Notes, Run
 from seq2seq.reporting.wording import finite
 from seq2seq.scoring import NAMES, Score, Scorer
 from seq2seq.scoring.breakdowns import length_groups
 
-OUTPUTS = ("translations", "labels", "captions", "lines")
-"""SPLIT.NAME.txt holds the output of a task; `lines` those of a language model, each behind its bits per character."""
-
+OUTPUTS = tuple(dict.fromkeys(each.output for each in TASKS.values()))
+"""SPLIT.NAME.txt holds the output of a task; `lines` those of a language model, each after its bits per character."""
 
 SIGNS = r"!-/:-@\[-`{-~¡-¿‐-⁞、-〿！-／：-＠"  # punctuation of ASCII, Latin, general, CJK and full width
 SPACELESS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana and ideographs
@@ -137,26 +137,28 @@ def _changed(tested: Tested) -> str:
 def _scorer(tested: Tested) -> tuple[str, Callable[[Sequence[int]], Score]]:
     """The metric of a task, and how some lines of its output are scored."""
     run, outputs, references = tested.run, tested.outputs, tested.references
-    if run.task == "language_modeling":
-        return "bits per character", lambda lines: _bits_per_character([outputs[i] for i in lines])
+    task = TASKS.get(run.task, TASKS["translation"])
     scorer: Any
-    if run.task in ("tagging", "classification"):
-        metric, scorer = "F1", _label_scorer(run)
+    metric = task.test_metric
+    if task.source is None:
+        return metric, lambda lines: _bits_per_character([outputs[i] for i in lines])
+    if task.label_unit:
+        scorer = _label_scorer(run, task.label_unit)
     else:
         by_name = {name: key for key, name in NAMES.items()}
-        metric = next((name for name in run.row["signatures"] if name in by_name), "BLEU")
+        metric = next((name for name in run.row["signatures"] if name in by_name), metric)
         scorer = Scorer((by_name[metric],))
     return metric, lambda lines: scorer([outputs[i] for i in lines], [references[i] for i in lines])[metric]
 
 
-def _label_scorer(run: Run) -> Any:
+def _label_scorer(run: Run, unit: Literal["word", "text"]) -> Any:
     from seq2seq.scoring.label_metrics import LabelScorer
     from seq2seq.text import LabelTokenizer, load_tokenizer
 
     labels = load_tokenizer(run.bundle, "target")
     assert isinstance(labels, LabelTokenizer)
     entities = bool(run.settings.get("task.entities"))
-    return LabelScorer(labels, entities=entities, unit="word" if run.task == "tagging" else "text")
+    return LabelScorer(labels, entities=entities, unit=unit)
 
 
 def _bits_per_character(lines: Sequence[str]) -> Score:
@@ -169,7 +171,7 @@ def _bits_per_character(lines: Sequence[str]) -> Score:
 def comparable(tests: Sequence[Tested]) -> list[Tested]:
     """Those that were tested on the same lines as the first, and have references to be compared with."""
     alike = [test for test in tests if (test.sources, test.references) == (tests[0].sources, tests[0].references)]
-    return [test for test in alike if test.run.task != "language_modeling"]
+    return [test for test in alike if test.run.task not in TASKS or TASKS[test.run.task].source]
 
 
 def edits(output: str, reference: str) -> int:

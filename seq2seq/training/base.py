@@ -1,4 +1,4 @@
-"""What every task is: a `Kind`, which `task.name` chooses, and the `TrainingTask` that it trains."""
+"""What every task is: a `Task`, which `task.name` chooses, and the `TaskModule` that Lightning trains."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple, Protocol
 
 import pytorch_lightning as lightning
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from seq2seq.models import factory
+from seq2seq.models.task_descriptors import TASKS, TaskDescriptor, find_descriptor
 from seq2seq.runtime import distributed
 from seq2seq.scoring.suitability import Weakness
 from seq2seq.text import Tokenizers
@@ -45,10 +47,10 @@ class Data(lightning.LightningDataModule, ABC):
 
 
 class Outcome(NamedTuple):
-    """What training leaves behind, for scoring: the task's model holds the best weights."""
+    """What training leaves for scoring: the module's model has the best weights."""
 
     data: Any
-    task: TrainingTask
+    module: TaskModule
     config: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
@@ -62,7 +64,7 @@ class Card(NamedTuple):
     use: str
 
 
-class TrainingTask(SplitsBatches, ABC):
+class TaskModule(SplitsBatches, ABC):
     """Trains a model on a loss that is a sum over tokens.
 
     The optimizer sees Σ loss / number of tokens, in training and across accumulated batches, and so does validation:
@@ -178,17 +180,20 @@ def _counted(batch: Any, loss: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     return (loss * 0, count * 0) if _idle(batch) else (loss, count)
 
 
-class Kind(ABC):
-    """One kind of task, without state. Its model is that of `factory.BUILDERS[name]`, its nodes
-    `factory.NODES[name]`."""
+class Task(ABC):
+    """One task, without state: what it reads, trains and scores. Its model is that of its descriptor."""
 
     name: str
+    """A name of `TASKS`."""
     options: tuple[str, ...]
     """The keys of the configuration's `task`, beside `name`."""
-    groups: tuple[str, ...] = ()
-    """Top-level keys of the configuration that this task reads beside those of every task, such as `search`."""
     metrics: tuple[str, ...]
     """What its validation logs, and a callback may monitor."""
+
+    @property
+    def descriptor(self) -> TaskDescriptor:
+        """What other rooms know of the task."""
+        return TASKS[self.name]
 
     def logged(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         """`metrics`, where the task's options do not choose others."""
@@ -196,7 +201,7 @@ class Kind(ABC):
 
     def best_by(self, config: Mapping[str, Any]) -> str:
         """The logged metric that chooses the best model where `monitor` is auto."""
-        return "val_loss"
+        return self.descriptor.val_metric
 
     def weakness(self, metric: str, data: Any) -> Weakness | None:
         """Why a logged metric cannot tell models apart by the references of val; None where nothing speaks against
@@ -208,13 +213,10 @@ class Kind(ABC):
         found: Mapping[str, Any] = config["task"]
         return found
 
-    def check(self, config: Mapping[str, Any]) -> None:
-        """Raise `UserError` for a wrong value, before data are read; the names of keys are checked already."""
-        factory.model(self.name, config, self.trial_sizes(config), config["trust"])
-
-    def trial_sizes(self, config: Mapping[str, Any]) -> dict[str, int]:
-        """Sizes for the model that `check` builds to see whether the configuration makes one."""
-        return factory.trial_sizes(self.name, config)
+    @abstractmethod
+    def check(self, config: Mapping[str, Any], trial: Any) -> None:
+        """Raise `UserError` for what the schema does not know to be wrong, before data are read. `trial` is the model,
+        of small vocabularies; it may be on the meta device."""
 
     @abstractmethod
     def data(self, config: Mapping[str, Any]) -> Any:
@@ -238,8 +240,8 @@ class Kind(ABC):
         return None
 
     @abstractmethod
-    def task(self, config: Mapping[str, Any], model: Any, data: Any) -> TrainingTask:
-        """What Lightning trains."""
+    def module(self, config: Mapping[str, Any], model: Any, data: Any) -> TaskModule:
+        """The LightningModule that trains `model`."""
 
     def callbacks(self, config: Mapping[str, Any], data: Any, folder: Path) -> Sequence[Callback]:
         """More callbacks than those of every task."""
@@ -258,6 +260,15 @@ class Kind(ABC):
         """What the bundle's card says."""
 
 
+def load_task(options: Mapping[str, Any]) -> Task:
+    """The task of the configuration's `task`, whose module is imported now. Raises `UserError` for an unknown name or
+    option."""
+    found: Task = resolve_name(find_descriptor(options.get("name")).training)()
+    for key in options:
+        factory.check_key(str(key), ("name", *found.options), "task", found.name)
+    return found
+
+
 def common(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of every `TrainingTask`."""
+    """The arguments of every `TaskModule`."""
     return {"optimizer": config["optimizer"], "scheduler": config["scheduler"]}

@@ -50,7 +50,7 @@ class _AtValidations(Callback):
 
 class Best(_AtValidations, ModelCheckpoint):
     """Lightning's keeper of the best models, which breaks ties by the validation loss, and looks at each validation
-    once. It removes no file: the last checkpoint may still know it, see `Continuing`.
+    once. It removes no file: the last checkpoint may still know it, see `ResumeState`.
 
     `losses` are those of the kept models, by path. Its state holds names, not paths, so that a run's folder can be
     moved.
@@ -104,7 +104,7 @@ class Best(_AtValidations, ModelCheckpoint):
             self.kth_best_model_path, self.kth_value = ranked[-1], self.best_k_models[ranked[-1]]
 
     def _remove_checkpoint(self, trainer: lightning.Trainer, filepath: str) -> None:
-        """Leave it to `Continuing`."""
+        """Leave it to `ResumeState`."""
 
     def state_dict(self) -> dict[str, Any]:
         """Lightning's, without folders."""

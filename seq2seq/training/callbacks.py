@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
 from seq2seq.errors import UserError
 from seq2seq.models.factory import check_key
-from seq2seq.training.base import TrainingTask
+from seq2seq.training.base import TaskModule
 from seq2seq.training.best_models import Best, Patience
 from seq2seq.training.nonfinite import NotFinite
 from seq2seq.training.progress import progress_of
@@ -34,30 +34,30 @@ class Throughput(Callback):
         self._window = 0.0  # seconds, up to the last log
         self._since: float | None = None
 
-    def on_save_checkpoint(self, trainer: lightning.Trainer, task: Any, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         """What was counted up to here."""
-        checkpoint["seq2seq_throughput"] = {"tokens": int(task.trained_tokens), "seconds": self.seconds}
+        checkpoint["seq2seq_throughput"] = {"tokens": int(module.trained_tokens), "seconds": self.seconds}
 
-    def on_load_checkpoint(self, trainer: lightning.Trainer, task: Any, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         """Count on."""
         self.tokens, self.seconds = checkpoint["seq2seq_throughput"].values()
 
-    def on_train_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """What the task counts, too."""
-        assert isinstance(task, TrainingTask)
-        task.trained_tokens += self.tokens
+        assert isinstance(module, TaskModule)
+        module.trained_tokens += self.tokens
         self._window, self._since = self.seconds, time.perf_counter()
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the clock; making batches counts."""
         self._since = time.perf_counter()
 
-    def on_validation_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Validation's time does not count."""
         self._since = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, task: lightning.LightningModule, outputs: Any, batch: Any, index: int
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Log now and then."""
         now = time.perf_counter()
@@ -65,19 +65,19 @@ class Throughput(Callback):
         self._since = now
         if trainer._logger_connector.should_update_logs:
             before = self.tokens
-            self._count(task)
-            task.log(
+            self._count(module)
+            module.log(
                 "tokens_per_second", (self.tokens - before) / max(self.seconds - self._window, 1e-9), prog_bar=True
             )
             self._window = self.seconds
 
-    def on_train_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Count the last batches, too."""
-        self._count(task)
+        self._count(module)
 
-    def _count(self, task: lightning.LightningModule) -> None:
-        assert isinstance(task, TrainingTask)
-        self.tokens = int(task.trained_tokens)
+    def _count(self, module: lightning.LightningModule) -> None:
+        assert isinstance(module, TaskModule)
+        self.tokens = int(module.trained_tokens)
 
     @property
     def average(self) -> float:
@@ -94,14 +94,14 @@ class Samples(Callback):
         self.rows = list(range(0, len(sources), stride))[:count]
         self.path, self.sources, self.references = folder / "samples.tsv", sources, references
 
-    def on_validation_end(self, trainer: lightning.Trainer, task: Any) -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Read the task's last translations; of several processes, one writes."""
         if not trainer.is_global_zero:
             return
         table = [
-            [trainer.global_step, self.sources[i], self.references[i], task.validation_texts[i]]
+            [trainer.global_step, self.sources[i], self.references[i], module.validation_texts[i]]
             for i in self.rows
-            if i in task.validation_texts
+            if i in module.validation_texts
         ]
         new = not self.path.exists()
         with self.path.open("a", encoding="utf-8", newline="\n") as file:
@@ -134,7 +134,7 @@ class Watch(Callback):
     def __init__(self, monitor: str, watcher: Watcher) -> None:
         self.monitor, self.watcher, self.validations = monitor, watcher, 0
 
-    def on_validation_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Report; what was logged at the end of the validation is known by now."""
         if trainer.sanity_checking:
             return
@@ -170,7 +170,7 @@ def make_callbacks(config: Mapping[str, Any], folder: Path, *, progress: bool, l
     key."""
     check_keys(config)
     checkpoint, stopping = dict(config["checkpoint"]), dict(config["early_stopping"])
-    for every in ("every_minutes", "every_steps"):  # `Continuing`'s, not those of the best model
+    for every in ("every_minutes", "every_steps"):  # `ResumeState`'s, not those of the best model
         if (value := checkpoint.pop(every, None)) is not None and value <= 0:
             raise UserError(f"callbacks.checkpoint.{every}={value} must be above 0, or null")
     name = "{epoch}-{step}-{" + checkpoint["monitor"] + ":.2f}"

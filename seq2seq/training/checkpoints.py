@@ -34,7 +34,7 @@ from seq2seq.training.signals import Stopping
 LAST, END = "last.ckpt", "end.ckpt"
 UNWRITABLE = (*FULL, errno.EROFS, errno.EIO)
 KEY = "seq2seq"
-"""Where a checkpoint keeps what Lightning does not: see `Continuing.on_save_checkpoint`."""
+"""Where a checkpoint keeps what Lightning does not: see `ResumeState.on_save_checkpoint`."""
 
 
 class DurableFiles(TorchCheckpointIO):
@@ -80,17 +80,17 @@ class Seeded(Callback):
         self.seed = seed
 
     def on_train_batch_start(
-        self, trainer: lightning.Trainer, task: lightning.LightningModule, batch: Any, index: int
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, index: int
     ) -> None:
         """The default generators of the CPU and of this process's device."""
         entropy = [self.seed, trainer.global_rank, trainer.current_epoch, index]
         seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
         torch.default_generator.manual_seed(seed)
-        if task.device.type == "cuda":
+        if module.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
 
-class Continuing(Callback):
+class ResumeState(Callback):
     """Writes `last.ckpt` at the beginning of a batch: after each validation, every so many steps, when so many minutes
     have passed, and when a signal ends the run; puts what it holds back at the same place.
 
@@ -115,7 +115,7 @@ class Continuing(Callback):
         self._resumed: Mapping[str, Any] = {}
 
     def on_save_checkpoint(
-        self, trainer: lightning.Trainer, task: lightning.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Beside the facts: `step`, where the loggers are; the metrics that others monitor; whether to stop early."""
         checkpoint[KEY] = {
@@ -127,19 +127,19 @@ class Continuing(Callback):
         }
 
     def on_load_checkpoint(
-        self, trainer: lightning.Trainer, task: lightning.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keep it until the first batch begins."""
         self._resumed = {"loops": checkpoint["loops"]["fit_loop"], **checkpoint[KEY]}
 
-    def on_train_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """From here on a checkpoint can be written, and signals wait for it."""
         self.stopping.listen()
         self.stopping.waits = True
         self._written = (time.monotonic(), trainer.global_step)
 
     def on_train_batch_start(
-        self, trainer: lightning.Trainer, task: lightning.LightningModule, batch: Any, index: int
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, index: int
     ) -> None:
         """Put back, or write; never between batches whose gradients are added up."""
         if self._resumed:
@@ -156,7 +156,7 @@ class Continuing(Callback):
         if self.stopping.received == signal.SIGTERM:
             self.stopping.stop()
 
-    def on_validation_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """The next batch's beginning is due."""
         self._validated = True
 

@@ -9,41 +9,40 @@ from typing import Any
 from seq2seq.bundle.format import save_bundle
 from seq2seq.bundle.model_card import model_card
 from seq2seq.errors import UserError
-from seq2seq.models import factory
 from seq2seq.reporting.curves import learning_curves
 from seq2seq.scoring import Score
-from seq2seq.training.base import Kind, Outcome, Scored
+from seq2seq.training.base import Outcome, Scored, Task
 from seq2seq.training.checkpoint_files import read_checkpoint
 
 
-def finish(kind: Kind, outcome: Outcome, checkpoint: Path, folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def finish(task: Task, outcome: Outcome, checkpoint: Path, folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Score, draw and bundle; returns what the run's record is to hold besides: validation metrics and test scores.
 
     `checkpoint` is the best one. Leaves in `folder`: bundle/, curves.png, and what the task's `score` writes.
     """
-    validation = restore(kind, outcome, checkpoint)
-    tests = kind.score(outcome, folder)
+    validation = restore(task, outcome, checkpoint)
+    tests = task.score(outcome, folder)
     draw_curves(folder)
-    save(kind, outcome, folder / "bundle", tests, {**record, **validation})
+    save(task, outcome, folder / "bundle", tests, {**record, **validation})
     _show(tests, folder)
     return {**validation, "test": next(iter(tests.values()), {}), "tests": tests}
 
 
-def restore(kind: Kind, outcome: Outcome, checkpoint: Path) -> dict[str, float | None]:
+def restore(task: Task, outcome: Outcome, checkpoint: Path) -> dict[str, float | None]:
     """Load a checkpoint's weights into the model; returns the validation metrics that it had, None before the first."""
-    outcome.task.eval()
-    metrics: dict[str, float | None] = dict.fromkeys(kind.logged(outcome.config))
+    outcome.module.eval()
+    metrics: dict[str, float | None] = dict.fromkeys(task.logged(outcome.config))
     state = read_checkpoint(checkpoint)
-    outcome.task.load_state_dict(state["state_dict"])
+    outcome.module.load_state_dict(state["state_dict"])
     metrics.update(state["seq2seq_metrics"])
     return metrics
 
 
-def save(kind: Kind, outcome: Outcome, folder: Path, tests: Mapping[str, Scored], record: Mapping[str, Any]) -> None:
+def save(task: Task, outcome: Outcome, folder: Path, tests: Mapping[str, Scored], record: Mapping[str, Any]) -> None:
     """Write the bundle and its card."""
     corpus, provenance = outcome.data.corpus, outcome.provenance
     statistics = outcome.data.statistics
-    described = kind.card(outcome)
+    described = task.card(outcome)
     sizes = {f"{side} vocabulary": size for side, size in statistics.get("vocabulary", {}).items()}
     card = model_card(
         name=str(outcome.config["name"]),
@@ -61,13 +60,13 @@ def save(kind: Kind, outcome: Outcome, folder: Path, tests: Mapping[str, Scored]
     )
     save_bundle(
         folder,
-        task=kind.name,
-        model=outcome.task.model,
-        config={name: outcome.config[name] for name in factory.NODES[kind.name]},
-        sizes=kind.sizes(outcome.data),
+        task=task.name,
+        model=outcome.module.model,
+        config={name: outcome.config[name] for name in task.descriptor.nodes},
+        sizes=task.sizes(outcome.data),
         tokenizers=outcome.data.tokenizers,
-        metrics={"tests": tests, **{key: record[key] for key in kind.logged(outcome.config)}},
-        search=kind.search(outcome.config),
+        metrics={"tests": tests, **{key: record[key] for key in task.logged(outcome.config)}},
+        search=task.search(outcome.config),
         card=card,
         provenance=provenance,
     )

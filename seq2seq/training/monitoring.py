@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from seq2seq.errors import UserError
 
 if TYPE_CHECKING:
-    from seq2seq.training.base import Kind
+    from seq2seq.training.base import Task
 
 AUTO = "auto"
 PLACES = ("callbacks.checkpoint", "callbacks.early_stopping", "scheduler")
@@ -64,7 +64,7 @@ def check(config: Mapping[str, Any], metrics: Sequence[str], default: str) -> No
             )
 
 
-def settle(kind: Kind, config: Mapping[str, Any], data: Any, recorded: Mapping[str, str] | None = None) -> Settled:
+def settle(task: Task, config: Mapping[str, Any], data: Any, recorded: Mapping[str, str] | None = None) -> Settled:
     """Choose the metric of each `monitor=auto`, and each `mode`, for the whole run.
 
     `recorded` are the metrics by place that a resumed run has been using: they are kept. A metric that the task does
@@ -74,12 +74,12 @@ def settle(kind: Kind, config: Mapping[str, Any], data: Any, recorded: Mapping[s
     for place, node in monitored(config):
         monitor = node["monitor"]
         if monitor == AUTO:
-            default = kind.best_by(config)
-            monitor, remark = _chosen(kind, data, default, (recorded or {}).get(place))
+            default = task.best_by(config)
+            monitor, remark = _chosen(task, data, default, (recorded or {}).get(place))
             remarks |= {remark: None} if remark else {}
-            if monitor != default or monitor not in kind.logged(config):
-                found["task"] = kind.reporting(found, monitor)
-        elif (weak := kind.weakness(monitor, data)) and not recorded:
+            if monitor != default or monitor not in task.logged(config):
+                found["task"] = task.reporting(found, monitor)
+        elif (weak := task.weakness(monitor, data)) and not recorded:
             warnings.append(
                 f"{place}.monitor={monitor} is kept as given, but hardly tells models apart: {weak.reason}; "
                 f"{place}.monitor={AUTO} would take val_{weak.instead}"
@@ -88,11 +88,11 @@ def settle(kind: Kind, config: Mapping[str, Any], data: Any, recorded: Mapping[s
     return Settled(found, tuple(remarks), tuple(warnings))
 
 
-def _chosen(kind: Kind, data: Any, default: str, recorded: str | None) -> tuple[str, str]:
+def _chosen(task: Task, data: Any, default: str, recorded: str | None) -> tuple[str, str]:
     """The metric of an `auto`, and what there is to say about it."""
     if recorded is not None:
         return recorded, "" if recorded == default else f"best model by {recorded}, as before"
-    if (weak := kind.weakness(default, data)) is None:
+    if (weak := task.weakness(default, data)) is None:
         return default, ""
     chosen = f"val_{weak.instead}"
     return chosen, f"best model by {chosen}, since {default} could not tell models apart: {weak.reason}"

@@ -76,29 +76,29 @@ class NotFinite(Callback):
         self._batches: deque[tuple[int, int, Any]] = deque()
         self._counts: dict[str, int] = {}
 
-    def on_train_start(self, trainer: lightning.Trainer, task: Any) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Count on from where a resumed run stood."""
         self._batches = deque(maxlen=self.limit + trainer.log_every_n_steps)  # type: ignore[attr-defined]
         for name, count in self._counts.items():
-            setattr(task.skipping, name, torch.tensor(count))
+            setattr(module.skipping, name, torch.tensor(count))
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, task: Any, outputs: Any, batch: Any, index: int) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
         """Remember the batch; look at the counts when something is logged."""
         self._batches.append((trainer.current_epoch, index, getattr(batch, "rows", None)))
         if not trainer._logger_connector.should_update_logs:
             return
-        self._counts = {name: int(getattr(task.skipping, name)) for name in ("total", "in_a_row")}
+        self._counts = {name: int(getattr(module.skipping, name)) for name in ("total", "in_a_row")}
         if self._counts["total"]:
-            task.log("skipped_steps", float(self._counts["total"]))
+            module.log("skipped_steps", float(self._counts["total"]))
         if self._counts["in_a_row"] >= self.limit:
             self._end(self._counts["in_a_row"], trainer.global_step)
 
-    def on_save_checkpoint(self, trainer: lightning.Trainer, task: Any, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         """The counts as they are."""
-        counts = {name: int(getattr(task.skipping, name)) for name in ("total", "in_a_row")}
+        counts = {name: int(getattr(module.skipping, name)) for name in ("total", "in_a_row")}
         checkpoint["seq2seq_skipped"] = counts
 
-    def on_load_checkpoint(self, trainer: lightning.Trainer, task: Any, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         """Keep them until training starts."""
         self._counts = checkpoint["seq2seq_skipped"]
 

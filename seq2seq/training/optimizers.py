@@ -85,7 +85,7 @@ def make_scheduler(
 ) -> dict[str, Any] | None:
     """Lightning's description of a schedule; None where the learning rate never changes.
 
-    Lightning would look at a plateau once an epoch, or once a step; a `TrainingTask` does at each validation.
+    Lightning would look at a plateau once an epoch, or once a step; a `TaskModule` does at each validation.
     """
     name, warmup = config["name"], config.get("warmup_steps", 0)
     if name == "plateau":

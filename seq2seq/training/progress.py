@@ -49,23 +49,23 @@ class ValidationLines(BaseProgressBar):
         """Print again."""
         self.enabled = True
 
-    def on_train_start(self, trainer: lightning.Trainer, task: Any) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Remember where this process begins."""
-        super().on_train_start(trainer, task)
+        super().on_train_start(trainer, module)
         self._began, self._share = time.monotonic(), share_done(trainer)
-        self._since, self._tokens = self._began, int(task.trained_tokens)
+        self._since, self._tokens = self._began, int(module.trained_tokens)
 
-    def on_validation_start(self, trainer: lightning.Trainer, task: Any) -> None:
+    def on_validation_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Measure the speed up to here; validation's time does not count."""
         if trainer.sanity_checking:
             return
-        tokens, now = int(task.trained_tokens), time.monotonic()
+        tokens, now = int(module.trained_tokens), time.monotonic()
         self._speed = (tokens - self._tokens) / max(now - self._since, 1e-9)
         self._tokens = tokens
 
-    def on_validation_end(self, trainer: lightning.Trainer, task: Any) -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Print the line."""
-        super().on_validation_end(trainer, task)
+        super().on_validation_end(trainer, module)
         if trainer.sanity_checking:
             return
         self._since = time.monotonic()

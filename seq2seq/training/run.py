@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
 import signal
 import sys
@@ -12,18 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytorch_lightning as lightning
 import torch
+from torch import nn
 
 from seq2seq.errors import Stopped
-from seq2seq.models import factory
 from seq2seq.runtime.distributed import JOB, Lost, World, here, naming_lost
 from seq2seq.runtime.malloc import keep_freed_memory
 from seq2seq.runtime.threads import available_cpus
-from seq2seq.training import init_from, kinds, monitoring, resuming, schema, validation_interval
-from seq2seq.training.base import Kind, Outcome
+from seq2seq.training import init_from, monitoring, resuming, schema, validation_interval
+from seq2seq.training.base import Outcome, Task, load_task
 from seq2seq.training.best_models import Best, Patience
-from seq2seq.training.callbacks import Pruned, Watcher, check_keys
+from seq2seq.training.callbacks import Pruned, Watcher
 from seq2seq.training.checkpoints import END, naming_full_disk
 from seq2seq.training.finish import finish
 from seq2seq.training.lightning_errors import naming_lightning
@@ -31,25 +29,9 @@ from seq2seq.training.loggers import log_bundle, log_results
 from seq2seq.training.provenance import provenance
 from seq2seq.training.resuming import Start
 from seq2seq.training.run_record import Record
-from seq2seq.training.setup import OWN, Run, Surroundings, make_trainer, prepare, quiet
+from seq2seq.training.setup import Run, RunContext, make_trainer, prepare, quiet
 from seq2seq.training.signals import Stopping
 from seq2seq.training.wandb_logger import finish_run
-
-# The keys of every task's configuration; its model's nodes and its own groups come besides.
-KEYS = (
-    "name",
-    "seed",
-    "trust",
-    "resume",
-    "init_from",
-    "task",
-    "data",
-    "optimizer",
-    "scheduler",
-    "trainer",
-    "logger",
-    "callbacks",
-)
 
 
 class Fitted(NamedTuple):
@@ -70,47 +52,34 @@ def train(
     *,
     watch: Watcher | None = None,
     options: Sequence[str] = (),
+    trial: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Train as `config` says and leave everything in `folder`; returns what run.json then holds.
 
-    With `resume`, a run that is there already goes on at its last checkpoint; one that is finished is left as it is.
-    `overrides`, and `options` before them, are what the command line was. Ctrl-C ends the training, not the run: the
-    best model so far is scored and bundled, and the status is "interrupted" (of several processes that train together,
-    nothing is). SIGTERM and SIGUSR1 end the run with a checkpoint. `watch` is told of every validation, and may give
-    the run up: then its status is "pruned", and it has no bundle. Other processes `assist`.
+    With `resume`, a run that is there already is resumed from its last checkpoint; one that is finished is left as it
+    is. `overrides`, and `options` before them, are the command line. `trial` is what `schema.check` returned for this
+    configuration, if it was called. Ctrl-C ends the training, not the run: the best model so far is scored and bundled,
+    and the status is "interrupted" (where several processes train together, nothing is). SIGTERM and SIGUSR1 end the
+    run with a checkpoint. `watch` is called after every validation, and may end the run: then its status is "pruned",
+    and it has no bundle. Processes of other ranks `assist`.
 
     Raises `UserError` for a mistake in the configuration or the data, before anything heavy where that is possible, and
     where the disk is full; `Stopped` after a signal.
     """
-    kind, world = check(config), here()
+    task = check(config, trial)
     keep_freed_memory()
-    quiet()
-    known = resuming.earlier(folder, config["resume"])
-    if known.get("status") in ("finished", "pruned"):
+    earlier = resuming.earlier(folder, config["resume"])
+    if earlier.get("status") in ("finished", "pruned"):
         print(f"{folder}: holds a finished run; nothing is left to do (to train it further: init_from={folder}/bundle)")
-        return known
-    begin = resuming.start(folder, config, known)
+        return earlier
+    begin = resuming.start(folder, config, earlier)
     record = Record(folder, name=config["name"], seed=config["seed"], overrides=list(overrides))
     record.update(status="running", error=None, options=list(options))
-    began, exit_code = time.monotonic() - begin.seconds, 1
+    exit_code, world = 1, here()
     try:
         with Stopping(together=world.size > 1) as stopping, naming_full_disk(folder):
-            if begin is not resuming.END:
-                world.tell(JOB, {"config": config, "folder": str(folder), "begin": begin.told()})
-            run = prepare(kind, config, folder, Surroundings(begin, began, stopping, watch, world))
-            config = run.settled.config
-            record.update(
-                parameters=sum(p.numel() for p in run.task.model.parameters()), monitor=monitoring.best_by(config)
-            )
-            announce(run, record.values["parameters"], folder, begin)
-            fitted = Fitted(**known["trained"]) if begin is resuming.END else fit(run, begin)
-            if fitted.status == "finished":
-                record.update(trained=fitted._asdict())
-            stopping.now()
-            complete(run, fitted, config, folder, record)
-        exit_code = 0
-    except Pruned:
-        record.update(status="pruned", seconds=time.monotonic() - began, **run.task.metrics)
+            context = RunContext(begin, time.monotonic() - begin.seconds, stopping, watch, world)
+            _train(task, config, folder, context, record)
         exit_code = 0
     except (KeyboardInterrupt, Stopped) as stop:
         with suppress(OSError):
@@ -121,63 +90,79 @@ def train(
     return record.values
 
 
-def assist(world: World) -> None:
-    """What every process but the first does: train along as the first says, and write nothing.
+def _train(task: Task, config: Mapping[str, Any], folder: Path, context: RunContext, record: Record) -> None:
+    """Train, unless training is done already, then score and bundle; a run that `watch` ends is recorded as pruned."""
+    begin = context.begin
+    if begin is not resuming.END:
+        context.world.tell(JOB, {"config": config, "folder": str(folder), "begin": begin.told()})
+    run = prepare(task, config, folder, context)
+    settled = run.settled.config
+    parameters = sum(parameter.numel() for parameter in run.module.model.parameters())
+    record.update(parameters=parameters, monitor=monitoring.best_by(settled))
+    announce(run, parameters, folder, begin)
+    try:
+        fitted = Fitted(**record.values["trained"]) if begin is resuming.END else fit(run, begin)
+    except Pruned:
+        record.update(status="pruned", seconds=time.monotonic() - context.began, **run.module.metrics)
+        return
+    if fitted.status == "finished":
+        record.update(trained=fitted._asdict())
+    context.stopping.now()
+    complete(run, fitted, settled, folder, record)
 
-    Raises `UserError` and `Stopped` as `train` does, and where the first process is gone.
+
+def assist(world: World) -> None:
+    """Train in a process of another rank than 0: with the job that rank 0 broadcasts, writing nothing.
+
+    Raises `UserError` and `Stopped` as `train` does, and where the process of rank 0 has ended.
     """
     told = world.told(JOB)
     if told is None:
         return
     config, folder, begin = told["config"], Path(told["folder"]), Start.heard(told["begin"])
-    kind = check(config)
+    task = check(config)
     keep_freed_memory()
-    quiet()
     with Stopping(together=True) as stopping:
-        fit(prepare(kind, config, folder, Surroundings(begin, time.monotonic(), stopping, None, world)), begin)
+        fit(prepare(task, config, folder, RunContext(begin, time.monotonic(), stopping, None, world)), begin)
 
 
 def complete(run: Run, fitted: Fitted, config: Mapping[str, Any], folder: Path, record: Record) -> None:
     """Score, draw, bundle and log what was trained."""
-    came = {key: value for key, value in fitted._asdict().items() if key not in ("best", "steps", "epochs")}
+    training = {key: value for key, value in fitted._asdict().items() if key not in ("best", "steps", "epochs")}
     words = ["seq2seq", "train", *record.values["options"], *record.values["overrides"]]
     origin = provenance(config, run.data, {"steps": fitted.steps, "epochs": fitted.epochs}, shlex.join(words))
-    best = run.continuing.path.with_name(fitted.best)
-    found = finish(run.kind, Outcome(run.data, run.task, config, origin), best, folder, record.values | came)
-    record.update(**(came | found))
-    log_results(run.trainer.loggers, folder, found["tests"])
+    best = run.resume_state.path.with_name(fitted.best)
+    outcome = Outcome(run.data, run.module, config, origin)
+    results = finish(run.task, outcome, best, folder, record.values | training)
+    record.update(**(training | results))
+    log_results(run.trainer.loggers, folder, results["tests"])
     log_bundle(run.trainer.loggers, folder / "bundle", config["name"])
 
 
-def check(config: Mapping[str, Any]) -> Kind:
-    """Raise `UserError` for whatever can be known to be wrong before data are read; returns the task's kind."""
-    schema.check(config)
-    kind = kinds.find(config["task"])
-    for key in config:
-        factory.check_key(key, (*KEYS, *factory.NODES[kind.name], *kind.groups), "config", kind.name)
-    check_keys(config["callbacks"])
-    monitoring.check(config, kind.logged(config), kind.best_by(config))
+def check(config: Mapping[str, Any], trial: nn.Module | None = None) -> Task:
+    """Return the task of a configuration; raises `UserError` for whatever can be known to be wrong before data are
+    read. `trial` is what `schema.check` returned, if it was called already: that part needs no Lightning."""
+    trial = schema.check(config) if trial is None else trial
+    task = load_task(config["task"])
+    monitoring.check(config, task.logged(config), task.best_by(config))
     validation_interval.check(config["trainer"])
-    known = list(inspect.signature(lightning.Trainer.__init__).parameters)
-    for key in config["trainer"]:
-        factory.check_key(key, [*OWN, *known], "trainer", "Trainer")
-    kind.check(config)
+    task.check(config, trial)
     init_from.check(config)
     quiet()
     if (world := here()).size == 1:
-        make_trainer(config["trainer"], world, logger=False, enable_checkpointing=False)  # is refused now if at all
-    return kind
+        make_trainer(config["trainer"], world, logger=False, enable_checkpointing=False)  # Lightning refuses it now
+    return task
 
 
 def announce(run: Run, parameters: int, folder: Path, begin: Start) -> None:
     """Say what is about to be trained on what, and where its results will be."""
     together = f", trained by {size} processes" if (size := run.trainer.world_size) > 1 else ""
-    print(f"data: {run.kind.describe(run.data)}\nmodel: {parameters:,} parameters{together}")
+    print(f"data: {run.task.describe(run.data)}\nmodel: {parameters:,} parameters{together}")
     print(f"threads: {torch.get_num_threads()} (CPUs available: {available_cpus()})\nfolder: {folder}", flush=True)
     for remark in run.settled.remarks:
         print(remark, flush=True)
     config = run.settled.config
-    more = [warning] if (warning := run.kind.remark(config, run.data)) else []
+    more = [warning] if (warning := run.task.remark(config, run.data)) else []
     for warning in (*run.settled.warnings, *validation_interval.warnings(config), *more):
         print(f"seq2seq: warning: {warning}", file=sys.stderr, flush=True)
     if begin.checkpoint:
@@ -189,12 +174,12 @@ def fit(run: Run, begin: Start) -> Fitted:
     trainer = run.trainer
     try:
         with naming_lightning(), naming_lost():
-            trainer.fit(run.task, datamodule=run.data, ckpt_path=begin.checkpoint, weights_only=True)
+            trainer.fit(run.module, datamodule=run.data, ckpt_path=begin.checkpoint, weights_only=True)
     except Stopped:
         here().tell_stopped()
         raise
     except Lost:
-        _stop_with_others(run.continuing.stopping)
+        _stop_with_others(run.resume_state.stopping)
         raise
     except SystemExit:  # Lightning's answer to Ctrl-C, with SIGINT ignored from there on
         if not trainer.interrupted:
@@ -203,14 +188,14 @@ def fit(run: Run, begin: Start) -> Fitted:
             raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    run.continuing.sweep(trainer)
+    run.resume_state.sweep(trainer)
     _explain_end(run)
     return Fitted(
         status="interrupted" if trainer.interrupted else "finished",
         best=best_checkpoint(run),
         steps=trainer.global_step,
         epochs=trainer.current_epoch,
-        seconds=time.monotonic() - run.continuing.began,
+        seconds=time.monotonic() - run.resume_state.began,
         tokens_per_second=run.throughput.average,
     )
 
@@ -242,5 +227,5 @@ def best_checkpoint(run: Run) -> str:
     best = run.trainer.checkpoint_callback
     if isinstance(best, Best) and best.best_model_path:
         return Path(best.best_model_path).name
-    run.trainer.save_checkpoint(run.continuing.path.with_name(END))
+    run.trainer.save_checkpoint(run.resume_state.path.with_name(END))
     return END

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from seq2seq.corpora import Corpus
 from seq2seq.errors import UserError
 from seq2seq.models import factory
+from seq2seq.models.task_descriptors import TaskDescriptor, find_descriptor
 from seq2seq.nn.encoders import ImageEncoder
 from seq2seq.runtime.distributed import World, here
 from seq2seq.search import SearchOptions
@@ -21,6 +23,7 @@ from seq2seq.training.option_catalogue import below, catalogue, choices
 from seq2seq.training.option_rules import ELSEWHERE, RULES, TRAINER, like
 
 COMPONENTS = ("encoder", "bridge", "context", "decoder", "head", "tokenizer", "data.corpus")
+KEYS = ("name", "seed", "trust", "resume", "init_from", "task")
 PARTS = ("data", "optimizer", "scheduler", "trainer", "logger", "callbacks")
 """What every task configuration has in addition to its model: options by name."""
 INSTEAD = {"bridge": " (zero: the decoder starts from nothing)", "search": " (greedy is the fastest)"}
@@ -28,12 +31,13 @@ MORE = {"trainer": TRAINER}
 """Keys that are known beside those of the YAML files."""
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: Mapping[str, Any]) -> nn.Module:
     """Raise `UserError` for a key that is not known (with the nearest that is), a value of the wrong type or out of its
-    range, components that do not fit each other, and a model that this machine's memory cannot hold."""
-    task = config["task"].get("name") if isinstance(config.get("task"), Mapping) else None
-    if not isinstance(task, str) or task not in factory.BUILDERS:
-        raise UserError(f"task.name={task!r}: there is no such task; use one of {', '.join(factory.BUILDERS)}")
+    range, components that do not fit each other, and a model that this machine's memory cannot hold.
+
+    Returns the model that was built to see this: of small vocabularies, on the meta device.
+    """
+    task = find_descriptor(config["task"].get("name") if isinstance(config.get("task"), Mapping) else None)
     _check_parts(task, config)
     for place, value in _options(config, ""):
         _check_value(place, value)
@@ -49,23 +53,29 @@ def check(config: Mapping[str, Any]) -> None:
     trust = config["trust"]
     factory.component(config["data"].get("corpus"), "data.corpus", (), trust, Corpus)()
     trainer = factory.component(config.get("tokenizer"), "tokenizer", (), trust, TokenizerTrainer)()
-    if task == "translation" and config["embedding"].get("share") is True and not trainer.joint:
+    if (
+        "decoder" in task.nodes
+        and task.source == "text"
+        and config["embedding"].get("share") is True
+        and not trainer.joint
+    ):
         raise UserError(
             "embedding.share=true: each side has a vocabulary of its own; set tokenizer.joint=true, or it to false"
         )
-    if not trust:  # what others' components do when they are made is their own affair
-        _check_model(task, config)
+    return _trial_model(task, config)
 
 
-def _check_parts(task: str, config: Mapping[str, Any]) -> None:
-    """Raise `UserError` for a part that is switched off, or is something else than options, where the task needs it."""
-    searched = ("search",) if "decoder" in factory.NODES[task] else ()
-    for name in (*PARTS, "tokenizer", *searched, *factory.NODES[task]):
+def _check_parts(task: TaskDescriptor, config: Mapping[str, Any]) -> None:
+    """Raise `UserError` for a part that the task does not know, and for one that it needs and that is switched off, or
+    is something else than options."""
+    for key in config:
+        factory.check_key(key, (*KEYS, *PARTS, *task.groups, *task.nodes), "config", task.name)
+    for name in (*PARTS, *task.groups, *task.nodes):
         value = config.get(name)
         if not isinstance(value, Mapping):
             off = "is switched off" if value is None else f"is {value!r}, not options"
             remedy = f"use {name}={'|'.join(found)}" if (found := choices(name)) else f"leave {name} as it is"
-            raise UserError(f"{name}: {off}, and task={task} needs it; {remedy}{INSTEAD.get(name, '')}")
+            raise UserError(f"{name}: {off}, and task={task.name} needs it; {remedy}{INSTEAD.get(name, '')}")
 
 
 def _check_length(trainer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
@@ -128,14 +138,17 @@ def _check_value(place: str, value: object) -> None:
         raise UserError(f"{place}={value!r}: must be {rule.words}")
 
 
-def _check_model(task: str, config: Mapping[str, Any]) -> None:
-    """Build the model without memory for its numbers, as small as the data could make it."""
+def _trial_model(task: TaskDescriptor, config: Mapping[str, Any]) -> nn.Module:
+    """Build the model without memory for its numbers, as small as the data could make it; with others' components on
+    the CPU, as they may need numbers to be made."""
+    if config["trust"]:
+        return factory.trial_model(task.name, config, config["trust"])
     kind = factory.resolve(config["encoder"].get("_target_"), "encoder")
-    if issubclass(kind, ImageEncoder) and task != "captioning":
-        raise UserError(f"encoder: {kind.__name__} reads images, and task={task} has tokens; use another encoder")
+    if issubclass(kind, ImageEncoder) and task.source != "features":
+        raise UserError(f"encoder: {kind.__name__} reads images, and task={task.name} has tokens; use another encoder")
     try:
         with torch.device("meta"):
-            model = factory.model(task, config, factory.trial_sizes(task, config), config["trust"])
+            model = factory.trial_model(task.name, config)
         needed = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     except (RuntimeError, OverflowError, TypeError) as error:
         reason = str(error).partition("\n")[0]
@@ -146,6 +159,7 @@ def _check_model(task: str, config: Mapping[str, Any]) -> None:
             f"{_largest(config)}: the model alone would take {needed / 1e9:,.0f} GB, and this machine has "
             f"{there / 1e9:,.0f}; lower it"
         )
+    return model
 
 
 def _memory() -> int | None:

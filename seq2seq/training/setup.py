@@ -23,9 +23,9 @@ from seq2seq.runtime.distributed import DATA, World
 from seq2seq.runtime.redaction import hide
 from seq2seq.runtime.threads import limit_threads
 from seq2seq.training import monitoring, resuming, validation_interval
-from seq2seq.training.base import Kind, TrainingTask
+from seq2seq.training.base import Task, TaskModule
 from seq2seq.training.callbacks import Throughput, Watch, Watcher, make_callbacks
-from seq2seq.training.checkpoints import Continuing, DurableFiles, Seeded
+from seq2seq.training.checkpoints import DurableFiles, ResumeState, Seeded
 from seq2seq.training.lightning_errors import naming_lightning
 from seq2seq.training.loggers import make_loggers
 from seq2seq.training.monitoring import Settled
@@ -39,16 +39,16 @@ OWN = ("threads", "split_out_of_memory")
 class Run(NamedTuple):
     """Everything that one run needs, ready to fit."""
 
-    kind: Kind
+    task: Task
     data: Any
-    task: TrainingTask
+    module: TaskModule
     trainer: lightning.Trainer
     throughput: Throughput
-    continuing: Continuing
+    resume_state: ResumeState
     settled: Settled
 
 
-class Surroundings(NamedTuple):
+class RunContext(NamedTuple):
     """What decides how a run runs, beside its configuration."""
 
     begin: Start
@@ -75,42 +75,42 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", f".*{message}.*")
 
 
-def prepare(kind: Kind, config: Mapping[str, Any], folder: Path, around: Surroundings) -> Run:
+def prepare(task: Task, config: Mapping[str, Any], folder: Path, context: RunContext) -> Run:
     """Read the data, build the model and the trainer."""
-    if around.world.first:
-        resuming.tidy(folder, around.begin)
+    if context.world.first:
+        resuming.tidy(folder, context.begin)
     options = config["trainer"]
-    limit_threads(options.get("threads"), around.world.local_size)
+    limit_threads(options.get("threads"), context.world.local_size)
     lightning.seed_everything(config["seed"], verbose=False)
-    data = kind.data(config)
-    with around.world.first_alone(DATA):
+    data = task.data(config)
+    with context.world.first_alone(DATA):
         data.prepare_data()
-    resuming.check_data(around.begin, data.fingerprint)
-    settled = monitoring.settle(kind, config, data, around.begin.monitors)
+    resuming.check_data(context.begin, data.fingerprint)
+    settled = monitoring.settle(task, config, data, context.begin.monitors)
     facts, config = {**settled.config, "task": config["task"]}, settled.config
-    task = kind.task(config, make_model(kind, config, data), data)
-    task.splits = bool(options.get("split_out_of_memory"))
+    module = task.module(config, make_model(task, config, data), data)
+    module.splits = bool(options.get("split_out_of_memory"))
     if str(options["precision"]) in ("64", "64-true"):
-        task.double()  # Lightning does so behind the loading of a checkpoint, which would round it
-    continuing = make_continuing(facts, data, folder, around)
+        module.double()  # Lightning does so behind the loading of a checkpoint, which would round it
+    resume_state = make_resume_state(facts, data, folder, context)
     callbacks = make_callbacks(
         config["callbacks"],
         folder,
         progress=options["enable_progress_bar"],
         label=folder.name if config["name"].endswith(f"-{folder.name}") else "",  # so a sweep names its runs
     )
-    callbacks += kind.callbacks(config, data, folder)
+    callbacks += task.callbacks(config, data, folder)
     callbacks += validation_interval.interval(options)
-    callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], around.watch)] if around.watch else []
+    callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], context.watch)] if context.watch else []
     trainer = make_trainer(
         options,
-        around.world,
-        callbacks=[*callbacks, Seeded(config["seed"]), continuing],
-        logger=described_loggers(config, folder, around.begin) if around.world.first else [],
+        context.world,
+        callbacks=[*callbacks, Seeded(config["seed"]), resume_state],
+        logger=described_loggers(config, folder, context.begin) if context.world.first else [],
         default_root_dir=folder,
     )
     throughput = next(c for c in callbacks if isinstance(c, Throughput))
-    return Run(kind, data, task, trainer, throughput, continuing, settled)
+    return Run(task, data, module, trainer, throughput, resume_state, settled)
 
 
 def make_trainer(options: Mapping[str, Any], world: World, **more: Any) -> lightning.Trainer:
@@ -126,11 +126,11 @@ def make_trainer(options: Mapping[str, Any], world: World, **more: Any) -> light
         )
 
 
-def make_continuing(config: Mapping[str, Any], data: Any, folder: Path, around: Surroundings) -> Continuing:
+def make_resume_state(config: Mapping[str, Any], data: Any, folder: Path, context: RunContext) -> ResumeState:
     """What writes the checkpoints that the run can be gone on with; they know its configuration and data."""
     facts = {"config": hide(dict(config), everything=True), "data": data.fingerprint}
     every = {key: config["callbacks"]["checkpoint"].get(key) for key in ("every_minutes", "every_steps")}
-    return Continuing(folder / "checkpoints", around.stopping, facts, began=around.began, **every)
+    return ResumeState(folder / "checkpoints", context.stopping, facts, began=context.began, **every)
 
 
 def described_loggers(config: Mapping[str, Any], folder: Path, begin: Start) -> list[Logger]:
@@ -143,7 +143,7 @@ def described_loggers(config: Mapping[str, Any], folder: Path, begin: Start) -> 
 
 def placed(world: World, options: Mapping[str, Any]) -> dict[str, Any]:
     """Where Lightning trains, and how checkpoints are written. It is told where it is and does not look: it would start
-    processes of its own, or on SLURM write a checkpoint and requeue the job, where `Continuing` does.
+    processes of its own, or on SLURM write a checkpoint and requeue the job, where `ResumeState` does.
 
     Several processes train by `DistributedDataParallel`; every component gives all its parameters a gradient (tests
     hold that), and buffers only count what all processes know.
@@ -175,9 +175,9 @@ def _check_devices(world: World, options: Mapping[str, Any]) -> None:
         )
 
 
-def make_model(kind: Kind, config: Mapping[str, Any], data: Any) -> nn.Module:
+def make_model(task: Task, config: Mapping[str, Any], data: Any) -> nn.Module:
     """A new model of the data's sizes, with the weights of `init_from` if there is one."""
-    model = factory.model(kind.name, config, kind.sizes(data), config["trust"])
+    model = factory.model(task.name, config, task.sizes(data), config["trust"])
     if config["init_from"] is not None:
         start = load_bundle(Path(config["init_from"]), trusted=config["trust"]).model
         try:

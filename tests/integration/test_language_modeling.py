@@ -17,7 +17,7 @@ from seq2seq.nn.encoders import RecurrentStack
 from seq2seq.nn.heads import LinearHead
 from seq2seq.nn.types import Window, map_tensors
 from seq2seq.text import EOS, CharacterTrainer
-from seq2seq.training.tasks.language_modeling import LanguageModelingTask, surprise
+from seq2seq.training.tasks.language_modeling import LanguageModelingModule, surprise
 from tests import bundles
 
 RHYME = ["one, two,", "buckle my shoe;", "three, four,", "knock at the door;", "", "五, six, pick up sticks"]
@@ -75,7 +75,7 @@ def task(hidden_size=48, **changes):
     embedding = Embedding(20, 8)
     model = LanguageModel(embedding, RecurrentStack(8, hidden_size, GRU), LinearHead(hidden_size, 0, embedding.weight))
     options = {"truncate": None, "reset": 0.0, "characters_per_token": 1.0, **changes}
-    return LanguageModelingTask(model, optimizer={"name": "adam"}, scheduler={"name": "constant"}, **options)
+    return LanguageModelingModule(model, optimizer={"name": "adam"}, scheduler={"name": "constant"}, **options)
 
 
 def test_a_run_leaves_everything_and_its_bits_are_exact(text, bundle):

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from experiments.reliability import kill
 from seq2seq.cli.main import main
-from seq2seq.training.tasks.language_modeling import LanguageModelingTask
-from seq2seq.training.tasks.translation import TranslationTask
+from seq2seq.training.tasks.language_modeling import LanguageModelingModule
+from seq2seq.training.tasks.translation import TranslationModule
 
 TRANSLATION, _, LANGUAGE_MODEL = kill.JOBS.values()
 STILL = ["embedding.dropout=0", "encoder.dropout=0", "head.dropout=0", "trainer.precision=64-true", "optimizer=sgd"]
@@ -34,7 +34,7 @@ def train(tmp_path):
 def on_loss(monkeypatch):
     """Change the training loss of the batches with these numbers."""
 
-    def install(change, numbers, task=TranslationTask):
+    def install(change, numbers, task=TranslationModule):
         original, count = task.loss, iter(range(1_000_000))
 
         def loss(self, batch, *, training):
@@ -59,7 +59,7 @@ def test_bad_batches_are_skipped_and_counted(train, on_loss, tmp_path, bad, accu
 
 @pytest.mark.parametrize("job", [kill.PAIRS, LANGUAGE_MODEL])
 def test_too_many_in_a_row_end_the_run_with_their_lines(train, on_loss, tmp_path, capsys, job):
-    task = LanguageModelingTask if job is LANGUAGE_MODEL else TranslationTask
+    task = LanguageModelingModule if job is LANGUAGE_MODEL else TranslationModule
     on_loss(lambda total: total * torch.nan, set(range(6, 1000)), task)
     assert train("a", "callbacks.skipped_in_a_row=5", "trainer.log_every_n_steps=1", job=job) == 2
     error = capsys.readouterr().err
@@ -95,7 +95,7 @@ def memory_of(monkeypatch):
     """Let no batch of more than so many pairs fit, forward or only backward."""
 
     def install(rows, where):
-        original = TranslationTask.loss
+        original = TranslationModule.loss
 
         def loss(self, batch, *, training):
             total, count = original(self, batch, training=training)
@@ -105,7 +105,7 @@ def memory_of(monkeypatch):
                 total = FailsInBackward.apply(total)
             return total, count
 
-        monkeypatch.setattr(TranslationTask, "loss", loss)
+        monkeypatch.setattr(TranslationModule, "loss", loss)
 
     return install
 

@@ -54,16 +54,16 @@ JOBS = {
 STOPPED_AT = """\
 import os, signal, sys
 from seq2seq.cli.main import main
-from seq2seq.training.base import TrainingTask
+from seq2seq.training.base import TaskModule
 
-original, batches, at = TrainingTask.training_step, iter(range(1_000_000)), int(sys.argv[1])
+original, batches, at = TaskModule.training_step, iter(range(1_000_000)), int(sys.argv[1])
 
 def step(self, batch, index):
     if next(batches) == at:
         os.kill(os.getpid(), signal.SIGTERM)
     return original(self, batch, index)
 
-TrainingTask.training_step = step
+TaskModule.training_step = step
 sys.exit(main(sys.argv[2:]))
 """
 

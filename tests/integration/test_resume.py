@@ -18,7 +18,7 @@ from seq2seq.corpora import StreamData, Text
 from seq2seq.text import CharacterTrainer
 from seq2seq.training import checkpoints, setup
 from seq2seq.training import run as training
-from seq2seq.training.base import TrainingTask
+from seq2seq.training.base import TaskModule
 from tests.forks import Fork
 
 TRANSLATION, ATTENTION, LANGUAGE_MODEL = kill.JOBS.values()
@@ -53,7 +53,7 @@ def train(files):
 @pytest.fixture
 def at_batch(monkeypatch):
     """Do something when so many batches of this process have been trained on."""
-    original = TrainingTask.training_step
+    original = TaskModule.training_step
 
     def install(number, action):
         count = iter(range(1_000_000))
@@ -63,7 +63,7 @@ def at_batch(monkeypatch):
                 action(self)
             return original(self, batch, index)
 
-        monkeypatch.setattr(TrainingTask, "training_step", step)
+        monkeypatch.setattr(TaskModule, "training_step", step)
 
     return install
 
@@ -202,14 +202,14 @@ def test_a_signal_writes_a_checkpoint_and_ends_with_75(
 
 
 def test_sigterm_does_not_wait_for_a_validation(train, whole, tmp_path, monkeypatch):
-    original = TrainingTask.validation_step
+    original = TaskModule.validation_step
 
     def step(self, batch, index):
         os.kill(os.getpid(), signal.SIGTERM)
         return original(self, batch, index)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingTask, "validation_step", step)
+        patch.setattr(TaskModule, "validation_step", step)
         assert train(TRANSLATION, tmp_path / "a") == 75
     assert kill.steps_of(tmp_path / "a") == 21
     assert train(TRANSLATION, tmp_path / "a", "resume=auto") == 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seq2seq.cli.main import main
-from seq2seq.training.base import TrainingTask
+from seq2seq.training.base import TaskModule
 
 TINY = """
 data=tsv data.corpus.source_language=xx data.corpus.target_language=yy tokenizer=characters data.batch_tokens=100
@@ -36,7 +36,7 @@ def command(folder):
 def run(tmp_path_factory):
     """A run that was killed after its first validation and resumed: its folder, and what each process said."""
     folder, said = tmp_path_factory.mktemp("short"), [io.StringIO(), io.StringIO()]
-    step = TrainingTask.training_step
+    step = TaskModule.training_step
 
     def killed(self, batch, index):
         if self.trainer.current_epoch == 1 and index == 1:
@@ -45,10 +45,10 @@ def run(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQ2SEQ_CACHE", str(folder / "cache"))
-        patch.setattr(TrainingTask, "training_step", killed)
+        patch.setattr(TaskModule, "training_step", killed)
         with pytest.raises(Killed), redirect_stdout(said[0]), redirect_stderr(said[0]):
             main(command(folder))
-        patch.setattr(TrainingTask, "training_step", step)
+        patch.setattr(TaskModule, "training_step", step)
         with redirect_stdout(said[1]), redirect_stderr(said[1]):
             assert main([*command(folder), "resume=auto"]) == 0
     return folder / "run", [each.getvalue() for each in said]

@@ -25,12 +25,13 @@ import torch
 from torch import nn
 
 from seq2seq import __version__
-from seq2seq.bundle.format import COMMANDS, Bundle, load_bundle, replacing
+from seq2seq.bundle.format import Bundle, load_bundle, replacing
 from seq2seq.bundle.onnx.comparison import Checked, compare, random_sources
 from seq2seq.bundle.onnx.networks import DecoderNetwork, EncoderNetwork, memories, states
 from seq2seq.bundle.onnx.operators import OPSET
 from seq2seq.errors import UserError
 from seq2seq.models import EncoderDecoder
+from seq2seq.models.task_descriptors import TASKS
 from seq2seq.text import BOS, EOS, PAD, UNK
 
 EXAMPLE = Path(__file__).with_name("translate_onnx.py")
@@ -63,11 +64,12 @@ def export_onnx(folder: Path, output: Path, *, trusted: Sequence[str] = ()) -> C
 
 def _check(bundle: Bundle) -> None:
     """Raise `UserError` for a task or a tokenizer that neither networks nor example are made for."""
-    if bundle.task != "translation":
-        command = COMMANDS.get(bundle.task, "predict-file")
+    task = TASKS[bundle.task]
+    if not task.exported:
+        exported = [name for name, each in TASKS.items() if each.exported]
         raise UserError(
-            f"export: the bundle's task is {bundle.task}, and only translation is exported; use it by "
-            f"`seq2seq {command}`, or from Python"
+            f"export: the bundle's task is {task.name}, and only {', '.join(exported)} is exported; use it by "
+            f"`seq2seq {task.command}`, or from Python"
         )
     for tokenizer in (bundle.tokenizers.source, bundle.tokenizers.target):
         if tokenizer.kind not in TOKENIZERS:

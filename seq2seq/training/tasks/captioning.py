@@ -11,6 +11,7 @@ from seq2seq.corpora.feature_data import FeatureData
 from seq2seq.corpora.store import Frames
 from seq2seq.errors import UserError
 from seq2seq.inference.captioner import Captioner
+from seq2seq.models import EncoderDecoder
 from seq2seq.reporting.attention import AttentionMap, attention_maps
 from seq2seq.runtime.atomic_files import write_lines
 from seq2seq.scoring import INTERVALS, Scorer
@@ -22,6 +23,7 @@ USE = """\
 ```python
 from pathlib import Path
 from seq2seq.inference.captioner import Captioner
+from seq2seq.models import EncoderDecoder
 from seq2seq.corpora.features import read_features
 
 captioner = Captioner.load("BUNDLE")
@@ -39,14 +41,14 @@ class Captioning(Translation):
 
     name = "captioning"
 
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See `Kind.check`."""
+    def check(self, config: Mapping[str, Any], trial: EncoderDecoder) -> None:
+        """Raise `UserError` for outputs of equal length, too."""
         if config["search"].get("equal_length"):
             raise UserError("search.equal_length=true: rows of numbers and words of text are not of equal number")
-        super().check(config)
+        super().check(config, trial)
 
     def data(self, config: Mapping[str, Any]) -> FeatureData:
-        """See `Kind.data`. Where files are read for an encoder of images, each row must be such an image."""
+        """See `Task.data`. Where files are read for an encoder of images, each row must be such an image."""
         corpus = dict(config["data"]["corpus"])
         if "width" in corpus and corpus["width"] is None:
             corpus["width"] = _pixels(config["encoder"])
@@ -55,11 +57,11 @@ class Captioning(Translation):
         return found
 
     def sizes(self, data: FeatureData) -> dict[str, int]:
-        """See `Kind.sizes`."""
+        """See `Task.sizes`."""
         return {"features": data.width, "target": len(data.tokenizers.target)}
 
     def describe(self, data: FeatureData) -> str:
-        """See `Kind.describe`."""
+        """See `Task.describe`."""
         found = data.statistics
         return (
             f"{data.corpus.name}, {found['pairs']:,} sequences of rows of {data.width:,} numbers to train on "

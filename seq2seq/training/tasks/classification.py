@@ -15,7 +15,6 @@ class Classification(Labelling):
 
     name = "classification"
     options: tuple[str, ...] = ("label_smoothing",)
-    unit = "text"
     hub_task = "text-classification"
     remedy = "use data=snips data.corpus.labels=intents, or data=labelled"
 

@@ -33,7 +33,7 @@ from seq2seq.text import (
     TokenizerTrainer,
     WhitespaceTrainer,
 )
-from seq2seq.training.base import Card, Kind, Outcome, Scored, TrainingTask, common
+from seq2seq.training.base import Card, Outcome, Scored, Task, TaskModule, common
 from seq2seq.training.callbacks import Samples
 from seq2seq.training.tasks.translation import bundle, pair_data
 
@@ -52,7 +52,7 @@ seq2seq predict-file BUNDLE input.txt {output}.txt
 FIRST = EOS + 1  # the id of label 0
 
 
-class LabelTask(TrainingTask):
+class LabelModule(TaskModule):
     """Trains a `LabelModel` on `Pairs` of a text and its labels; `references` are the raw labels of val, found by
     `Pairs.rows`. A loss counts words, or texts."""
 
@@ -119,12 +119,10 @@ class LabelData(TranslationData):
         super().prepare_data()
 
 
-class Labelling(Kind):
+class Labelling(Task):
     """A task whose output is labels: of each word, or of the text (`unit`)."""
 
-    groups = ("tokenizer",)
     metrics: tuple[str, ...] = ("val_loss", "val_f1", "val_accuracy")
-    unit: str
     hub_task: str
     remedy: str
     """What to set where the corpus does not fit."""
@@ -137,22 +135,22 @@ class Labelling(Kind):
     def scorer(self, config: Mapping[str, Any], labels: LabelTokenizer) -> LabelScorer:
         """How labels are scored."""
 
-    def best_by(self, config: Mapping[str, Any]) -> str:
-        """F1 where words are labelled, accuracy where texts are."""
-        return "val_f1" if self.unit == "word" else "val_accuracy"
+    @property
+    def unit(self) -> str:
+        """What each label is for: word or text."""
+        assert self.descriptor.label_unit is not None
+        return self.descriptor.label_unit
 
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See `Kind.check`."""
-        smoothing, many = config["task"]["label_smoothing"], config["labels"]["many"]
-        if not 0 <= smoothing < 1:
-            raise UserError(f"task.label_smoothing={smoothing} must be at least 0 and below 1")
-        if many and smoothing:
+    def check(self, config: Mapping[str, Any], trial: LabelModel) -> None:
+        """Raise `UserError` for parts that do not go together; the model labels one text of five words."""
+        smoothing = config["task"]["label_smoothing"]
+        if config["labels"]["many"] and smoothing:
             raise UserError(f"task.label_smoothing={smoothing}: labels.many=true knows no smoothing; set it to 0")
         self.corpus_check(config)
         self.trainer(config)
-        trial = factory.model(self.name, config, self.trial_sizes(config), config["trust"])
         ids = torch.full((1, 5), FIRST)
-        trial.eval()(Tokens(ids, torch.tensor([5])))
+        on_cpu = trial.to_empty(device="cpu") if next(trial.parameters()).is_meta else trial
+        on_cpu.eval()(Tokens(ids, torch.tensor([5])))
 
     def corpus_check(self, config: Mapping[str, Any]) -> None:
         """Raise `UserError` for a corpus whose target is no labels, or not of this task's shape."""
@@ -174,7 +172,7 @@ class Labelling(Kind):
         return SourceAndTarget(lambda: text, lambda: labels)
 
     def data(self, config: Mapping[str, Any]) -> LabelData:
-        """See `Kind.data`."""
+        """See `Task.data`."""
         found = pair_data(config, LabelData, self.trainer(config))
         assert isinstance(found, LabelData)
         return found
@@ -187,9 +185,9 @@ class Labelling(Kind):
             f"{found['dropped_long']:,} over-long ones dropped), {len(data.tokenizers.target.labels):,} labels"
         )
 
-    def task(self, config: Mapping[str, Any], model: LabelModel, data: Any) -> LabelTask:
-        """See `Kind.task`."""
-        return LabelTask(
+    def module(self, config: Mapping[str, Any], model: LabelModel, data: Any) -> LabelModule:
+        """See `Task.module`."""
+        return LabelModule(
             model,
             **common(config),
             label_smoothing=config["task"]["label_smoothing"],

@@ -24,7 +24,7 @@ from seq2seq.nn.types import Window, map_tensors
 from seq2seq.runtime.atomic_files import whole
 from seq2seq.runtime.distributed import gathered, part
 from seq2seq.text import EOS, UNK, TokenizerTrainer
-from seq2seq.training.base import Card, Kind, Outcome, Scored, TrainingTask, common
+from seq2seq.training.base import Card, Outcome, Scored, Task, TaskModule, common
 
 FEW = 2048  # tokens in a vocabulary up to which the plain softmax was measured to be faster than the fused one
 USE = """\
@@ -34,7 +34,7 @@ seq2seq sample BUNDLE --prompt {prompt} --length 500 --temperature 0.8 --top-p 0
 """
 
 
-class LanguageModelingTask(TrainingTask):
+class LanguageModelingModule(TaskModule):
     """Trains a `LanguageModel` on the windows of a stream.
 
     `state` is what the training's rows have read so far: carried from window to window as a constant, and reset where
@@ -110,24 +110,15 @@ class LanguageModelingTask(TrainingTask):
         return {"val_bpc": nats / math.log(2) / self.characters_per_token}
 
 
-class LanguageModeling(Kind):
+class LanguageModeling(Task):
     """N-to-N: the next token at each position, of any text."""
 
     name = "language_modeling"
     options = ("window", "truncate", "reset")
-    groups = ("tokenizer",)
     metrics = ("val_loss", "val_bpc")
 
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See `Kind.check`."""
-        truncate = config["task"]["truncate"]
-        if truncate is not None and not (isinstance(truncate, int) and truncate >= 0):
-            raise UserError(
-                f"task.truncate={truncate!r} must be a number of steps from 0 on; null carries errors back to the "
-                "beginning of their window"
-            )
-        if not 0 <= config["task"]["reset"] < 1:
-            raise UserError(f"task.reset={config['task']['reset']} must be at least 0 and below 1")
+    def check(self, config: Mapping[str, Any], trial: LanguageModel) -> None:
+        """Raise `UserError` for two vocabularies, and for batches that would be split."""
         if not config["tokenizer"].get("joint", True):
             raise UserError("tokenizer.joint=false: a language model has one vocabulary; set tokenizer.joint=true")
         if config["trainer"].get("split_out_of_memory"):
@@ -135,10 +126,9 @@ class LanguageModeling(Kind):
                 "trainer.split_out_of_memory=true: a language model carries its state from batch to batch, which are "
                 "not split; lower data.batch_size or task.window"
             )
-        super().check(config)
 
     def data(self, config: Mapping[str, Any]) -> StreamData:
-        """See `Kind.data`."""
+        """See `Task.data`."""
         options = {
             key: value for key, value in config["data"].items() if key not in ("corpus", "vocabulary_size", "root")
         }
@@ -159,9 +149,9 @@ class LanguageModeling(Kind):
             f"on, {found['vocabulary']['target']:,} different ones; {found['windows']:,} windows an epoch"
         )
 
-    def task(self, config: Mapping[str, Any], model: LanguageModel, data: StreamData) -> LanguageModelingTask:
-        """See `Kind.task`."""
-        return LanguageModelingTask(
+    def module(self, config: Mapping[str, Any], model: LanguageModel, data: StreamData) -> LanguageModelingModule:
+        """See `Task.module`."""
+        return LanguageModelingModule(
             model,
             **common(config),
             truncate=config["task"]["truncate"],
@@ -197,7 +187,7 @@ def surprise(model: LanguageModel, data: StreamData, split: str) -> NDArray[np.f
 
 def _score(split: str, outcome: Outcome, folder: Path) -> Scored:
     data = outcome.data
-    nats, stream = surprise(outcome.task.model.eval(), data, split), np.asarray(data.stream(split))  # type: ignore[arg-type]
+    nats, stream = surprise(outcome.module.model.eval(), data, split), np.asarray(data.stream(split))  # type: ignore[arg-type]
     ends = np.flatnonzero(stream == EOS)
     bits = np.add.reduceat(nats, np.concatenate([[0], ends[:-1] + 1])) / math.log(2)
     lines = [line for _, line in data.corpus.pairs(split)]

@@ -12,7 +12,7 @@ from seq2seq.models.label_model import LabelModel
 from seq2seq.scoring.label_metrics import LabelScorer
 from seq2seq.text import LabelTokenizer, LabelTrainer, TokenizerTrainer, WhitespaceTrainer
 from seq2seq.text.label_tokenizer import is_entity_tag
-from seq2seq.training.tasks.labelling import Labelling, LabelTask
+from seq2seq.training.tasks.labelling import Labelling, LabelModule
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +22,16 @@ class Tagging(Labelling):
 
     name = "tagging"
     options: tuple[str, ...] = ("label_smoothing", "entities")
-    unit = "word"
     hub_task = "token-classification"
     remedy = "use data=snips data.corpus.labels=slots, or data=tagged"
 
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See `Kind.check`."""
+    def check(self, config: Mapping[str, Any], trial: LabelModel) -> None:
+        """Raise `UserError` for a tokenizer that splits words, and scores that the labels do not have, too."""
         trainer = factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
         if not isinstance(trainer, WhitespaceTrainer):
             raise UserError("tokenizer: a tagger needs exactly one piece a word; use tokenizer=whitespace")
         self.scorer(config, LabelTokenizer((), self.labels(config).form))
-        super().check(config)
+        super().check(config, trial)
 
     def labels(self, config: Mapping[str, Any]) -> LabelTrainer:
         """One a word, or a set with a sign between them and a sign for none."""
@@ -40,8 +39,8 @@ class Tagging(Labelling):
         form = "sets" if options["many"] else "one"
         return LabelTrainer(form, str(options["separator"]), str(options["none"]))
 
-    def task(self, config: Mapping[str, Any], model: LabelModel, data: Any) -> LabelTask:
-        """See `Kind.task`; where F1 counts labels since the tags are none of entities, the log says so."""
+    def module(self, config: Mapping[str, Any], model: LabelModel, data: Any) -> LabelModule:
+        """See `Task.module`; where F1 counts labels since the tags are none of entities, the log says so."""
         odd = next((tag for tag in data.tokenizers.target.labels if not is_entity_tag(tag)), None)
         if odd is not None and config["task"]["entities"]:
             log.warning(
@@ -50,7 +49,7 @@ class Tagging(Labelling):
                 odd,
                 config["labels"]["none"],
             )
-        return super().task(config, model, data)
+        return super().module(config, model, data)
 
     def scorer(self, config: Mapping[str, Any], labels: LabelTokenizer) -> LabelScorer:
         """F1 of entities, or of all labels."""

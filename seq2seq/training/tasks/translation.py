@@ -13,10 +13,10 @@ from torch import Tensor
 
 from seq2seq.bundle.format import Bundle, load_bundle
 from seq2seq.corpora import Corpus, TranslationData
-from seq2seq.errors import UserError
 from seq2seq.inference.stepper import check_search, translate_ids
 from seq2seq.inference.translator import Translator
 from seq2seq.models import EncoderDecoder, factory
+from seq2seq.models.task_descriptors import TASKS
 from seq2seq.nn.losses import token_cross_entropy
 from seq2seq.nn.scheduled_sampling import Moment
 from seq2seq.nn.types import Captions, Pairs, real_ids
@@ -30,7 +30,7 @@ from seq2seq.scoring.suitability import JUDGED, Weakness, weakness
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
 from seq2seq.training import length_limits
-from seq2seq.training.base import Card, Kind, Outcome, Scored, TrainingTask, common
+from seq2seq.training.base import Card, Outcome, Scored, Task, TaskModule, common
 from seq2seq.training.callbacks import Samples
 
 ATTENTION_MAPS = 4  # sentences in attention.png
@@ -49,7 +49,7 @@ seq2seq translate-file BUNDLE input.{source} output.{target}
 """
 
 
-class TranslationTask(TrainingTask):
+class TranslationModule(TaskModule):
     """Trains an `EncoderDecoder` on `Pairs`; `references` are the validation split's raw target lines, found by
     `Pairs.rows`."""
 
@@ -103,16 +103,15 @@ class TranslationTask(TrainingTask):
         return {"val_perplexity": math.exp(min(loss, 700.0)), **found}
 
 
-class Translation(Kind):
+class Translation(Task):
     """N-to-M, text to text."""
 
     name = "translation"
     options: tuple[str, ...] = ("label_smoothing", "validation_beam_size", "metrics")
-    groups = ("tokenizer", "search")
     metrics: tuple[str, ...] = ("val_loss", "val_perplexity", "val_bleu", "val_chrf")
 
     def logged(self, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """See `Kind.logged`: the scores of `task.metrics`, where it is given."""
+        """See `Task.logged`: the scores of `task.metrics`, where it is given."""
         if "metrics" not in config["task"]:
             return self.metrics
         return ("val_loss", "val_perplexity", *(f"val_{name}" for name in quick_metrics(config)))
@@ -120,10 +119,11 @@ class Translation(Kind):
     def best_by(self, config: Mapping[str, Any]) -> str:
         """BLEU, or else the first score that is logged."""
         scores = [name for name in self.logged(config) if name not in ("val_loss", "val_perplexity")]
-        return "val_bleu" if "val_bleu" in scores else next(iter(scores), "val_loss")
+        default = self.descriptor.val_metric
+        return default if default in scores else next(iter(scores), "val_loss")
 
     def weakness(self, metric: str, data: Any) -> Weakness | None:
-        """See `Kind.weakness`."""
+        """See `Task.weakness`."""
         name = metric.removeprefix("val_")
         if name not in JUDGED:  # so that val is not read for nothing
             return None
@@ -136,30 +136,24 @@ class Translation(Kind):
             return super().reporting(config, metric)
         return {**config["task"], "metrics": [name, *(other for other in test_metrics(config) if other != name)]}
 
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See `Kind.check`."""
+    def check(self, config: Mapping[str, Any], trial: EncoderDecoder) -> None:
+        """Raise `UserError` for metrics that cannot be computed, and a search that the model cannot do."""
         Scorer(test_metrics(config))
-        if not 0 <= config["task"]["label_smoothing"] < 1:
-            raise UserError(f"task.label_smoothing={config['task']['label_smoothing']} must be at least 0 and below 1")
-        search = search_options(config["search"])
-        super().check(config)
-        if search.coverage_penalty:
-            trial: Any = factory.model(self.name, config, self.trial_sizes(config), config["trust"])
-            check_search(trial, search)
+        check_search(trial, search_options(config["search"]))
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
-        """See `Kind.data`; a language that cannot be scored is found before its text is read."""
+        """See `Task.data`; a language that cannot be scored is found before its text is read."""
         found = pair_data(config)
         Scorer(test_metrics(config), language=found.corpus.target_language)
         return found
 
     def remark(self, config: Mapping[str, Any], data: Any) -> str | None:
-        """See `Kind.remark`: references that are longer than outputs can be."""
+        """See `Task.remark`: references that are longer than outputs can be."""
         return length_limits.remark(data, search_options(config["search"]))
 
-    def task(self, config: Mapping[str, Any], model: EncoderDecoder, data: Any) -> TranslationTask:
-        """See `Kind.task`."""
-        return TranslationTask(
+    def module(self, config: Mapping[str, Any], model: EncoderDecoder, data: Any) -> TranslationModule:
+        """See `Task.module`."""
+        return TranslationModule(
             model,
             **common(config),
             search=validation_search(config),
@@ -250,10 +244,10 @@ def quick_metrics(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def bundle(outcome: Outcome) -> Bundle:
     """The trained model as a bundle in memory."""
-    task = outcome.config["task"]["name"]
-    nodes = {name: outcome.config[name] for name in factory.NODES[task]}
+    task = TASKS[outcome.config["task"]["name"]]
+    nodes = {name: outcome.config[name] for name in task.nodes}
     search = search_options(outcome.config.get("search", {}))
-    return Bundle(task, outcome.task.model, outcome.data.tokenizers, nodes, {}, search, dict(outcome.provenance))
+    return Bundle(task.name, outcome.module.model, outcome.data.tokenizers, nodes, {}, search, dict(outcome.provenance))
 
 
 def draw_attention(translator: Translator, sources: Sequence[str], path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from seq2seq.errors import UserError
 from seq2seq.reporting.tables import ranked_by
-from seq2seq.training import kinds, monitoring
+from seq2seq.training import monitoring
+from seq2seq.training.base import load_task
 from tests.conftest import node
 
 SHORT, NORMAL = ["walks", "went"], ["Ein Mann schläft auf dem Sofa."]
@@ -30,12 +31,12 @@ def config(task="translation", callbacks="default", scheduler="cosine", **change
 def settle(given, references, recorded=None):
     corpus = SimpleNamespace(target_language="xx")
     data = SimpleNamespace(corpus=corpus, text=lambda split: (references, references))
-    return monitoring.settle(kinds.find(given["task"]), given, data, recorded)
+    return monitoring.settle(load_task(given["task"]), given, data, recorded)
 
 
 def check(given):
-    kind = kinds.find(given["task"])
-    monitoring.check(given, kind.logged(given), kind.best_by(given))
+    task = load_task(given["task"])
+    monitoring.check(given, task.logged(given), task.best_by(given))
 
 
 @pytest.mark.parametrize(
@@ -84,8 +85,8 @@ def test_the_chosen_metric_is_logged_and_comes_first_in_tests():
         "best model by val_bleu-char, since val_bleu could not tell models apart: 100% of the references are written "
         "without spaces between words",
     )
-    kind = kinds.find(found.config["task"])
-    assert "val_bleu-char" in kind.logged(found.config)
+    task = load_task(found.config["task"])
+    assert "val_bleu-char" in task.logged(found.config)
     assert settle(config(), SHORT).config["task"]["metrics"] == ["chrf", "bleu", "ter"]
     assert settle(config(), NORMAL).config["task"]["metrics"] == ["bleu", "chrf", "ter"]
     given = config()

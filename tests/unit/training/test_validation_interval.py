@@ -11,7 +11,7 @@ from torch import nn
 from seq2seq.corpora.data_module import Batches
 from seq2seq.errors import UserError
 from seq2seq.training import validation_interval
-from seq2seq.training.base import TrainingTask
+from seq2seq.training.base import TaskModule
 from seq2seq.training.best_models import Best, Patience
 from seq2seq.training.checkpoints import DurableFiles
 
@@ -35,7 +35,7 @@ class Numbers(lightning.LightningDataModule):
         return Batches(1, lambda: iter([torch.ones(1)]))
 
 
-class Scripted(TrainingTask):
+class Scripted(TaskModule):
     """Validation i has the i-th loss and score; `rates` are the learning rates after it, `steps` when it was."""
 
     def __init__(self, losses=(), scores=(), scheduler=CONSTANT):
