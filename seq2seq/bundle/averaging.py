@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seq2seq.bundle.format import Bundle, described, load_bundle, save_bundle
 from seq2seq.bundle.model_card import model_card
+from seq2seq.bundle.weights import read_checkpoint
 from seq2seq.errors import UserError
 from seq2seq.models.equations import differences
 from seq2seq.models.task_descriptors import TASKS
@@ -91,14 +92,10 @@ def _distinct(folder: Path) -> Iterator[Checkpoint]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """A checkpoint, mapped into memory: only what is used is read."""
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        if not isinstance(state.get("state_dict"), dict):
-            raise KeyError("state_dict")
-    except Exception as error:  # torch has no error of its own for a file that is cut or foreign
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path}: is not a checkpoint of a training run ({type(error).__name__}: {reason})") from None
+    """Read the checkpoint of a training run."""
+    state = read_checkpoint(path)
+    if not isinstance(state.get("state_dict"), dict):
+        raise UserError(f"{path}: is not a checkpoint of a training run (it has no state_dict)")
     return state
 
 

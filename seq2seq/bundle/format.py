@@ -12,7 +12,6 @@ Loading unpickles nothing, and imports nothing but what `factory.resolve` allows
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -32,6 +31,7 @@ from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.models.old_names import current
 from seq2seq.models.task_descriptors import TASKS
+from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.redaction import hide
 from seq2seq.runtime.strict_json import read_json
 from seq2seq.search import SearchOptions
@@ -111,7 +111,7 @@ def save_bundle(
         tokenizers.save(made)
         _write_json(made / CONFIG, described)
         _write_json(made / METRICS, hide(metrics))
-        _write_json(made / CHECKSUMS, {path.name: _sha256(path) for path in sorted(made.iterdir())})
+        _write_json(made / CHECKSUMS, {path.name: digest_of(path) for path in sorted(made.iterdir())})
         (made / CARD).write_text(hide(card), encoding="utf-8", newline="\n")
         for path in made.iterdir():
             path.chmod(0o644)
@@ -233,7 +233,7 @@ def _verify(folder: Path) -> None:
         _check_place(path)
         if name != MODEL and path.stat().st_size > LIMIT:
             raise UserError(f"{path}: has more than {LIMIT:,} bytes, which no such file has")
-        if _sha256(path) != known[name]:
+        if digest_of(path) != known[name]:
             raise UserError(f"{path}: is not as it was saved (its checksum differs); copy the bundle again, whole")
 
 
@@ -285,11 +285,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

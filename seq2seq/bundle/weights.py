@@ -1,4 +1,5 @@
-"""The weights of a bundle: what a safetensors file says that it holds, and a model that takes no more than that."""
+"""Weights in files that are not trusted: of a bundle, a model that takes no more than its safetensors file says that it
+holds; of a run, a checkpoint of tensors and plain types. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -97,3 +98,19 @@ class _Budget(TorchFunctionMode):
                     "the file of its weights"
                 )
         return function(*args, **options)
+
+
+def read_checkpoint(path: Path, *, remedy: str = "", mapped: bool = True) -> dict[str, Any]:
+    """Read a checkpoint of Lightning's, on the CPU; `mapped` into memory, so that only what is used is read.
+
+    Raises `UserError`, with the `remedy`, for a file that is damaged, or holds anything but tensors and plain types:
+    that would have to be unpickled, and is not, whatever the environment says.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        if not isinstance(found, dict):
+            raise TypeError(f"it holds a {type(found).__name__}")
+    except Exception as error:  # torch has no error of its own for a file that is cut or foreign
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: is damaged, or no checkpoint of tensors and plain types ({reason}){remedy}") from None
+    return found

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from seq2seq.corpora.folders import digest_of, write_file
+from seq2seq.corpora.folders import write_file
 from seq2seq.errors import UserError
+from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.paths import cached
 
 FORMAT = 2  # of what is kept about a split, and of how files are read

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from seq2seq.corpora.folders import digest_of
 from seq2seq.errors import UserError
+from seq2seq.runtime.atomic_files import digest_of
 
 TIMEOUT = 30.0  # seconds without an answer
 

@@ -1,8 +1,7 @@
-"""Files and folders that appear whole or not at all, also while other processes make the same ones."""
+"""Atomic writes of folders, also while other processes make the same ones, and of small files in the cache."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seq2seq.errors import FULL, UserError
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.locks import try_lock
 
 YOUNG = 60.0  # seconds: within them, a folder that nobody has locked may have been made just now
@@ -72,18 +71,12 @@ def _locked(folder: Path) -> int | None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a small text file under a temporary name beside it, then rename it."""
+    """Write a small text file atomically."""
     try:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise _unwritable(path.parent, error) from None
-
-
-def digest_of(path: Path, algorithm: str = "sha256") -> str:
-    """The checksum of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:

@@ -23,7 +23,7 @@ from seq2seq.reporting.series import Chart, Lengths, last_step
 from seq2seq.reporting.tables import table
 from seq2seq.reporting.tested import differences, edits
 from seq2seq.reporting.wording import shorten
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 
 PAGE = Path(__file__).parent / "page"
 PATTERNS = {"solid": "", "dash": "8 4", "dot": "2 4", "dashdot": "8 3 2 3"}
@@ -44,7 +44,7 @@ def write_report(paths: Sequence[Path], output: Path, options: Options) -> Notes
     """
     contents = gather(paths, options)
     page = render(contents)
-    with whole(output) as temporary:
+    with atomic_write(output) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace", newline="\n")
     return contents.notes
 

@@ -15,7 +15,7 @@ from seq2seq.reporting import configurations
 from seq2seq.reporting.sweep_folders import RUN_FILE, jobs_of, place_in
 from seq2seq.reporting.tables import LOWER_IS_BETTER, NUMBERS, Row, markdown, ranked_by, terminal, write_csv
 from seq2seq.reporting.wording import finite
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 
 STATUSES = ("finished", "pruned", "interrupted", "running", "failed", "unreadable")
 
@@ -48,18 +48,18 @@ def leaderboard(
     comparison = configurations.compare(rows, keys, baseline, test) if keys else None
     if baseline is not None and comparison is None:
         raise UserError(f"--baseline {baseline}: needs several runs of a configuration; give --over KEY")
-    with whole(folder / "leaderboard.csv") as path:
+    with atomic_write(folder / "leaderboard.csv") as path:
         write_csv(rows, path)
     save(leaderboard_figure(rows), folder / "leaderboard.png")
     width = shutil.get_terminal_size().columns
     print(terminal(rows, width))
     if comparison is not None:
-        with whole(folder / "leaderboard.over.csv") as path:
+        with atomic_write(folder / "leaderboard.over.csv") as path:
             configurations.write_csv(comparison, path)
         save(over_figure(comparison), folder / "leaderboard.over.png")
         print(f"\n{configurations.terminal(comparison, width)}")
         text = f"\n{configurations.markdown(comparison)}"
-    with whole(folder / "leaderboard.md") as path:
+    with atomic_write(folder / "leaderboard.md") as path:
         path.write_text(markdown(rows) + text, encoding="utf-8", newline="\n")
     return rows
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 from seq2seq.reporting.wording import compact
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"Creat
 def save(figure: Figure, path: Path, *, dpi: int | None = None) -> Path:
     """Write `figure` as PNG, or PDF where it is named so: whole or not at all, the same bytes for the same picture."""
     kind = path.suffix.removeprefix(".")
-    with whole(path) as temporary, house_style(), warnings.catch_warnings(record=True) as caught:
+    with atomic_write(path) as temporary, house_style(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         figure.savefig(temporary, format=kind, metadata=UNDATED[kind], dpi=dpi)
     if any("missing from font" in str(warning.message) for warning in caught):

@@ -7,17 +7,18 @@ import os
 from typing import IO, Any
 
 
-def try_lock(file: IO[Any] | int) -> bool | None:
-    """Lock an open file (or a descriptor, of a folder too) until it is closed, without waiting.
+def try_lock(file: IO[Any] | int, *, shared: bool = False) -> bool | None:
+    """Lock an open file (or a descriptor, also of a folder) until it is closed, without waiting; `shared` with others
+    that only look.
 
-    True: it is locked now. False: another process holds the lock. None: there are no locks here.
+    True: it is locked now. False: another process holds the lock. None: the system has no locks here.
     """
     try:
         import portalocker
     except ImportError:  # it asks the operating system for a module that is not there
         return None
     try:
-        portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+        portalocker.lock(file, (portalocker.LOCK_SH if shared else portalocker.LOCK_EX) | portalocker.LOCK_NB)
     except portalocker.AlreadyLocked:
         return False
     except (portalocker.LockException, OSError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from seq2seq.errors import UserError
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 
 FORMAT = 1
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -192,5 +192,5 @@ def difference(one: Tokenizer, other: Tokenizer) -> str | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)

@@ -27,8 +27,9 @@ import torch
 from lightning_fabric.plugins.io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
+from seq2seq.bundle.weights import read_checkpoint
 from seq2seq.errors import FULL, UserError
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.training.signals import Stopping
 
 LAST, END = "last.ckpt", "end.ckpt"
@@ -45,13 +46,12 @@ class DurableFiles(TorchCheckpointIO):
         """See `CheckpointIO`. Raises `OSError` when the disk is full; the file that was there stands."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        with whole(Path(path), durable=True) as partial:
+        with atomic_write(Path(path), durable=True) as partial:
             partial.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """See `CheckpointIO`; what would have to be unpickled is refused, whoever asks."""
-        loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-        return loaded
+        """Read a checkpoint on the CPU; what would have to be unpickled is refused, whatever Lightning asks for."""
+        return read_checkpoint(Path(path), mapped=False)
 
 
 @contextmanager

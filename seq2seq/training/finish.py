@@ -8,11 +8,11 @@ from typing import Any
 
 from seq2seq.bundle.format import save_bundle
 from seq2seq.bundle.model_card import model_card
+from seq2seq.bundle.weights import read_checkpoint
 from seq2seq.errors import UserError
 from seq2seq.reporting.curves import learning_curves
 from seq2seq.scoring import Score
 from seq2seq.training.base import Outcome, Scored, Task
-from seq2seq.training.checkpoint_files import read_checkpoint
 
 
 def finish(task: Task, outcome: Outcome, checkpoint: Path, folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 
 
 class MetricsFile(CSVLogger):
@@ -59,7 +59,7 @@ class _Writer(ExperimentWriter):
             return list(csv.DictReader(file))
 
     def _replace(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-        with whole(Path(self.metrics_file_path)) as path, path.open("w", encoding="utf-8", newline="") as file:
+        with atomic_write(Path(self.metrics_file_path)) as path, path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)

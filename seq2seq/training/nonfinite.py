@@ -21,7 +21,7 @@ from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_no
 
 from seq2seq.errors import UserError
 from seq2seq.runtime import distributed
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 
 FILE = "not_finite.tsv"
 HEADER = "epoch\tbatch\tlines (1 = the first of the training data)\n"
@@ -114,7 +114,7 @@ class NotFinite(Callback):
         )
 
     def _write(self, batches: Iterable[tuple[int, int, Iterable[int]]]) -> None:
-        with whole(self.path) as path, path.open("w", encoding="utf-8", newline="\n") as file:
+        with atomic_write(self.path) as path, path.open("w", encoding="utf-8", newline="\n") as file:
             file.write(HEADER)
             for epoch, index, lines in batches:
                 file.write(f"{epoch}\t{index}\t{','.join(map(str, lines))}\n")

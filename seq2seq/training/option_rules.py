@@ -1,179 +1,184 @@
-"""What the value of an option may be, by the option's place; components check their own (seq2seq/models/factory.py)."""
+"""What the value of an option may be, by the option's place, as types that pydantic checks; components check their own
+(seq2seq/models/factory.py)."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Union
 
+from pydantic import Field, Strict, TypeAdapter, ValidationError
+
+from seq2seq.errors import UserError
 from seq2seq.scoring import NAMES
 
-
-class Rule(NamedTuple):
-    """What a value must be, in words, and whether one is."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-    def __or__(self, other: Rule) -> Rule:
-        return Rule(f"{self.words}, or {other.words}", lambda value: self.fits(value) or other.fits(value))
+LARGEST = 1 << 40
+"""No option that counts has a larger value on purpose."""
 
 
-def is_number(value: object) -> bool:
-    """A finite number, and not a truth value, which Python takes for one."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def integer(least: int, most: int = LARGEST) -> Any:
+    """The type of a whole number of a range, both ends included."""
+    return Annotated[int, Field(strict=True, ge=least, le=most)]
 
 
-def whole(least: int, most: int = 1 << 40) -> Rule:
-    """A whole number of a range, both ends included."""
-    span = f"from {least} to {most}" if most < 1 << 40 else f"of at least {least}"
-    return Rule(
-        f"a whole number {span}", lambda value: is_number(value) and isinstance(value, int) and least <= value <= most
-    )
+def number(**bounds: Any) -> Any:
+    """The type of a finite number between bounds: ge, gt, le, lt."""
+    return Annotated[float, Field(strict=True, allow_inf_nan=False, **bounds)]
 
 
-def number(least: float, most: float = math.inf) -> Rule:
-    """A number of a range, both ends included."""
-    span = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
-    return Rule(f"a number {span}", lambda value: is_number(value) and least <= value <= most)
+def list_of(item: Any, size: int | None = None) -> Any:
+    """The type of a list, of so many items if that is given."""
+    return Annotated[list[item], Field(min_length=size, max_length=size)]
 
 
-def above(least: float, most: float = math.inf) -> Rule:
-    """A number that is larger than `least`, and at most `most`."""
-    span = f"above {least:g}" + (f" and at most {most:g}" if most < math.inf else "")
-    return Rule(f"a number {span}", lambda value: is_number(value) and least < value <= most)
+def one_of(*names: str | int) -> Any:
+    """The type of one of these words, or of numbers that mean words."""
+    return Literal[names]
 
 
-def one_of(*names: str | int) -> Rule:
-    """One of some words (or numbers that stand for words)."""
-    words = f"one of {', '.join(map(str, names))}"
-    return Rule(words, lambda value: isinstance(value, (str, int)) and not isinstance(value, bool) and value in names)
-
-
-def list_of(rule: Rule, size: int | None = None) -> Rule:
-    """A list, of so many items if that is given."""
-    words = f"a list{'' if size is None else f' of {size}'}, each {rule.words}"
-
-    def fits(value: Any) -> bool:
-        right = isinstance(value, (list, tuple)) and (size is None or len(value) == size)
-        return right and all(rule.fits(item) for item in value)
-
-    return Rule(words, fits)
-
-
-def like(values: Sequence[Any]) -> Rule:
-    """What the YAML files have: null where they have it, else the same type; a number not below 0."""
-    rules = {
-        "bool": flag,
-        "int": whole(0),
-        "float": number(0),
-        "str": text,
-        "list": Rule("a list", lambda value: isinstance(value, (list, tuple))),
-        "dict": Rule("options by name", lambda value: isinstance(value, dict)),
-        "NoneType": null,
-    }
-    kinds = {type(value).__name__ for value in values}
-    if kinds == {"NoneType"}:  # the files do not tell; who reads it checks it
-        return Rule("anything", lambda value: True)
-    kinds -= {"int"} if "float" in kinds else set()
-    found = [rules[kind] for kind in sorted(kinds)]
-    rule = found[0]
-    for other in found[1:]:
-        rule |= other
-    return rule
-
-
-null = Rule("null", lambda value: value is None)
-flag = Rule("true or false", lambda value: isinstance(value, bool))
-text = Rule("text", lambda value: isinstance(value, str) and bool(value))
-inside = Rule("a number between 0 and 1", lambda value: is_number(value) and 0 < value < 1)
-share = Rule("a number from 0 to below 1", lambda value: is_number(value) and 0 <= value < 1)
-batches = whole(1) | above(0, 1)
-part = whole(0) | number(0, 1)
-better = one_of("auto", "min", "max")
-UNITS = ("weeks", "days", "hours", "minutes", "seconds")
-duration = Rule("DD:HH:MM:SS", lambda value: isinstance(value, str) and bool(re.fullmatch(r"\d+(:\d{2}){3}", value)))
-duration |= Rule(
-    f"numbers of {', '.join(UNITS)}",
-    lambda value: isinstance(value, dict) and all(key in UNITS and number(0).fits(value[key]) for key in value),
-)
+Flag = Annotated[bool, Strict()]
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Share = number(ge=0, lt=1)
+Inside = number(gt=0, lt=1)
+Batches = integer(1) | number(gt=0, le=1)
+Part = integer(0) | number(ge=0, le=1)
+Better = one_of("auto", "min", "max")
 PRECISIONS = ("16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "16", "bf16", "32", "64")
+Sizes = Annotated[dict[str, Any], Field(min_length=1, description="sizes by name")]
+Clock = Annotated[str, Field(strict=True, pattern=r"^\d+(:\d{2}){3}$", description="DD:HH:MM:SS")]
+Unit = Literal["weeks", "days", "hours", "minutes", "seconds"]
+Duration = dict[Unit, Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]]
+WORDS = {"boolean": "true or false", "string": "text", "object": "options by name", "null": "null"}
+BY_TYPE = {
+    "bool": Flag,
+    "int": integer(0),
+    "float": number(ge=0),
+    "str": Text,
+    "list": list[Any],
+    "dict": dict[str, Any],
+    "NoneType": None,
+}
 
-RULES: dict[str, Rule] = {
-    "name": text,
-    "seed": whole(0, (1 << 32) - 1),
-    "trust": list_of(text),
-    "resume": text | null,
-    "init_from": text | null,
-    "embedding.size": whole(1),
-    "embedding.dropout": share,
-    "embedding.word_dropout": share,
-    "embedding.characters": Rule("sizes by name", lambda value: isinstance(value, dict) and bool(value)) | null,
-    "labels.separator": text,
-    "labels.none": text,
-    "task.label_smoothing": share,
-    "task.validation_beam_size": whole(1, 1000),
+
+def like(values: Sequence[Any]) -> Any:
+    """The type of the values that the YAML files have for an option; numbers are not below 0."""
+    names = {type(value).__name__ for value in values}
+    if names <= {"NoneType"}:  # the files do not tell; who reads it checks it
+        return Any
+    return Union[tuple(BY_TYPE[name] for name in sorted(names - ({"int"} if "float" in names else set())))]  # noqa: UP007
+
+
+def check_value(place: str, value: object, rule: Any) -> None:
+    """Raise `UserError`, with what it must be, for a value that is not of the type `rule`."""
+    adapter: TypeAdapter[Any] = TypeAdapter(rule, config={"strict": True})
+    try:
+        adapter.validate_python(value)
+    except ValidationError:
+        raise UserError(f"{place}={value!r}: must be {in_words(adapter.json_schema())}") from None
+
+
+def in_words(schema: Mapping[str, Any]) -> str:
+    """A JSON schema as a phrase: `a whole number of at least 1, or null`."""
+    match schema:
+        case {"description": text}:
+            return str(text)
+        case {"anyOf": options}:
+            return ", or ".join(map(in_words, options))
+        case {"enum": values}:
+            return f"one of {', '.join(map(str, values))}"
+        case {"const": value}:
+            return f"one of {value}"
+        case {"type": "array"}:
+            size = f" of {schema['minItems']}" if "minItems" in schema else ""
+            return f"a list{size}" + (f", each {in_words(schema['items'])}" if schema.get("items") else "")
+        case {"type": "object", "propertyNames": {"enum": names}}:
+            return f"numbers of {', '.join(names)}"
+        case {"type": ("integer" | "number") as kind}:
+            return "a whole number" * (kind == "integer") + "a number" * (kind == "number") + _span(schema)
+        case {"type": kind}:
+            return WORDS[str(kind)]
+    return "anything"
+
+
+def _span(schema: Mapping[str, Any]) -> str:
+    bounds = {"minimum": "of at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    told = [f"{words} {schema[key]:.10g}" for key, words in bounds.items() if schema.get(key, LARGEST) != LARGEST]
+    return "".join(f" {each}" for each in [" and ".join(told)] if each)
+
+
+RULES: dict[str, Any] = {
+    "name": Text,
+    "seed": integer(0, (1 << 32) - 1),
+    "trust": list_of(Text),
+    "resume": Text | None,
+    "init_from": Text | None,
+    "embedding.size": integer(1),
+    "embedding.dropout": Share,
+    "embedding.word_dropout": Share,
+    "embedding.characters": Sizes | None,
+    "labels.separator": Text,
+    "labels.none": Text,
+    "task.label_smoothing": Share,
+    "task.validation_beam_size": integer(1, 1000),
     "task.metrics": list_of(one_of(*NAMES)),
-    "task.window": whole(1) | null,
-    "task.truncate": whole(0) | null,
-    "task.reset": share,
-    "data.batch_tokens": whole(1, (1 << 31) - 1),
-    "data.batch_size": whole(1, (1 << 31) - 1) | null,
-    "data.max_length": whole(1, (1 << 31) - 1),
-    "data.encoding_workers": whole(1, 1024),
-    "data.vocabulary_size": whole(1) | null,
-    "data.root": text | null,
-    "optimizer.lr": above(0),
-    "optimizer.eps": above(0),
-    "optimizer.rho": share,
-    "optimizer.betas": list_of(share, 2),
-    "scheduler.mode": better | null,
-    "scheduler.factor": inside,
-    "search.beam_size": whole(1, 1000),
-    "search.n_best": whole(1, 1000),
-    "search.min_length": whole(0, 100_000),
-    "search.max_length_ratio": number(0, 1000),
-    "search.max_length_extra": whole(0, 100_000),
-    "trainer.max_epochs": whole(-1) | null,
-    "trainer.max_steps": whole(-1),
-    "trainer.max_time": duration | null,
+    "task.window": integer(1) | None,
+    "task.truncate": integer(0) | None,
+    "task.reset": Share,
+    "data.batch_tokens": integer(1, (1 << 31) - 1),
+    "data.batch_size": integer(1, (1 << 31) - 1) | None,
+    "data.max_length": integer(1, (1 << 31) - 1),
+    "data.encoding_workers": integer(1, 1024),
+    "data.vocabulary_size": integer(1) | None,
+    "data.root": Text | None,
+    "optimizer.lr": number(gt=0),
+    "optimizer.eps": number(gt=0),
+    "optimizer.rho": Share,
+    "optimizer.betas": list_of(Share, 2),
+    "scheduler.mode": Better | None,
+    "scheduler.factor": Inside,
+    "search.beam_size": integer(1, 1000),
+    "search.n_best": integer(1, 1000),
+    "search.min_length": integer(0, 100_000),
+    "search.max_length_ratio": number(ge=0, le=1000),
+    "search.max_length_extra": integer(0, 100_000),
+    "trainer.max_epochs": integer(-1) | None,
+    "trainer.max_steps": integer(-1),
+    "trainer.max_time": Clock | Duration | None,
     "trainer.accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
-    "trainer.devices": whole(1) | one_of("auto", "-1") | list_of(whole(0)),
+    "trainer.devices": integer(1) | one_of("auto", "-1") | list_of(integer(0)),
     "trainer.precision": one_of(*PRECISIONS, 16, 32, 64),
-    "trainer.gradient_clip_val": number(0) | null,
-    "trainer.accumulate_grad_batches": whole(1),
-    "trainer.check_val_every_n_epoch": whole(1) | null,
-    "trainer.val_check_interval": batches,
-    "trainer.limit_train_batches": part,
-    "trainer.limit_val_batches": part,
-    "trainer.num_sanity_val_steps": whole(-1),
-    "trainer.log_every_n_steps": whole(1),
-    "trainer.fast_dev_run": flag | whole(0),
-    "trainer.min_epochs": whole(0) | null,
-    "trainer.min_steps": whole(0) | null,
-    "trainer.limit_test_batches": part | null,
-    "trainer.limit_predict_batches": part | null,
-    "trainer.overfit_batches": part,
-    "trainer.gradient_clip_algorithm": one_of("norm", "value") | null,
-    "trainer.deterministic": flag | one_of("warn") | null,
-    "trainer.benchmark": flag | null,
-    "trainer.profiler": one_of("simple", "advanced", "pytorch") | null,
-    **dict.fromkeys((f"trainer.{key}" for key in ("inference_mode", "detect_anomaly", "sync_batchnorm")), flag),
-    "trainer.reload_dataloaders_every_n_epochs": whole(0),
-    "trainer.threads": whole(1, 4096) | null,
-    **dict.fromkeys((f"logger.wandb.{key}" for key in ("project", "entity", "group", "name", "id")), text | null),
-    "logger.wandb.tags": list_of(text) | null,
-    "callbacks.checkpoint.mode": better | null,
-    "callbacks.checkpoint.save_top_k": whole(-1),
-    "callbacks.checkpoint.every_minutes": above(0) | null,
-    "callbacks.checkpoint.every_steps": whole(1) | null,
-    "callbacks.skipped_in_a_row": whole(1),
-    "callbacks.early_stopping.mode": better | null,
-    "callbacks.early_stopping.patience": whole(0) | null,
-    "callbacks.ema.decay": inside | null,
-    "callbacks.ema.update_every_n_steps": whole(1),
-    "callbacks.samples": whole(0, 10_000) | null,
+    "trainer.gradient_clip_val": number(ge=0) | None,
+    "trainer.accumulate_grad_batches": integer(1),
+    "trainer.check_val_every_n_epoch": integer(1) | None,
+    "trainer.val_check_interval": Batches,
+    "trainer.limit_train_batches": Part,
+    "trainer.limit_val_batches": Part,
+    "trainer.num_sanity_val_steps": integer(-1),
+    "trainer.log_every_n_steps": integer(1),
+    "trainer.fast_dev_run": Flag | integer(0),
+    "trainer.min_epochs": integer(0) | None,
+    "trainer.min_steps": integer(0) | None,
+    "trainer.limit_test_batches": Part | None,
+    "trainer.limit_predict_batches": Part | None,
+    "trainer.overfit_batches": Part,
+    "trainer.gradient_clip_algorithm": one_of("norm", "value") | None,
+    "trainer.deterministic": Flag | one_of("warn") | None,
+    "trainer.benchmark": Flag | None,
+    "trainer.profiler": one_of("simple", "advanced", "pytorch") | None,
+    **dict.fromkeys((f"trainer.{key}" for key in ("inference_mode", "detect_anomaly", "sync_batchnorm")), Flag),
+    "trainer.reload_dataloaders_every_n_epochs": integer(0),
+    "trainer.threads": integer(1, 4096) | None,
+    **dict.fromkeys((f"logger.wandb.{key}" for key in ("project", "entity", "group", "name", "id")), Text | None),
+    "logger.wandb.tags": list_of(Text) | None,
+    "callbacks.checkpoint.mode": Better | None,
+    "callbacks.checkpoint.save_top_k": integer(-1),
+    "callbacks.checkpoint.every_minutes": number(gt=0) | None,
+    "callbacks.checkpoint.every_steps": integer(1) | None,
+    "callbacks.skipped_in_a_row": integer(1),
+    "callbacks.early_stopping.mode": Better | None,
+    "callbacks.early_stopping.patience": integer(0) | None,
+    "callbacks.ema.decay": Inside | None,
+    "callbacks.ema.update_every_n_steps": integer(1),
+    "callbacks.samples": integer(0, 10_000) | None,
 }
 """Those that the YAML files' values do not tell: see `like`, which holds for all others."""
 

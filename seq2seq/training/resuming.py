@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
+from seq2seq.bundle.weights import read_checkpoint
 from seq2seq.errors import UserError
 from seq2seq.models.old_names import current
-from seq2seq.runtime.atomic_files import LEFT, whole
+from seq2seq.runtime.atomic_files import LEFT, atomic_write
 from seq2seq.runtime.redaction import hide
 from seq2seq.training import monitoring, run_record
 from seq2seq.training.checkpoints import KEY, LAST
@@ -98,13 +96,9 @@ def read(path: Path) -> dict[str, Any]:
     """A checkpoint of this project's, its tensors still on disk. Raises `UserError` where it is none, or is damaged."""
     if not path.is_file():
         raise UserError(f"resume={path}: no such checkpoint; give auto, the folder of a run, or one of its checkpoints")
-    try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path}: is damaged, or no checkpoint ({reason}); remove it to begin anew") from None
-    if not isinstance(found, dict) or not isinstance(found.get(KEY), dict) or "config" not in found[KEY]:
-        raise UserError(f"{path}: was written by an older seq2seq, or by something else; it cannot be gone on with")
+    found = read_checkpoint(path, remedy="; remove it to begin anew")
+    if not isinstance(found.get(KEY), dict) or "config" not in found[KEY]:
+        raise UserError(f"{path}: was written by an older seq2seq, or by something else; no run can resume from it")
     return found
 
 
@@ -137,7 +131,7 @@ def tidy(folder: Path, begin: Start) -> None:
     header, *rows, _ = samples.read_bytes().split(b"\n")  # the last is empty, or was being written
     kept = [row for row in rows if int(row.partition(b"\t")[0]) <= begin.optimizer_steps]
     if kept:
-        with whole(samples) as path:
+        with atomic_write(samples) as path:
             path.write_bytes(b"\n".join([header, *kept, b""]))
     else:
         os.unlink(samples)

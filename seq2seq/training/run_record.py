@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.locks import try_lock
 from seq2seq.runtime.redaction import hide
 
@@ -33,7 +33,7 @@ class Record:
     def update(self, **values: Any) -> None:
         """Set values and write the whole file anew, beside it first."""
         self.values |= hide(values)
-        with whole(self.path) as partial:
+        with atomic_write(self.path) as partial:
             partial.write_text(json.dumps(self.values, indent=2, ensure_ascii=False) + "\n", "utf-8", newline="\n")
 
 

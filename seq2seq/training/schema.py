@@ -20,7 +20,7 @@ from seq2seq.text import BOS, EOS, PAD, TokenizerTrainer
 from seq2seq.training import optimizers, wandb_options
 from seq2seq.training.accelerators import check_accelerator
 from seq2seq.training.option_catalogue import below, catalogue, choices
-from seq2seq.training.option_rules import ELSEWHERE, RULES, TRAINER, like
+from seq2seq.training.option_rules import ELSEWHERE, RULES, TRAINER, check_value, like
 
 COMPONENTS = ("encoder", "bridge", "context", "decoder", "head", "tokenizer", "data.corpus")
 KEYS = ("name", "seed", "trust", "resume", "init_from", "task")
@@ -133,9 +133,7 @@ def _check_value(place: str, value: object) -> None:
         _check_known(place)
     if place.count(".") == 0 and known is None and value is None:
         return  # a group that the task has no use for
-    rule = RULES.get(place) or (like(known) if known else None)
-    if rule and not rule.fits(value):
-        raise UserError(f"{place}={value!r}: must be {rule.words}")
+    check_value(place, value, RULES[place] if place in RULES else like(known or ()))
 
 
 def _trial_model(task: TaskDescriptor, config: Mapping[str, Any]) -> nn.Module:

@@ -12,7 +12,7 @@ import plotly.io
 from optuna import visualization as draw
 from optuna.trial import TrialState
 
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 
 CONFIG = {"displaylogo": False, "responsive": True}
 PAGE = """<!doctype html>
@@ -47,6 +47,6 @@ def save_plots(study: optuna.Study, metric: str, path: Path) -> None:
         plotly.io.to_html(plot(), full_html=False, include_plotlyjs=number == 0, config=CONFIG)
         for number, plot in enumerate(plots)
     ]
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         page = PAGE.format(title=escape(study.study_name), figures="\n".join(figures))
         temporary.write_text(page, encoding="utf-8", newline="\n")

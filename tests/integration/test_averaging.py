@@ -76,7 +76,7 @@ def test_training_itself_does_not_see_the_average(corpus, tmp_path, recorder):  
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("callbacks.ema.decay=1.5", "callbacks.ema.decay=1.5: must be a number between 0 and 1"),
+        ("callbacks.ema.decay=1.5", "callbacks.ema.decay=1.5: must be a number above 0 and below 1"),
         ("callbacks.ema.update_every_n_steps=0", "update_every_n_steps=0: must be a whole number"),
         ("+callbacks.ema.dekay=0.9", "did you mean callbacks.ema.decay"),
     ],
@@ -181,4 +181,4 @@ def test_one_model_and_a_damaged_checkpoint(tmp_path, capsys):
     assert main(["average", str(tmp_path / "run" / "bundle"), str(tmp_path / "mean")]) == 2
     assert "its own mean" in capsys.readouterr().err
     assert main(["average", str(tmp_path / "run"), str(tmp_path / "mean"), "--last", "2"]) == 2
-    assert "x.ckpt: is not a checkpoint" in capsys.readouterr().err
+    assert "x.ckpt: is damaged, or no checkpoint" in capsys.readouterr().err

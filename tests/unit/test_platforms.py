@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.paths import PACKAGE
 from seq2seq.training.schema import _memory
 
@@ -42,7 +42,7 @@ def test_memory_is_not_checked_where_it_is_not_known(monkeypatch):
 
 def test_a_durable_file_where_folders_cannot_be_opened(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "O_DIRECTORY")
-    with whole(tmp_path / "file", durable=True) as path:
+    with atomic_write(tmp_path / "file", durable=True) as path:
         path.write_text("x", encoding="utf-8")
     assert (tmp_path / "file").read_text(encoding="utf-8") == "x"
 

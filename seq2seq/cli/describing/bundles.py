@@ -3,7 +3,6 @@ unpickled or imported, and weights are hashed but never loaded."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from seq2seq.cli.describing.tensors import Weights, read_weights
 from seq2seq.errors import UserError
+from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.strict_json import read_json
 
 CONFIG, METRICS, CHECKSUMS, MODEL = "config.json", "metrics.json", "checksums.json", "model.safetensors"
@@ -177,9 +177,8 @@ def _differing(folder: Path, known: Mapping[str, Any], sound: bool) -> Iterator[
         if left < 0 or (name == MODEL and not sound):
             yield f"{name!r} was not checked: it is {'damaged' if left >= 0 else 'too large'}"
             return
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != known[name]:
-                yield f"{name!r} is not as it was saved"
+        if digest_of(path) != known[name]:
+            yield f"{name!r} is not as it was saved"
 
 
 def human(count: float) -> str:

@@ -12,6 +12,7 @@ from shlex import quote
 from typing import Any
 
 from seq2seq.errors import UserError
+from seq2seq.runtime.locks import try_lock
 from seq2seq.runtime.strict_json import read_json
 from seq2seq.training.run_record import LOCK
 
@@ -92,15 +93,12 @@ def _status(folder: Path, record: Mapping[str, Any]) -> str:
 
 def _held(path: Path) -> bool:
     """Whether a living process holds the run; where locks tell nothing, the record is believed."""
-    import portalocker
-
     try:
         with path.open("rb") as file:
-            portalocker.lock(file, portalocker.LOCK_SH | portalocker.LOCK_NB)
-            return False
+            return try_lock(file, shared=True) is not True
     except FileNotFoundError:
         return False
-    except (OSError, portalocker.LockException):
+    except OSError:
         return True
 
 

@@ -12,8 +12,9 @@ from seq2seq.corpora import readers
 from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.downloads import fetch, verify
 from seq2seq.corpora.files import find
-from seq2seq.corpora.folders import digest_of, write_file
+from seq2seq.corpora.folders import write_file
 from seq2seq.errors import UserError
+from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.paths import data_root
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.errors import UserError
+from seq2seq.runtime.atomic_files import digest_of
 
 FORMAT = 1
 
@@ -70,7 +71,7 @@ def write_card(made: Mapping[str, Any], lines: int, sha256: str, outputs: Sequen
     """Say that these outputs of a shard are complete."""
     from seq2seq.runtime.atomic_files import write_lines
 
-    card = Card(dict(made), lines, sha256, [_sha256(path) for path in outputs])
+    card = Card(dict(made), lines, sha256, [digest_of(path) for path in outputs])
     write_lines([json.dumps(signed(card), ensure_ascii=False)], card_of(outputs[0]))
 
 
@@ -99,10 +100,5 @@ def check_outputs(card: Card, outputs: Sequence[Path]) -> None:
             f"{outputs[0]}: was made {'with' if len(card.outputs) > 1 else 'without'} --alignments; so merge"
         )
     for path, expected in zip(outputs, card.outputs, strict=True):
-        if not path.is_file() or _sha256(path) != expected:
+        if not path.is_file() or digest_of(path) != expected:
             raise UserError(f"{path}: is not as it was written; delete {card_of(outputs[0])}, and run its shard again")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -104,10 +104,10 @@ def output(path: Path) -> Iterator[Write]:
                 yield file.write
         else:
             from seq2seq.corpora.compression import compressing
-            from seq2seq.runtime.atomic_files import whole
+            from seq2seq.runtime.atomic_files import atomic_write
 
             with (
-                whole(path.resolve()) as temporary,
+                atomic_write(path.resolve()) as temporary,
                 temporary.open("wb") as file,
                 compressing(file, path.suffix) as packed,
             ):

@@ -21,7 +21,7 @@ from seq2seq.models import LanguageModel, factory
 from seq2seq.nn.encoders import StackState
 from seq2seq.nn.losses import token_cross_entropy
 from seq2seq.nn.types import Window, map_tensors
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.distributed import gathered, part
 from seq2seq.text import EOS, UNK, TokenizerTrainer
 from seq2seq.training.base import Card, Outcome, Scored, Task, TaskModule, common
@@ -191,7 +191,7 @@ def _score(split: str, outcome: Outcome, folder: Path) -> Scored:
     ends = np.flatnonzero(stream == EOS)
     bits = np.add.reduceat(nats, np.concatenate([[0], ends[:-1] + 1])) / math.log(2)
     lines = [line for _, line in data.corpus.pairs(split)]
-    with whole(folder / f"{split}.lines.txt") as path:
+    with atomic_write(folder / f"{split}.lines.txt") as path:
         listed = (f"{total / (len(line) + 1):.3f}\t{line}\n" for total, line in zip(bits, lines, strict=True))
         path.write_text("".join(listed), encoding="utf-8", newline="\n")
     characters = sum(len(line) + 1 for line in lines)

@@ -540,7 +540,7 @@ def test_arrays_of_features_are_not_unpickled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("force", ["0", "1"])
 def test_a_checkpoint_is_tensors_and_plain_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: str) -> None:
-    from seq2seq.training.checkpoint_files import read_checkpoint
+    from seq2seq.bundle.weights import read_checkpoint
 
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", force)
     path, mark = tmp_path / "last.ckpt", tmp_path / "exploded"
@@ -549,11 +549,14 @@ def test_a_checkpoint_is_tensors_and_plain_types(tmp_path: Path, monkeypatch: py
     assert read_checkpoint(path)["epoch"] == 1  # such keys are data
     for poison in (whole | {"callbacks": Bomb(mark)}, Bomb(mark), {"state_dict": {"a": Bomb(mark)}}):
         torch.save(poison, path)
-        with watched(), pytest.raises(UserError, match=r"last\.ckpt: is no checkpoint of tensors and plain types"):
+        with (
+            watched(),
+            pytest.raises(UserError, match=r"last\.ckpt: is damaged, or no checkpoint of tensors and plain types"),
+        ):
             read_checkpoint(path)
     torch.save(whole, path)
     for broken in (bomb(mark), path.read_bytes()[:-50], b"", b"garbage"):
         path.write_bytes(broken)
-        with watched(), pytest.raises(UserError, match=r"last\.ckpt: is no checkpoint"):
+        with watched(), pytest.raises(UserError, match=r"last\.ckpt: is damaged, or no checkpoint"):
             read_checkpoint(path)
     assert not mark.exists()

@@ -22,7 +22,7 @@ from seq2seq.reporting.leaderboard import collect, leaderboard
 from seq2seq.reporting.lengths import bleu_by_length, bleu_by_length_figure, length_buckets
 from seq2seq.reporting.tables import label, markdown, terminal
 from seq2seq.reporting.wording import compact, duration, shorten
-from seq2seq.runtime.atomic_files import whole
+from seq2seq.runtime.atomic_files import atomic_write
 
 SIGNATURE = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
 
@@ -336,7 +336,7 @@ class TestLeaderboard:
 def test_an_output_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(UnicodeEncodeError), whole(path) as temporary:
+    with pytest.raises(UnicodeEncodeError), atomic_write(path) as temporary:
         temporary.write_text("half, then a lone \ud800", encoding="utf-8")
     assert [item.read_text() for item in tmp_path.iterdir()] == ["old"]
 
