@@ -31,8 +31,8 @@ from experiments.throughput.pairs import Material, bucketed_batches, load, rando
 from experiments.throughput.search import BEAM, prepared, searching
 from experiments.throughput.sizes import PLANS, Plan
 from experiments.throughput.train import training
+from seq2seq.inference.batching import BATCH_SIZE
 from seq2seq.inference.stepper import Stepper
-from seq2seq.inference.translator import BATCH_SIZE
 from seq2seq.nn.types import Pairs
 from seq2seq.runtime.paths import cache_root
 from seq2seq.text.vocabulary import PAD, UNK

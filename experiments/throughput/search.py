@@ -20,8 +20,8 @@ from experiments.throughput.measure import Done, Rounds, Run, alternate
 from experiments.throughput.pairs import Material, batch
 from experiments.throughput.sizes import Plan
 from seq2seq.corpora.store import EncodedPairs, Ints
+from seq2seq.inference.batching import BATCH_SIZE, batches
 from seq2seq.inference.stepper import Stepper, translate_ids
-from seq2seq.inference.translator import BATCH_SIZE, batches
 from seq2seq.models import EncoderDecoder
 from seq2seq.nn.types import Pairs
 from seq2seq.search import SearchOptions

@@ -5,6 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
+from seq2seq.errors import UserError
+from seq2seq.inference.files.streams import check
+
 
 def add_files(parser: ArgumentParser, what: str) -> None:
     """Declare the arguments of a command that reads a file with a bundle and writes another."""
@@ -33,6 +36,42 @@ def add_running(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--trust", action="append", default=[], metavar="PACKAGE", help="a package whose components the bundle may use"
     )
+
+
+def add_models(parser: ArgumentParser) -> None:
+    """Declare the arguments of a command in which several bundles may work as one."""
+    parser.add_argument(
+        "--max-source", type=int, default=1024, metavar="N", help="a longer source is cut (%(default)s tokens)"
+    )
+    parser.add_argument(
+        "--ensemble",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="BUNDLE",
+        help="use these bundles as well, by the mean of their probabilities; write it after the files",
+    )
+
+
+def add_attention(parser: ArgumentParser) -> None:
+    """Declare what is read off the attention."""
+    parser.add_argument(
+        "--attention", action="store_true", help="with --format json: weights, source_tokens, alignment"
+    )
+    parser.add_argument(
+        "--alignments", type=Path, metavar="FILE", help="write word alignments there: SOURCE-TARGET from 0 (Pharaoh)"
+    )
+
+
+def check_attention(form: str, attention: bool, alignments: Path | None, source: Path, target: Path) -> None:
+    """Raise `UserError` for combinations that make no output."""
+    if attention and form != "json":
+        raise UserError(f"--attention: --format {form} has no place for weights; use --format json")
+    if alignments is not None:
+        check(source, alignments)
+        if alignments.resolve() == target.resolve():
+            raise UserError(f"--alignments {alignments}: is the output as well; choose another file")
 
 
 def quoted(path: Path | str) -> str:

@@ -22,7 +22,7 @@ from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seq2seq.cli.arguments import add_running
+from seq2seq.cli.arguments import add_attention, add_models, add_running, check_attention
 from seq2seq.errors import UserError
 from seq2seq.inference.files import formats
 from seq2seq.inference.files.streams import STREAM, check, lines, output
@@ -40,27 +40,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("tsv", "json"), default="tsv", help="tsv: log_prob, its mean a piece, number of pieces"
     )
-    parser.add_argument(
-        "--attention", action="store_true", help="with --format json: weights, source_tokens, alignment"
-    )
-    parser.add_argument(
-        "--alignments", type=Path, metavar="FILE", help="write word alignments there: SOURCE-TARGET from 0 (Pharaoh)"
-    )
-    parser.add_argument(
-        "--ensemble", type=Path, nargs="+", action="extend", default=[], metavar="BUNDLE", help="as in translate-file"
-    )
-    parser.add_argument(
-        "--max-source", type=int, default=1024, metavar="N", help="a longer source is cut (%(default)s)"
-    )
+    add_attention(parser)
+    add_models(parser)
     add_running(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Score the pairs; returns the exit code. Raises `UserError` for what is wrong with the files or the bundle."""
     check(arguments.input, arguments.output)
-    formats.check_arguments(
-        arguments.format, arguments.attention, arguments.alignments, arguments.input, arguments.output
-    )
+    check_attention(arguments.format, arguments.attention, arguments.alignments, arguments.input, arguments.output)
     total = _count(arguments.input, arguments.targets, arguments.output)
     from seq2seq.inference.forced_decoding import ForcedDecoder
     from seq2seq.runtime.malloc import keep_freed_memory

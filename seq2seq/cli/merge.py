@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.errors import UserError
+from seq2seq.inference.files.chunks import Shard
 from seq2seq.inference.files.formats import maybe_output
 from seq2seq.inference.files.journal import difference, partial_of
-from seq2seq.inference.files.shards import Card, Shard, card_of, check_outputs, read_card
+from seq2seq.inference.files.shards import Card, card_of, check_outputs, read_card
 from seq2seq.inference.files.streams import check_output, lines, output
 
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from seq2seq.cli.arguments import add_errors, add_files, add_running
-from seq2seq.cli.cut_off import CutOff
 from seq2seq.errors import UserError
 from seq2seq.inference.files.chunks import chunks
+from seq2seq.inference.files.formats import CutOff
 from seq2seq.inference.files.streams import STREAM, check, count, output
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def run(arguments: Namespace) -> int:
 def _labels(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
     from tqdm import tqdm
 
+    from seq2seq.inference.batching import CHUNK
     from seq2seq.inference.predictor import Predictor
-    from seq2seq.inference.translator import CHUNK
 
     if arguments.max_length is not None:
         raise UserError(

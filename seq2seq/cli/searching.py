@@ -11,17 +11,12 @@ constraints, as many as there are. The rest of a line may be missing where nothi
 from __future__ import annotations
 
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
-from collections.abc import Iterable, Iterator
-from itertools import count
 from typing import TYPE_CHECKING
 
 from seq2seq.errors import UserError
-from seq2seq.inference.files.streams import STREAM
-from seq2seq.inference.minimum_risk import METRICS
+from seq2seq.inference.minimum_risk import DEFAULT, METRICS, Utility
 
 if TYPE_CHECKING:
-    from seq2seq.inference.request import Request
-    from seq2seq.inference.translator import Translator, Utility
     from seq2seq.search import SearchOptions
 
 
@@ -82,7 +77,7 @@ def _add_sampling(parser: ArgumentParser) -> None:
         help="minimum Bayes risk: draw N, and give the one that is most like all of them; its score is how much",
     )
     group.add_argument(
-        "--mbr-metric", choices=METRICS, help=f"likeness, a sentence score of sacreBLEU (default: {METRICS[0]})"
+        "--mbr-metric", choices=METRICS, help=f"likeness, a sentence score of sacreBLEU (default: {DEFAULT})"
     )
 
 
@@ -96,9 +91,13 @@ def check_search(arguments: Namespace) -> None:
         raise UserError(f"--mbr-metric {arguments.mbr_metric}: is for --mbr N; add it")
 
 
-def search_options(translator: Translator, arguments: Namespace) -> SearchOptions:
-    """The bundle's options with those that were given. Raises `UserError` for one that is wrong, or of no effect."""
-    options = translator.options(
+def search_options(defaults: SearchOptions, arguments: Namespace) -> SearchOptions:
+    """The options of a bundle, changed where an argument is given. Raises `UserError` for one that is wrong, or of no
+    effect."""
+    from seq2seq.inference.request import change_options
+
+    options = change_options(
+        defaults,
         beam_size=arguments.beam_size,
         length_penalty=arguments.length_penalty,
         coverage_penalty=arguments.coverage_penalty,
@@ -122,31 +121,10 @@ def search_options(translator: Translator, arguments: Namespace) -> SearchOption
     return options
 
 
-def requests(
-    lines: Iterable[str], arguments: Namespace, numbers: Iterable[int] | None = None
-) -> Iterator[str | Request]:
-    """What each line asks for; `numbers` are the lines', from 0. Raises `UserError` for one with too many fields."""
-    if not arguments.prefixes and not arguments.constraints:
-        yield from lines
-        return
-    from seq2seq.inference.request import Request
-
-    name = "standard input" if arguments.input == STREAM else arguments.input
-    for line, number in zip(lines, count() if numbers is None else numbers):
-        text, *fields = line.split("\t")
-        prefix = fields.pop(0) if arguments.prefixes and fields else ""
-        if fields and not arguments.constraints:
-            raise UserError(
-                f"{name}:{number + 1}: has {len(fields) + 2} fields, where --prefixes reads two, "
-                "source<TAB>prefix; take the other tabs out, or add --constraints"
-            )
-        yield Request(text, prefix, tuple(filter(None, fields)))
-
-
 def utility(arguments: Namespace) -> Utility | None:
     """What `--mbr` compares translations by."""
     if arguments.mbr is None:
         return None
     from seq2seq.inference.minimum_risk import ExpectedUtility
 
-    return ExpectedUtility(arguments.mbr_metric or METRICS[0])
+    return ExpectedUtility(arguments.mbr_metric or DEFAULT)

@@ -15,34 +15,36 @@ translated. An output file appears whole or not at all; a run that was killed go
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 
 from seq2seq import __version__
-from seq2seq.cli.arguments import add_errors, add_files, add_running
-from seq2seq.cli.cut_off import CutOff
-from seq2seq.cli.searching import add_search, check_search, requests, search_options, utility
+from seq2seq.cli.arguments import add_attention, add_errors, add_files, add_models, add_running, check_attention
+from seq2seq.cli.searching import add_search, check_search, search_options, utility
 from seq2seq.errors import UserError
 from seq2seq.inference.files import formats
-from seq2seq.inference.files.chunks import Chunk, Place, chunks
+from seq2seq.inference.files.chunks import WHOLE, Chunk, Place, Shard, chunks, shard
 from seq2seq.inference.files.journal import difference, journal_of
 from seq2seq.inference.files.partial import check_partial, outputs, resumable
-from seq2seq.inference.files.shards import WHOLE, Shard, card_of, check_outputs, read_card, shard, write_card
+from seq2seq.inference.files.shards import card_of, check_outputs, read_card, write_card
 from seq2seq.inference.files.streams import STREAM, check, count, lines
 from seq2seq.runtime.malloc import keep_freed_memory
+
+if TYPE_CHECKING:
+    from seq2seq.inference.request import Request
 
 CHUNK = 4096
 """Lines that a process has at once, and sorts by length."""
 
 FREE = {"bundle", "ensemble", "input", "output", "alignments", "batch_size", "device", "threads", "trust", "workers"}
-"""Arguments that may change where a run goes on: no content depends on them, or what they name is compared."""
+"""Arguments that may change when a run is resumed: no content depends on them, or what they name is compared."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -51,20 +53,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--n-best", type=int, default=1, metavar="N", help="above 1: lines of `INDEX ||| TEXT ||| SCORE`, N a sentence"
     )
-    parser.add_argument(
-        "--max-source", type=int, default=1024, metavar="N", help="a longer source is cut (%(default)s pieces)"
-    )
-    parser.add_argument(
-        "--ensemble",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="BUNDLE",
-        help="translate together with these bundles, by the mean of their probabilities; write it behind the files",
-    )
+    add_models(parser)
     add_errors(parser)
-    formats.add_arguments(parser)
+    parser.add_argument(
+        "--format",
+        choices=get_args(formats.Format),
+        default="text",
+        help="text (default); tsv: index, rank, score, log_prob, text; json: those, tokens, token_log_probs",
+    )
+    add_attention(parser)
+    parser.add_argument(
+        "--copy-unknown", action="store_true", help="in place of an unknown word the source word most attended to"
+    )
     add_search(parser)
     parser.add_argument("--int8", action="store_true", help="8-bit output layer: faster on a CPU, nearly the same text")
     add_running(parser)
@@ -73,7 +73,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def _add_large(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("large files")
-    group.add_argument("--resume", action="store_true", help="go on where an interrupted run of the same command stood")
+    group.add_argument("--resume", action="store_true", help="resume an interrupted run of the same command")
     group.add_argument(
         "--workers",
         type=int,
@@ -93,22 +93,16 @@ def run(arguments: Namespace) -> int:
     """Translate; returns the exit code. Raises `UserError` for what is wrong with the files, options or bundle."""
     source, targets = arguments.input, _check(arguments)
     total = count(source, arguments.errors)
-    work = Work(arguments)
-    if source != STREAM and (arguments.prefixes or arguments.constraints):
-        work.check()
     made = _made(arguments)
+    translate = ChunkTranslator(arguments) if arguments.workers == 1 else None  # several processes load their own
+    _check_requests(arguments)
     if arguments.resume and _complete(arguments, targets, made):
         return 0
-    part, workers = arguments.shard or WHOLE, arguments.workers
+    part = arguments.shard or WHOLE
     finish = partial(_finish, made, targets) if arguments.shard else None
     from tqdm import tqdm
 
-    cut_off = CutOff()
-
-    def write(chunk: Chunk, made: Made) -> None:
-        written.write(made.contents, chunk.place)
-        cut_off.add(len(chunk.texts), made.cut)
-
+    cut_off = formats.CutOff()
     with (
         outputs(targets, {**made, "--shard": str(part)}, finish) as written,
         tqdm(unit=" lines", disable=not sys.stderr.isatty()) as bar,
@@ -116,41 +110,15 @@ def run(arguments: Namespace) -> int:
         bar.total = None if total is None else part.count(total)
         bar.update(part.count(written.place.lines))
         given = chunks(source, CHUNK, part, written.place, arguments.errors) if not written.ended else ()
-        if workers > 1:
-            threads = max(1, work.threads // workers) if arguments.threads is None else arguments.threads
-            del work  # each process has its own
-            _side_by_side(partial(_worker, arguments, threads), given, workers, write, bar.update)
-        else:
-            keep_freed_memory()
-            for chunk in filter(None, given):
-                write(chunk, work(chunk, bar.update))
+        with closing(_translated(arguments, translate, given, bar.update)) as results:
+            for chunk, output in results:
+                written.write(output.contents, chunk.place)
+                cut_off.add(len(chunk.texts), output.cut)
     cut_off.report()
     return 0
 
 
-def _side_by_side(
-    make: Callable[[], Work],
-    given: Iterable[Chunk | None],
-    workers: int,
-    write: Callable[[Chunk, Made], None],
-    progress: Callable[[int], object],
-) -> None:
-    from seq2seq.runtime.worker_pool import in_order
-
-    with closing(in_order(make, given, workers)) as results:
-        for chunk, made in results:
-            write(chunk, made)
-            progress(len(chunk.texts))
-
-
-def _worker(arguments: Namespace, threads: int) -> Work:
-    """What a process of several begins with."""
-    keep_freed_memory()
-    arguments.threads = threads
-    return Work(arguments)
-
-
-class Made(NamedTuple):
+class ChunkOutput(NamedTuple):
     """What is written for a chunk of lines, a content a file, and the numbers of the lines whose best output was cut
     off."""
 
@@ -158,15 +126,42 @@ class Made(NamedTuple):
     cut: list[int]
 
 
-class Work:
-    """From a chunk of lines to what is written for it. Raises `UserError` as `Translator` does."""
+Results: TypeAlias = Generator[tuple[Chunk, ChunkOutput], None, None]
+
+
+def _translated(
+    arguments: Namespace,
+    translate: ChunkTranslator | None,
+    given: Iterable[Chunk | None],
+    progress: Callable[[int], object],
+) -> Results:
+    """Translate chunks, in order, in this process or in several."""
+    if translate is not None:
+        for chunk in filter(None, given):
+            yield chunk, translate(chunk, progress)
+        return
+    from seq2seq.runtime.threads import limit_threads
+    from seq2seq.runtime.worker_pool import in_order
+
+    workers = arguments.workers
+    threads = max(1, limit_threads() // workers) if arguments.threads is None else arguments.threads
+    worker_arguments = Namespace(**{**vars(arguments), "threads": threads})
+    with closing(in_order(partial(ChunkTranslator, worker_arguments), given, workers)) as results:
+        for chunk, output in results:
+            yield chunk, output
+            progress(len(chunk.texts))
+
+
+class ChunkTranslator:
+    """Translates a chunk of lines to what is written for it. Raises `UserError` as `Translator` does."""
 
     def __init__(self, arguments: Namespace) -> None:
         from seq2seq.inference.translator import Translator
         from seq2seq.runtime.threads import limit_threads
 
+        keep_freed_memory()
         self._arguments = arguments
-        self.translator = Translator.load(
+        self._translator = Translator.load(
             [arguments.bundle, *arguments.ensemble],
             arguments.device,
             arguments.threads,
@@ -174,50 +169,70 @@ class Work:
             max_source=arguments.max_source,
             int8=arguments.int8,
         )
-        self.threads = limit_threads(arguments.threads)
-        self._form = formats.Formatter(
-            self.translator,
+        limit_threads(arguments.threads)
+        self._formatter = formats.Formatter(
+            self._translator,
             arguments.format,
             listed=arguments.n_best > 1,
             attention=arguments.attention,
             aligned=arguments.alignments is not None,
             copy=arguments.copy_unknown,
         )
-        options = search_options(self.translator, arguments)
-        self.options = replace(options, return_attention=True) if self._form.aligner else options
+        options = search_options(self._translator.bundle.search, arguments)
+        self._options = replace(options, return_attention=True) if self._formatter.aligner else options
         self._utility = utility(arguments)
 
-    def check(self) -> None:
-        """Raise `UserError`, with the file and its first such line, for what cannot be asked for."""
-        source = self._arguments.input
-        try:
-            self.translator.check(requests(lines(source, self._arguments.errors), self._arguments), self.options)
-        except UserError as error:
-            raise UserError(f"{source}: {error}" if str(error).startswith("line ") else str(error)) from None
-
-    def __call__(self, chunk: Chunk, progress: Callable[[int], object] | None = None) -> Made:
-        """`progress` is called with numbers of translated lines."""
-        arguments, texts, links = self._arguments, [], []
+    def __call__(self, chunk: Chunk, progress: Callable[[int], object] | None = None) -> ChunkOutput:
+        """Translate; `progress` is called with numbers of translated lines."""
+        arguments = self._arguments
+        texts: list[str] = []
+        links: list[str] = []
         cut: list[int] = []
-        asked = list(requests(chunk.texts, arguments, chunk.numbers))
-        found = self.translator.translate_stream(
-            asked,
-            self.options,
+        requests = list(_requests(arguments, chunk.texts, chunk.numbers))
+        translated = self._translator.translate_stream(
+            requests,
+            self._options,
             batch_size=arguments.batch_size,
             chunk=CHUNK,
             progress=progress,
             utility=self._utility,
             numbers=chunk.numbers,
         )
-        for index, request, translations in zip(chunk.numbers, asked, found, strict=True):
-            text = request if isinstance(request, str) else request.text
+        for number, request, translations in zip(chunk.numbers, requests, translated, strict=True):
             best = translations[: arguments.n_best]
-            cut += [index] if best[0].hypothesis.cut_off(self.options) else []
-            texts.append(self._form.lines(index, text, self._form.complete(text, best)))
+            if best[0].hypothesis.cut_off(self._options):
+                cut.append(number)
+            texts.append(self._formatter.lines(number, request.text, self._formatter.complete(request.text, best)))
             if arguments.alignments:
-                links.append(self._form.alignments(text, best))
+                links.append(self._formatter.alignments(request.text, best))
         contents = [texts, links] if arguments.alignments else [texts]
-        return Made(["".join(content).encode() for content in contents], cut)
+        return ChunkOutput(["".join(content).encode() for content in contents], cut)
+
+
+def _requests(arguments: Namespace, texts: Iterable[str], numbers: Iterable[int]) -> Iterator[Request]:
+    """The requests of lines that have these `numbers`, from 0."""
+    from seq2seq.inference.request import read_request
+
+    name = "standard input" if arguments.input == STREAM else arguments.input
+    for text, number in zip(texts, numbers):
+        place = f"{name}:{number + 1}"
+        yield read_request(text, prefixes=arguments.prefixes, constraints=arguments.constraints, place=place)
+
+
+def _check_requests(arguments: Namespace) -> None:
+    """Raise `UserError`, with the file and its first such line, for constraints that no translation can meet."""
+    source = arguments.input
+    if source == STREAM or not (arguments.prefixes or arguments.constraints):
+        return
+    from seq2seq.bundle.format import read_text_side
+    from seq2seq.inference.request import check_requests
+
+    tokenizers, defaults = read_text_side(arguments.bundle)
+    requests = _requests(arguments, lines(source, arguments.errors), itertools.count())
+    try:
+        check_requests(requests, tokenizers, search_options(defaults, arguments), arguments.max_source)
+    except UserError as error:
+        raise UserError(f"{source}: {error}" if str(error).startswith("line ") else str(error)) from None
 
 
 def _check(arguments: Namespace) -> list[Path]:
@@ -228,7 +243,7 @@ def _check(arguments: Namespace) -> list[Path]:
     given = [arguments.output, *([arguments.alignments] if arguments.alignments else [])]
     targets = [part.named(path) if part and path != STREAM else path for path in given]
     check(arguments.input, targets[0])
-    formats.check_arguments(
+    check_attention(
         arguments.format, arguments.attention, targets[1] if arguments.alignments else None, arguments.input, targets[0]
     )
     check_search(arguments)
@@ -240,15 +255,15 @@ def _check(arguments: Namespace) -> list[Path]:
 
 
 def _made(arguments: Namespace) -> dict[str, Any]:
-    """What decides the content of the output beside the input, by name."""
-    from seq2seq.bundle.format import CHECKSUMS
+    """What decides the content of the output in addition to the input, by name. Raises `UserError` for what is no
+    bundle."""
+    from seq2seq.bundle.format import fingerprint
 
-    bundles = [arguments.bundle, *arguments.ensemble]
-    hashes = [hashlib.sha256((bundle / CHECKSUMS).read_bytes()).hexdigest() for bundle in bundles]
+    bundles = [fingerprint(bundle) for bundle in (arguments.bundle, *arguments.ensemble)]
     options = {name: value for name, value in vars(arguments).items() if name not in FREE | {"resume", "shard"}}
     named = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
     aligned = arguments.alignments is not None
-    return {"bundle": hashes, "seq2seq": __version__, **named, "--alignments": aligned}
+    return {"bundle": bundles, "seq2seq": __version__, **named, "--alignments": aligned}
 
 
 def _complete(arguments: Namespace, targets: list[Path], made: dict[str, Any]) -> bool:

@@ -9,13 +9,15 @@ captioner.caption(read_features(Path("digits.npz")))
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
 from seq2seq.corpora.features import to_frames
-from seq2seq.inference.translator import BATCH_SIZE, Translation, Translator
+from seq2seq.inference.batching import BATCH_SIZE
+from seq2seq.inference.request import EncodedRequest
+from seq2seq.inference.translator import Translation, Translator
 from seq2seq.nn.types import Features
 from seq2seq.search import SearchOptions
 
@@ -46,16 +48,15 @@ class Captioner(Translator):
         chunk: int = CHUNK,
     ) -> Iterator[list[Translation]]:
         """The `options.n_best` texts of each sequence, best first; `chunk` sequences are held at once."""
-        return self._stream(sequences, options, batch_size, chunk)
+        return self.translate_stream(sequences, options, batch_size=batch_size, chunk=chunk)
 
-    def _encode(self, texts: list[Any], numbers: Sequence[int]) -> list[Any]:
+    def _encode(self, items: list[tuple[int, Any]], options: SearchOptions) -> list[EncodedRequest]:
         width = self.bundle.model.features
-        return [
-            torch.from_numpy(to_frames(sequence, f"sequence {number + 1}", width))
-            for sequence, number in zip(texts, numbers, strict=True)
-        ]
+        frames = [to_frames(sequence, f"sequence {number + 1}", width) for number, sequence in items]
+        tensors = map(torch.from_numpy, frames)
+        return [EncodedRequest(number, values) for (number, _), values in zip(items, tensors, strict=True)]
 
-    def _batch(self, sources: list[Any]) -> Any:
+    def _pad(self, sources: list[Any]) -> Features:
         weight = next(self.bundle.model.parameters())  # of half or double precision, perhaps
         values = torch.nn.utils.rnn.pad_sequence(sources, batch_first=True).to(weight)
         return Features(values, torch.tensor([len(source) for source in sources], device=weight.device))

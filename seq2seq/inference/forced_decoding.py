@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import count
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seq2seq.errors import UserError
+from seq2seq.inference.batching import BATCH_SIZE, CHUNK, run_batched
 from seq2seq.inference.stepper import Translating
-from seq2seq.inference.translator import BATCH_SIZE, CHUNK, Translator, batches
+from seq2seq.inference.translator import Translator
 from seq2seq.nn.types import Features, Tokens
 from seq2seq.search import StepFn
 from seq2seq.text import BOS, EOS, PAD, without_line_end
@@ -41,6 +41,13 @@ class Forced(NamedTuple):
     def mean_log_prob(self) -> float:
         """A token, eos counted; 0 where there is none."""
         return self.log_prob / max(1, len(self.token_log_probs))
+
+
+class EncodedPair(NamedTuple):
+    """The token ids of a pair: a source with eos (empty where it has no text), and a target without."""
+
+    source: list[int]
+    target: list[int]
 
 
 @torch.inference_mode()
@@ -74,49 +81,33 @@ class ForcedDecoder(Translator):
         attention: bool = False,
         batch_size: int = BATCH_SIZE,
         chunk: int = CHUNK,
-        progress: Callable[[int], object] = lambda count: None,
+        progress: Callable[[int], object] | None = None,
     ) -> Iterator[Forced]:
         """One result for each (source, target), in order, as a stream that holds `chunk` pairs at once; with the
         `attention` weights, if asked for and there are some. `progress` is called with the number of pairs that were
         done, a batch at a time."""
-        if batch_size < 1 or chunk < 1:
-            raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
-        return self._score(iter(pairs), attention, batch_size, chunk, progress)
+        return run_batched(
+            zip(count(), pairs),
+            encode=self._encode_pairs,
+            length=lambda pair: max(len(pair.source), len(pair.target) + 1) if pair.source else 0,
+            compute=lambda batch: self._force(batch, attention),
+            empty=lambda pair: Forced(pair.target, [-math.inf] * len(pair.target)),
+            batch_size=batch_size,
+            chunk=chunk,
+            progress=progress,
+        )
 
-    def _score(
-        self,
-        pairs: Iterator[tuple[str, str]],
-        attention: bool,
-        batch_size: int,
-        chunk: int,
-        progress: Callable[[int], object],
-    ) -> Iterator[Forced]:
-        before = 0
-        while held := list(islice(pairs, chunk)):
-            sources = self._encode([source for source, _ in held], range(before, before + len(held)))
-            targets = self.bundle.tokenizers.target.encode_batch([without_line_end(target) for _, target in held])
-            found = [_unread(target) for target in targets]
-            lengths = [max(len(s), len(t) + 1) if s else 0 for s, t in zip(sources, targets, strict=True)]
-            progress(lengths.count(0))
-            for batch in batches(lengths, batch_size):
-                forced = self._force([sources[i] for i in batch], [targets[i] for i in batch], attention)
-                for i, one in zip(batch, forced, strict=True):
-                    found[i] = one
-                progress(len(batch))
-            yield from found
-            before += len(held)
+    def _encode_pairs(self, items: list[tuple[int, tuple[str, str]]]) -> list[EncodedPair]:
+        sources = self._sources([(number, source) for number, (source, _) in items])
+        targets = [without_line_end(target) for _, (_, target) in items]
+        return list(map(EncodedPair, sources, self.bundle.tokenizers.target.encode_batch(targets)))
 
-    def _force(self, sources: list[list[int]], targets: list[list[int]], attention: bool) -> Iterator[Forced]:
+    def _force(self, pairs: list[EncodedPair], attention: bool) -> Iterator[Forced]:
         end = [] if self.bundle.search.equal_length else [EOS]
-        ended = [[*target, *end] for target in targets]
-        given = self._batch([target or [PAD] for target in ended])
-        log_probs, weights = force(self.model, self.step, self._batch(sources), given)
-        for b, (target, row) in enumerate(zip(targets, log_probs.tolist(), strict=True)):
+        ended = [[*pair.target, *end] for pair in pairs]
+        targets = self._pad([target or [PAD] for target in ended])
+        log_probs, weights = force(self.model, self.step, self._pad([pair.source for pair in pairs]), targets)
+        for b, (pair, row) in enumerate(zip(pairs, log_probs.tolist(), strict=True)):
             steps = len(ended[b])
-            looked = weights[b, :steps].cpu() if attention and weights is not None else None
-            yield Forced(target, row[:steps], looked)
-
-
-def _unread(target: list[int]) -> Forced:
-    """What a target gets whose source has no text."""
-    return Forced(target, [-math.inf] * len(target))
+            attended = weights[b, :steps].cpu() if attention and weights is not None else None
+            yield Forced(pair.target, row[:steps], attended)

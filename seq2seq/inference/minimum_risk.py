@@ -9,17 +9,23 @@ sacreBLEU, in percent: chrF2, or BLEU of effective order with sacreBLEU's smooth
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias, get_args
 
 from seq2seq.errors import UserError
 
-METRICS = ("chrf", "bleu")
+Metric = Literal["chrf", "bleu"]
+METRICS = get_args(Metric)
+DEFAULT: Metric = "chrf"
+
+Utility: TypeAlias = Callable[[Sequence[str]], Sequence[float]]
+"""A number for each of several translations of a line, given all of them."""
 
 
 class ExpectedUtility:
     """1/N Σ_i u(h, y_i) of each of N texts, the text itself among the y. Raises `UserError` for an unknown metric."""
 
-    def __init__(self, metric: str = METRICS[0]) -> None:
+    def __init__(self, metric: str = DEFAULT) -> None:
         if metric not in METRICS:
             raise UserError(f"minimum Bayes risk: there is no metric {metric!r}; choose from {', '.join(METRICS)}")
         from sacrebleu.metrics.bleu import BLEU
@@ -28,13 +34,20 @@ class ExpectedUtility:
         self._metric = CHRF() if metric == "chrf" else BLEU(effective_order=True)
 
     def __call__(self, texts: Sequence[str]) -> list[float]:
-        """A number for each text, from 0 to 100. Equal texts are compared once, and count as often as they stand."""
+        """A number for each text, from 0 to 100. Equal texts are compared once, and count as often as they occur."""
         counts = Counter(texts)
-        found = {
+        expected = {
             text: sum(count * self._utility(text, other) for other, count in counts.items()) / len(texts)
             for text in counts
         }
-        return [found[text] for text in texts]
+        return [expected[text] for text in texts]
 
     def _utility(self, text: str, other: str) -> float:
         return float(self._metric.sentence_score(text, [other]).score)
+
+
+def rank(texts: Sequence[str], utility: Utility) -> list[tuple[int, float]]:
+    """The different texts, best first: the first position of each, and its utility."""
+    values = utility(texts)
+    first = {text: i for i, text in reversed(list(enumerate(texts)))}
+    return sorted(((i, values[i]) for i in sorted(first.values())), key=lambda pair: -pair[1])

@@ -8,20 +8,19 @@ predictor("play Moon by Pearl")
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from seq2seq.bundle.format import Bundle, check_task, load_bundle
-from seq2seq.errors import UserError
-from seq2seq.inference.translator import BATCH_SIZE, CHUNK, batches
+from seq2seq.inference.batching import BATCH_SIZE, CHUNK, pad_ids, run_batched
 from seq2seq.models import Tagger
 from seq2seq.models.label_model import Labels
 from seq2seq.models.task_descriptors import LABELLING
-from seq2seq.nn.types import Tokens
-from seq2seq.text import EOS, PAD, LabelTokenizer, check_text, without_line_end
+from seq2seq.runtime.threads import set_threads
+from seq2seq.text import EOS, LabelTokenizer, check_text, without_line_end
 
 DECIMALS = 4
 """Of a probability that is written: float32 differs by less than 1e-5 from one batch to another."""
@@ -63,10 +62,7 @@ class Predictor:
     ) -> Predictor:
         """Read a bundle; see `load_bundle` for `trusted` and for the errors. `threads` is torch's number of threads,
         for the whole process; None leaves it as it is."""
-        if threads is not None:
-            if threads < 1:
-                raise UserError(f"threads={threads}: must be at least 1")
-            torch.set_num_threads(threads)
+        set_threads(threads)
         return cls(load_bundle(folder, trusted=trusted, device=device))
 
     def __call__(self, text: str) -> str:
@@ -83,7 +79,7 @@ class Predictor:
         *,
         batch_size: int = BATCH_SIZE,
         chunk: int = CHUNK,
-        progress: Callable[[int], object] = lambda count: None,
+        progress: Callable[[int], object] | None = None,
     ) -> Iterator[Predicted]:
         """Labels with probabilities, as a stream that holds `chunk` lines at once.
 
@@ -91,31 +87,28 @@ class Predictor:
         """
         if isinstance(lines, str):
             raise TypeError("lines is one string, not an iterable of them; call the predictor itself, or give a list")
-        if batch_size < 1 or chunk < 1:
-            raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
-        stream = iter(lines)
-        before = 0
-        while texts := list(islice(stream, chunk)):
-            for before, text in enumerate(texts, before + 1):  # noqa: B020
-                check_text(text, f"line {before}")
-            encoded = self.bundle.tokenizers.source.encode_batch(list(map(without_line_end, texts)))
-            sources = encoded if isinstance(self.bundle.model, Tagger) else [[*ids, EOS] for ids in encoded]
-            found = [Predicted("", [], torch.zeros(0, len(self.labels.labels))) for _ in texts]
-            progress(sources.count([]))
-            for batch in batches([len(source) for source in sources], batch_size):
-                for i, predicted in zip(batch, self._label([sources[i] for i in batch]), strict=True):
-                    found[i] = predicted
-                progress(len(batch))
-            yield from found
+        return run_batched(
+            zip(count(1), lines),
+            encode=self._encode,
+            length=len,
+            compute=self._label,
+            empty=lambda ids: Predicted("", [], torch.zeros(0, len(self.labels.labels))),
+            batch_size=batch_size,
+            chunk=chunk,
+            progress=progress,
+        )
+
+    def _encode(self, items: list[tuple[int, str]]) -> list[list[int]]:
+        """Encode lines with their numbers, from 1."""
+        for number, text in items:
+            check_text(text, f"line {number}")
+        encoded = self.bundle.tokenizers.source.encode_batch([without_line_end(text) for _, text in items])
+        return encoded if isinstance(self.bundle.model, Tagger) else [[*ids, EOS] for ids in encoded]
 
     @torch.no_grad()
     def _label(self, sources: list[list[int]]) -> list[Predicted]:
         model: Any = self.bundle.model
-        device = next(model.parameters()).device
-        rows = [torch.tensor(source) for source in sources]
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD).to(device)
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        return written(model.predict(Tokens(ids, lengths)), self.labels)
+        return written(model.predict(pad_ids(sources, next(model.parameters()).device)), self.labels)
 
 
 def written(labels: Labels, names: LabelTokenizer) -> list[Predicted]:

@@ -1,74 +1,145 @@
-"""What may be asked of a single translation beside its source: what it begins with, and the phrases that it holds."""
+"""A line to translate, and what its translation must contain: a prefix at its beginning, and phrases anywhere."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 
 from seq2seq.errors import UserError
-from seq2seq.search import SearchOptions, steps_needed
-from seq2seq.text import Tokenizer
+from seq2seq.inference.batching import CHUNK
+from seq2seq.search import SearchOptions, Sentences, steps_needed
+from seq2seq.text import Tokenizer, Tokenizers
+
+MAX_SOURCE = 1024
+"""Tokens. What a source has beyond them is cut off, with a warning."""
 
 
 class Request(NamedTuple):
-    """A line to translate, where the translation begins with `prefix` and holds the `constraints`, all of them plain
-    text, each as often as it is listed. They may overlap; a piece of text that ends within a word holds it, too."""
+    """A line to translate, where the translation begins with `prefix` and contains the `constraints`, all of them plain
+    text, each as often as it is listed. They may overlap; text that ends within a word counts as contained, too."""
 
     text: str
     prefix: str = ""
     constraints: tuple[str, ...] = ()
 
 
-class Asked(NamedTuple):
-    """The same as pieces of the target side."""
+class TokenConstraints(NamedTuple):
+    """Prefix and constraints of a `Request` as token ids of the target side."""
 
     prefix: tuple[int, ...] = ()
     constraints: tuple[tuple[int, ...], ...] = ()
 
 
-NOTHING = Asked()
+UNCONSTRAINED = TokenConstraints()
 
 
-def asked(request: Request, tokenizer: Tokenizer, source_length: int, options: SearchOptions, place: str) -> Asked:
-    """What a request asks for, in pieces; `source_length` counts them in the source, with eos.
+class EncodedRequest(NamedTuple):
+    """The number of a line, from 0, its source (token ids with eos, or frames), and what its translation contains."""
+
+    number: int
+    source: Any
+    constraints: TokenConstraints = UNCONSTRAINED
+
+
+def as_request(line: str | Request) -> Request:
+    """A line of plain text as a request without constraints."""
+    return Request(line) if isinstance(line, str) else line
+
+
+def read_request(line: str, *, prefixes: bool, constraints: bool, place: str) -> Request:
+    """The request of a line of an input file, with fields between tabs: the source, a prefix (with `prefixes`), and any
+    number of constraints (with `constraints`). The rest of a line may be missing, and an empty field asks for nothing.
+
+    Raises `UserError`, naming `place`, for a line with too many fields.
+    """
+    if not prefixes and not constraints:
+        return Request(line)
+    text, *fields = line.split("\t")
+    prefix = fields.pop(0) if prefixes and fields else ""
+    if fields and not constraints:
+        raise UserError(
+            f"{place}: has {len(fields) + 2} fields, where --prefixes reads two, source<TAB>prefix; take the other "
+            "tabs out, or add --constraints"
+        )
+    return Request(text, prefix, tuple(filter(None, fields)))
+
+
+def change_options(options: SearchOptions, *, max_length: int | None = None, **changes: Any) -> SearchOptions:
+    """Change search options where a value is not None; `max_length` is a limit that does not depend on the source.
+
+    Raises `UserError` for a value out of its range.
+    """
+    if max_length is not None:
+        changes |= {"max_length_ratio": 0.0, "max_length_extra": max_length}
+    return replace(options, **{name: value for name, value in changes.items() if value is not None})
+
+
+def check_requests(
+    lines: Iterable[str | Request], tokenizers: Tokenizers, options: SearchOptions, max_source: int = MAX_SOURCE
+) -> None:
+    """Raise `UserError` for the first line whose constraints no translation can meet, before any is translated."""
+    stream = map(as_request, lines)
+    first = 1
+    while requests := list(islice(stream, CHUNK)):
+        sources = tokenizers.source.encode_batch([request.text for request in requests])
+        for number, (request, source) in enumerate(zip(requests, sources, strict=True), first):
+            length = min(len(source), max_source) + 1
+            token_constraints(request, tokenizers.target, length, options, f"line {number}")
+        first += len(requests)
+
+
+def token_constraints(
+    request: Request, tokenizer: Tokenizer, source_length: int, options: SearchOptions, place: str
+) -> TokenConstraints:
+    """Encode prefix and constraints; `source_length` counts the tokens of the source, with eos.
 
     Raises:
-        UserError: it cannot be had. The message names `place`, the text, and the remedy.
+        UserError: no translation can meet them. The message names `place`, the text, and the remedy.
     """
     if not request.prefix and not request.constraints:
-        return NOTHING
+        return UNCONSTRAINED
     if not request.text.strip():
         raise UserError(f"{place}: asks for a translation of no text; give the text, or leave out what is asked")
     if request.constraints and options.sample:
         raise UserError(f"{place}: constraints belong to beam search, and sampling draws; use one of the two")
-    found = Asked(
-        _pieces(request.prefix, tokenizer, f"{place}: the prefix"),
-        tuple(_pieces(phrase, tokenizer, f"{place}: the constraint") for phrase in request.constraints),
+    encoded = TokenConstraints(
+        _encode(request.prefix, tokenizer, f"{place}: the prefix"),
+        tuple(_encode(phrase, tokenizer, f"{place}: the constraint") for phrase in request.constraints),
     )
-    needed = steps_needed(found.constraints, found.prefix) + (not options.equal_length)
+    needed = steps_needed(encoded.constraints, encoded.prefix) + (not options.equal_length)
     limit = int(options.limits(torch.tensor([source_length])))
     if needed > limit:
         raise UserError(
-            f"{place}: {_named(request)} may take {needed} pieces, the end counted, and a translation has at most "
+            f"{place}: {_described(request)} may take {needed} tokens, the end counted, and a translation has at most "
             f"{limit} here; allow more (--max-length {needed}) or ask for less"
         )
-    return found
+    return encoded
 
 
-def _pieces(text: str, tokenizer: Tokenizer, what: str) -> tuple[int, ...]:
-    pieces = tokenizer.encode(text)
-    if (shown := tokenizer.decode(pieces)) != text:
+def sentences(batch: Sequence[EncodedRequest]) -> Sentences:
+    """What the search knows of a batch of lines."""
+    prefixes, constraints = zip(*(line.constraints for line in batch), strict=True)
+    numbers = [line.number for line in batch]
+    return Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, numbers)
+
+
+def _encode(text: str, tokenizer: Tokenizer, what: str) -> tuple[int, ...]:
+    ids: Sequence[int] = tokenizer.encode(text)
+    if (decoded := tokenizer.decode(ids)) != text:
         raise UserError(
-            f"{what} {text!r} would come out as {shown!r}, for the bundle's target pieces spell no other; "
+            f"{what} {text!r} would come out as {decoded!r}, for the bundle's target tokens spell no other; "
             "write it so, or leave it out"
         )
-    if not pieces and what.endswith("constraint"):
+    if not ids and what.endswith("constraint"):
         raise UserError(f"{what} is empty; leave it out")
-    return tuple(pieces)
+    return tuple(ids)
 
 
-def _named(request: Request) -> str:
+def _described(request: Request) -> str:
     parts = [f"the prefix {request.prefix!r}"] if request.prefix else []
     if request.constraints:
         parts.append(f"the constraints {', '.join(map(repr, request.constraints))}")

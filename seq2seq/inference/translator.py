@@ -9,47 +9,41 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
-
-import torch
+from typing import Any, NamedTuple, TypeVar
 
 from seq2seq.bundle.format import Bundle, check_task, load_bundle
 from seq2seq.errors import UserError
 from seq2seq.inference.alignment import Aligner
+from seq2seq.inference.batching import BATCH_SIZE, CHUNK, pad_ids, run_batched
 from seq2seq.inference.ensemble import Ensemble, check_members
+from seq2seq.inference.minimum_risk import Utility, rank
 from seq2seq.inference.notebook import Shown
-from seq2seq.inference.request import NOTHING, Asked, Request, asked
+from seq2seq.inference.request import (
+    MAX_SOURCE,
+    EncodedRequest,
+    Request,
+    as_request,
+    change_options,
+    sentences,
+    token_constraints,
+)
 from seq2seq.inference.stepper import Stepper, Translating, check_search, translate_ids
-from seq2seq.nn.types import Tokens
-from seq2seq.search import Hypothesis, SearchOptions, Sentences
-from seq2seq.text import EOS, PAD, check_text, without_line_end
-
-BATCH_SIZE = 128
-CHUNK = 4096
-"""Lines that are held at once, and sorted by length."""
-
-LONG = 64
-"""Pieces. A batch with a longer source holds fewer sentences, so that its padded size stays below batch_size · LONG."""
-
-MAX_SOURCE = 1024
-"""Pieces. What a source has beyond them is cut off, with a warning."""
+from seq2seq.runtime.threads import set_threads
+from seq2seq.search import Hypothesis, SearchOptions, StepFn
+from seq2seq.text import EOS, check_text, without_line_end
 
 log = logging.getLogger(__name__)
 This = TypeVar("This", bound="Translator")
 
 
 class Translation(NamedTuple):
-    """One translation of a line, and the hypothesis behind it: its pieces, score and attention."""
+    """One translation of a line, and its hypothesis: tokens, score and attention."""
 
     text: str
     hypothesis: Hypothesis
 
-
-Utility: TypeAlias = Callable[[Sequence[str]], Sequence[float]]
-"""A number for each of several translations of a line, given all of them: see `seq2seq.inference.minimum_risk`."""
 
 EMPTY = Translation("", Hypothesis([], 0.0, 0.0, [], finished=True))
 """The only translation of a line without text."""
@@ -82,11 +76,16 @@ class Translator:
             check_task(each, self.task)
         if max_source < 1:
             raise UserError(f"max_source={max_source}: must be at least 1")
-        check_members(bundles, names or [f"bundle {i}" for i in range(1, len(bundles) + 1)])
-        self.bundle, self.max_source = bundle, max_source
-        ensemble = Ensemble([each.model for each in bundles], int8=int8) if others else None
-        self.model: Translating = ensemble or bundle.model
-        self.step = ensemble.step if ensemble else Stepper(bundle.model, int8=int8)
+        self.bundle = bundle
+        self.max_source = max_source
+        self.models = [each.model for each in bundles]
+        self.model: Translating = bundle.model
+        if others:
+            check_members(bundles, names or [f"bundle {i}" for i in range(1, len(bundles) + 1)])
+            self.model = ensemble = Ensemble(self.models, int8=int8)
+            self.step: StepFn[Any, Any] = ensemble.step
+        else:
+            self.step = Stepper(bundle.model, int8=int8)
 
     @classmethod
     def load(
@@ -101,19 +100,15 @@ class Translator:
     ) -> This:
         """Read a bundle, or several for an ensemble; see `load_bundle` for `trusted` and for the errors. `threads` is
         torch's number of threads, for the whole process; None leaves it as it is."""
-        if threads is not None:
-            if threads < 1:
-                raise UserError(f"threads={threads}: must be at least 1")
-            torch.set_num_threads(threads)
+        set_threads(threads)
         folders = [folder] if isinstance(folder, Path | str) else folder
         bundles = [load_bundle(each, trusted=trusted, device=device) for each in folders]
         return cls(*bundles, max_source=max_source, int8=int8, names=[str(each) for each in folders])
 
     def aligner(self) -> Aligner:
         """What reads word alignments off the attention. Raises `UserError` where no model attends."""
-        looking = [self.model.models[i] for i in self.model.looking] if isinstance(self.model, Ensemble) else []
-        model = looking[0] if looking else self.bundle.model
-        if not model.decoder.context.attends:
+        model = next((model for model in self.models if model.attends), None)
+        if model is None:
             raise UserError(
                 "the bundle has no attention to read alignments from; train with context=additive or multiplicative"
             )
@@ -159,10 +154,9 @@ class Translator:
         `max_length` is the most pieces of a translation, the end counted; without it the limit follows the source's
         length. Raises `UserError` for a value out of its range.
         """
-        given = {name: value for name, value in locals().items() if name in SearchOptions.__dataclass_fields__}
-        limits = {} if max_length is None else {"max_length_ratio": 0.0, "max_length_extra": max_length}
-        changes = {name: value for name, value in given.items() if value is not None}
-        return replace(self.bundle.search, **changes, **limits)  # type: ignore[arg-type]
+        changes = locals()
+        del changes["self"]
+        return change_options(self.bundle.search, **changes)
 
     def translate(
         self,
@@ -211,121 +205,62 @@ class Translator:
         """
         if isinstance(lines, str):
             raise TypeError("lines is one string, not an iterable of them; call the translator itself, or give a list")
-        return self._stream(lines, options, batch_size, chunk, progress, utility, numbers)
-
-    def check(self, requests: Iterable[str | Request], options: SearchOptions | None = None) -> None:
-        """Raise `UserError` for the first line that asks for what cannot be had, before any is translated."""
-        requests, numbers, options = iter(requests), count(), options or self.bundle.search
-        while items := list(islice(requests, CHUNK)):
-            texts = [item.text if isinstance(item, Request) else item for item in items]
-            ids = self.bundle.tokenizers.source.encode_batch(texts)
-            lengths = [min(len(each), self.max_source) + 1 for each in ids]
-            self._asked(items, lengths, options, list(islice(numbers, len(items))))
-
-    def _stream(
-        self,
-        items: Iterable[Any],
-        options: SearchOptions | None,
-        batch_size: int,
-        chunk: int,
-        progress: Callable[[int], object] | None = None,
-        utility: Utility | None = None,
-        numbers: Iterable[int] | None = None,
-    ) -> Iterator[list[Translation]]:
-        """`translate_stream` of whatever `_encode` takes."""
-        if batch_size < 1 or chunk < 1:
-            raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
-        options, progress = options or self.bundle.search, progress or (lambda count: None)
+        options = options or self.bundle.search
         check_search(self.model, options)
-        counter = iter(count() if numbers is None else numbers)
-        return self._chunks(iter(items), options, batch_size, chunk, progress, utility, counter)
+        return run_batched(
+            zip(count() if numbers is None else numbers, lines),
+            encode=lambda items: self._encode(items, options),
+            length=lambda line: len(line.source),
+            compute=lambda batch: self._translate(batch, options, utility),
+            empty=lambda line: [EMPTY],
+            batch_size=batch_size,
+            chunk=chunk,
+            progress=progress,
+        )
 
-    def _chunks(
-        self,
-        lines: Iterator[Any],
-        options: SearchOptions,
-        batch_size: int,
-        chunk: int,
-        progress: Callable[[int], object],
-        utility: Utility | None,
-        counter: Iterator[int],
-    ) -> Iterator[list[Translation]]:
-        while items := list(islice(lines, chunk)):
-            numbers = list(islice(counter, len(items)))
-            texts = [item.text if isinstance(item, Request) else item for item in items]
-            sources = self._encode(texts, numbers)
-            wanted = self._asked(items, [len(source) for source in sources], options, numbers)
-            translations = [[EMPTY] for _ in texts]
-            progress(sum(not len(source) for source in sources))
-            for batch in batches([len(source) for source in sources], batch_size):
-                padded, sentences = self._batch([sources[i] for i in batch]), _sentences(wanted, batch, numbers)
-                found = translate_ids(self.model, padded, options, self.step, sentences)
-                for i, hypotheses in zip(batch, found, strict=True):
-                    translations[i] = _by_utility(self._decode(hypotheses), utility)
-                progress(len(batch))
-            yield from translations
+    def _encode(self, items: list[tuple[int, Any]], options: SearchOptions) -> list[EncodedRequest]:
+        """Encode lines with their numbers, from 0, and what is asked of their translations."""
+        requests = [as_request(item) for _, item in items]
+        sources = self._sources([(number, request.text) for (number, _), request in zip(items, requests, strict=True)])
+        encoded = []
+        for (number, _), source, request in zip(items, sources, requests, strict=True):
+            place, target = f"line {number + 1}", self.bundle.tokenizers.target
+            constraints = token_constraints(request, target, len(source), options, place)
+            encoded.append(EncodedRequest(number, source, constraints))
+        return encoded
 
-    def _encode(self, texts: list[Any], numbers: Sequence[int]) -> list[Any]:
-        """Ids with eos; none for a line without text. The lines have these `numbers`, from 0, and may have their ends,
-        as Python reads them."""
-        for number, text in zip(numbers, texts, strict=True):
+    def _sources(self, lines: list[tuple[int, str]]) -> list[list[int]]:
+        """The ids of sources, with eos; none for a line without text. A line may have its end, as Python reads it."""
+        for number, text in lines:
             check_text(text, f"line {number + 1}")
-        texts = list(map(without_line_end, texts))
+        texts = [without_line_end(text) for _, text in lines]
         sources = self.bundle.tokenizers.source.encode_batch(texts)
         for i, text in enumerate(texts):
             if not text.strip():
                 sources[i] = []
-            elif len(sources[i]) > self.max_source:
-                log.warning(
-                    "line %d: its %d pieces are cut to the first %d", numbers[i] + 1, len(sources[i]), self.max_source
-                )
+            elif (length := len(sources[i])) > self.max_source:
+                log.warning("line %d: its %d tokens are cut to the first %d", lines[i][0] + 1, length, self.max_source)
                 sources[i] = sources[i][: self.max_source]
         return [[*source, EOS] if source else [] for source in sources]
 
-    def _asked(
-        self, items: list[Any], lengths: list[int], options: SearchOptions, numbers: Sequence[int]
-    ) -> list[Asked]:
-        """What each line asks for; `lengths` are those of the sources, with eos."""
-        target = self.bundle.tokenizers.target
-        return [
-            asked(item, target, length, options, f"line {number + 1}") if isinstance(item, Request) else NOTHING
-            for item, length, number in zip(items, lengths, numbers, strict=True)
-        ]
+    def _translate(
+        self, batch: list[EncodedRequest], options: SearchOptions, utility: Utility | None
+    ) -> list[list[Translation]]:
+        """Translate lines of like length."""
+        sources = self._pad([line.source for line in batch])
+        translated = map(self._decode, translate_ids(self.model, sources, options, self.step, sentences(batch)))
+        return [_ranked(translations, utility) if utility else translations for translations in translated]
 
-    def _batch(self, sources: list[Any]) -> Any:
-        device = next(self.bundle.model.parameters()).device
-        rows = [torch.tensor(source) for source in sources]
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
-        return Tokens(ids.to(device), torch.tensor([len(source) for source in sources], device=device))
+    def _pad(self, sources: list[Any]) -> Any:
+        return pad_ids(sources, next(self.bundle.model.parameters()).device)
 
     def _decode(self, hypotheses: list[Hypothesis]) -> list[Translation]:
         texts = self.bundle.tokenizers.target.decode_batch([hypothesis.tokens for hypothesis in hypotheses])
         return [Translation(*pair) for pair in zip(texts, hypotheses, strict=True)]
 
 
-def _sentences(wanted: list[Asked], batch: list[int], numbers: Sequence[int]) -> Sentences:
-    """For the search of a batch of lines, which have these `numbers`."""
-    prefixes, constraints = zip(*(wanted[i] for i in batch), strict=True)
-    mine = [numbers[i] for i in batch]
-    return Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, mine)
-
-
-def _by_utility(found: list[Translation], utility: Utility | None) -> list[Translation]:
-    """The different texts, best first, each with its first hypothesis."""
-    if utility is None:
-        return found
-    numbers = utility([translation.text for translation in found])
-    best: dict[str, Translation] = {}
-    for (text, hypothesis), number in zip(found, numbers, strict=True):
-        best.setdefault(text, Translation(text, hypothesis._replace(score=number)))
-    return sorted(best.values(), key=lambda translation: -translation.hypothesis.score)
-
-
-def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Positions of the non-zero lengths in batches of near lengths, longest first; see `LONG`."""
-    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
-    start = 0
-    while start < len(order):
-        size = max(1, batch_size * LONG // max(LONG, lengths[order[start]]))
-        yield order[start : start + size]
-        start += size
+def _ranked(translations: list[Translation], utility: Utility) -> list[Translation]:
+    """The different translations, best first, each with its utility as the score of its first hypothesis."""
+    ranked = rank([translation.text for translation in translations], utility)
+    found = [(translations[i], value) for i, value in ranked]
+    return [Translation(text, hypothesis._replace(score=value)) for (text, hypothesis), value in found]

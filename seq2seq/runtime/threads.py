@@ -13,6 +13,8 @@ import os
 import sys
 from collections.abc import Mapping, MutableMapping
 
+from seq2seq.errors import UserError
+
 WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000"}
 """OpenMP's own setting, and GNU's: how many tests of the flag (about 10 ns each) come before a thread sleeps."""
 
@@ -55,3 +57,14 @@ def limit_threads(asked: int | None = None, processes: int = 1) -> int:
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     return threads
+
+
+def set_threads(threads: int | None) -> None:
+    """Set torch's number of threads, for the whole process; None leaves it. Raises `UserError` for less than 1."""
+    import torch
+
+    if threads is None:
+        return
+    if threads < 1:
+        raise UserError(f"threads={threads}: must be at least 1")
+    torch.set_num_threads(threads)

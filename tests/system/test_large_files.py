@@ -21,9 +21,9 @@ import zstandard
 from seq2seq import Translator
 from seq2seq.cli import translate_file
 from seq2seq.cli.main import main
-from seq2seq.inference.files.chunks import BEGINNING, Chunk, Place, chunks
+from seq2seq.inference.files.chunks import BEGINNING, Chunk, Place, Shard, chunks
 from seq2seq.inference.files.journal import Journal
-from seq2seq.inference.files.shards import Shard, read_card, signed
+from seq2seq.inference.files.shards import read_card, signed
 from seq2seq.runtime.paths import PACKAGE
 from tests.bundles import WORDS, edit, save
 
@@ -279,6 +279,20 @@ def test_workers_write_the_same(folder, monkeypatch, capsys):
         "seq2seq: error: standard input:10: has 3 fields, where --prefixes reads two, source<TAB>prefix; take the "
         "other tabs out, or add --constraints"
     )
+
+
+@pytest.mark.slow
+def test_with_workers_this_process_loads_no_model(folder, monkeypatch, capsys):
+    assert translate("--constraints", target="whole") == 0
+    monkeypatch.setattr("seq2seq.models.factory.model", None)
+    monkeypatch.setattr("seq2seq.inference.translator.load_bundle", None)
+    assert translate("--constraints", "--workers", 2) == 0
+    assert Path("out").read_bytes() == Path("whole").read_bytes()
+    assert translate("--workers", 2, "--device", "nowhere", target="other") == 2
+    assert "device 'nowhere' cannot be used" in said(capsys)
+    assert translate("--workers", 2, "--temperature", 0.5, target="other") == 2
+    assert "--temperature 0.5: is for sampling" in said(capsys)
+    assert not {name for name in names(folder) if name.startswith("other")}
 
 
 # In shards

@@ -25,7 +25,8 @@ import torch
 from torch import nn
 
 from seq2seq import __version__
-from seq2seq.bundle.format import Bundle, load_bundle, replacing
+from seq2seq.bundle.files import replacing
+from seq2seq.bundle.format import Bundle, load_bundle
 from seq2seq.bundle.onnx.comparison import Checked, compare, random_sources
 from seq2seq.bundle.onnx.networks import DecoderNetwork, EncoderNetwork, memories, states
 from seq2seq.bundle.onnx.operators import OPSET

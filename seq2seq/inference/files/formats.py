@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import json
 import math
-from argparse import ArgumentParser
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from seq2seq.errors import UserError
-from seq2seq.inference.files.streams import Write, check, output
+from seq2seq.inference.files.streams import Write, output
 from seq2seq.text.vocabulary import UNK
 
 if TYPE_CHECKING:
@@ -32,36 +31,7 @@ if TYPE_CHECKING:
     from seq2seq.inference.alignment import Aligner
     from seq2seq.inference.translator import Translation, Translator
 
-FORMATS = ("text", "tsv", "json")
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Declare what is written, and what is read off the attention."""
-    parser.add_argument(
-        "--format",
-        choices=FORMATS,
-        default="text",
-        help="text (default); tsv: index, rank, score, log_prob, text; json: those, tokens, token_log_probs",
-    )
-    parser.add_argument(
-        "--attention", action="store_true", help="with --format json: weights, source_tokens, alignment"
-    )
-    parser.add_argument(
-        "--alignments", type=Path, metavar="FILE", help="write word alignments there: SOURCE-TARGET from 0 (Pharaoh)"
-    )
-    parser.add_argument(
-        "--copy-unknown", action="store_true", help="in place of an unknown word the source word most attended to"
-    )
-
-
-def check_arguments(form: str, attention: bool, alignments: Path | None, source: Path, target: Path) -> None:
-    """Raise `UserError` for combinations that make no output."""
-    if attention and form != "json":
-        raise UserError(f"--attention: --format {form} has no place for weights; use --format json")
-    if alignments is not None:
-        check(source, alignments)
-        if alignments.resolve() == target.resolve():
-            raise UserError(f"--alignments {alignments}: is the output as well; choose another file")
+Format = Literal["text", "tsv", "json"]
 
 
 @contextmanager
@@ -78,7 +48,7 @@ class Formatter:
     """The lines of translations. `aligner` reads off the attention what is asked for; None where nothing is."""
 
     def __init__(
-        self, translator: Translator, form: str, *, listed: bool, attention: bool, aligned: bool, copy: bool
+        self, translator: Translator, form: Format, *, listed: bool, attention: bool, aligned: bool, copy: bool
     ) -> None:
         from seq2seq.inference.alignment import check_copying
 
@@ -141,6 +111,29 @@ class Formatter:
     def _links(self, source: str, translation: Translation) -> str:
         assert self.aligner is not None
         return self.aligner.pharaoh(source, translation.hypothesis.tokens, translation.hypothesis.attention)
+
+
+class CutOff:
+    """Counts outputs, and those that the limit cut off; `option` is what allows longer ones."""
+
+    def __init__(self, option: str = "--max-length N") -> None:
+        self.option = option
+        self.outputs, self.cut = 0, 0
+        self.first: int | None = None
+
+    def add(self, outputs: int, cut: Sequence[int]) -> None:
+        """Count so many outputs; `cut` are the numbers, from 0, of those that were cut off."""
+        self.outputs, self.cut = self.outputs + outputs, self.cut + len(cut)
+        self.first = min([*cut, *([] if self.first is None else [self.first])], default=None)
+
+    def report(self) -> None:
+        """Print one line on standard error, where any was cut off."""
+        if self.first is not None:
+            print(
+                f"seq2seq: warning: {self.cut:,} of {self.outputs:,} outputs were cut off at the search's length "
+                f"limit, the first of them in line {self.first + 1:,}; {self.option} lets them be longer",
+                file=sys.stderr,
+            )
 
 
 def weights(aligner: Aligner, source: str, attention: Tensor | None) -> dict[str, Any]:

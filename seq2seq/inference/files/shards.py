@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,34 +21,6 @@ from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import digest_of
 
 FORMAT = 1
-
-
-class Shard(NamedTuple):
-    """Every `of`-th line, beginning with the line `number`, both from 1."""
-
-    number: int = 1
-    of: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.of}"
-
-    def count(self, lines: int) -> int:
-        """How many of the first `lines` it has."""
-        return len(range(self.number, lines + 1, self.of))
-
-    def named(self, path: Path) -> Path:
-        """The file of this shard: out.txt is in parts out.1-of-8.txt, out.2-of-8.txt, …"""
-        return path.with_name(f"{path.stem}.{self.number}-of-{self.of}{path.suffix}")
-
-
-WHOLE = Shard()
-
-
-def shard(text: str) -> Shard:
-    """The type of an argument `i/n`."""
-    if (found := re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)) and 1 <= int(found[1]) <= int(found[2]):
-        return Shard(int(found[1]), int(found[2]))
-    raise ArgumentTypeError(f"{text!r} is no shard: 1/8 is the first of eight, 8/8 the last")
 
 
 class Card(NamedTuple):

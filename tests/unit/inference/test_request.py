@@ -8,7 +8,7 @@ from sacrebleu.metrics.chrf import CHRF
 from seq2seq import Translator
 from seq2seq.errors import UserError
 from seq2seq.inference.minimum_risk import ExpectedUtility
-from seq2seq.inference.request import NOTHING, Request, asked
+from seq2seq.inference.request import UNCONSTRAINED, Request, check_requests, token_constraints
 from seq2seq.search import SearchOptions
 from seq2seq.text import SentencePieceTrainer
 from tests.bundles import WORDS, save, tokenizers
@@ -71,11 +71,11 @@ def test_draws_depend_on_seed_and_line_alone(translator, prefix):
         (Request("a dog", "", ("man", "Dog")), {}, "line 7: the constraint 'Dog' would come out as '⁇'"),
         (Request("a dog", "", ("",)), {}, "line 7: the constraint is empty"),
         (Request(" ", "a"), {}, "line 7: asks for a translation of no text"),
-        (Request("a dog", "a " * 7 + "a"), {}, r"line 7: the prefix 'a a .* may take 9 pieces, .* at most 8 here"),
+        (Request("a dog", "a " * 7 + "a"), {}, r"line 7: the prefix 'a a .* may take 9 tokens, .* at most 8 here"),
         (
             Request("a dog", "the dog", ("a man", "in the house", "dog and")),
             {},
-            r"line 7: the prefix 'the dog' with the constraints 'a man', .* 9 pieces, .* \(--max-length 9\)",
+            r"line 7: the prefix 'the dog' with the constraints 'a man', .* 9 tokens, .* \(--max-length 9\)",
         ),
         (Request("a dog", "", ("man",)), {"sample": True, "n_best": 2}, "line 7: constraints belong to beam search"),
     ],
@@ -84,25 +84,26 @@ def test_what_cannot_be_had_is_one_line(translator, request_, changes, message):
     options = translator.options(max_length=8, **changes)
     lines = [*["a dog"] * 6, request_]
     with pytest.raises(UserError, match=message):
-        translator.check(lines, options)
+        check_requests(lines, translator.bundle.tokenizers, options)
     with pytest.raises(UserError, match=message):
         list(translator.translate_stream(lines, options))
-    translator.check(["a dog", Request("a dog", "a man", ("man sleeps",))], options if not changes else None)
+    possible = ["a dog", Request("a dog", "a man", ("man sleeps",))]
+    check_requests(possible, translator.bundle.tokenizers, translator.options() if changes else options)
 
 
 def test_what_is_asked_in_pieces_and_the_tightest_that_fits():
-    assert asked(Request("a dog"), TOKENIZER, 3, OPTIONS, "line 1") == NOTHING
-    found = asked(Request("a dog", "the dog", ("dog and",)), TOKENIZER, 3, OPTIONS, "line 1")
+    assert token_constraints(Request("a dog"), TOKENIZER, 3, OPTIONS, "line 1") == UNCONSTRAINED
+    found = token_constraints(Request("a dog", "the dog", ("dog and",)), TOKENIZER, 3, OPTIONS, "line 1")
     assert found == (tuple(TOKENIZER.encode("the dog")), (tuple(TOKENIZER.encode("dog and")),))
     tight = SearchOptions(bos=2, eos=3, pad=0, max_length_ratio=0, max_length_extra=4)
-    assert asked(Request("a dog", "the dog", ("dog and",)), TOKENIZER, 3, tight, "line 1") == found
+    assert token_constraints(Request("a dog", "the dog", ("dog and",)), TOKENIZER, 3, tight, "line 1") == found
 
 
 def test_a_prefix_of_subword_pieces_comes_out_letter_for_letter():
     lines = ["the old man sees a small house", "a red dog, and 北京", "dogs and houses"] * 30
     tokenizer = SentencePieceTrainer(vocabulary_size=320).train(lines)
     for prefix in ("the o", "a red dog, ", "  two", "ħ 北", "a\u00a0b", "\u2581"):
-        pieces = asked(Request("x", prefix), tokenizer, 50, OPTIONS.__class__(2, 3, 0), "line 1").prefix
+        pieces = token_constraints(Request("x", prefix), tokenizer, 50, OPTIONS.__class__(2, 3, 0), "line 1").prefix
         for more in range(4, len(tokenizer)):
             assert tokenizer.decode([*pieces, more]).startswith(prefix) or tokenizer.pieces([more])[0].startswith("<0x")
 

@@ -8,8 +8,8 @@ import torch
 
 from seq2seq import Translator
 from seq2seq.errors import UserError
+from seq2seq.inference.batching import LONG, batches
 from seq2seq.inference.stepper import translate_ids
-from seq2seq.inference.translator import LONG, batches
 from seq2seq.nn.types import Tokens
 from seq2seq.text import BOS, EOS, PAD
 from tests.bundles import WORDS, save
@@ -97,7 +97,7 @@ def test_a_source_that_is_too_long_is_cut_and_named(tmp_path, caplog):
     translator = Translator.load(tmp_path / "b", max_source=3)
     found = list(translator.translate_stream(["a", "dog", "the red dog sleeps", "the red dog"], chunk=2))
     assert found[2][0].text == found[3][0].text
-    assert caplog.messages == ["line 3: its 4 pieces are cut to the first 3"]
+    assert caplog.messages == ["line 3: its 4 tokens are cut to the first 3"]
 
 
 def test_a_stream_reads_only_what_it_needs(translator):

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from seq2seq.cli.cut_off import CutOff
 from seq2seq.corpora.store import EncodedPairs, pack, stack
+from seq2seq.inference.files.formats import CutOff
 from seq2seq.search import Hypothesis, SearchOptions
 from seq2seq.training import length_limits
 

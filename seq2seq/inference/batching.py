@@ -1,0 +1,85 @@
+"""Run a model on a stream of items in batches of like length, with the results in the order of the items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import torch
+
+from seq2seq.errors import UserError
+from seq2seq.nn.types import Tokens
+from seq2seq.text import PAD
+
+BATCH_SIZE = 128
+CHUNK = 4096
+"""Items that are held at once, and sorted by length."""
+
+LONG = 64
+"""Tokens. A batch with a longer item holds fewer items, so that its padded size stays below batch_size · LONG."""
+
+Item = TypeVar("Item")
+Encoded = TypeVar("Encoded")
+Result = TypeVar("Result")
+
+
+def run_batched(
+    items: Iterable[Item],
+    *,
+    encode: Callable[[list[Item]], Sequence[Encoded]],
+    length: Callable[[Encoded], int],
+    compute: Callable[[list[Encoded]], Iterable[Result]],
+    empty: Callable[[Encoded], Result],
+    batch_size: int = BATCH_SIZE,
+    chunk: int = CHUNK,
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[Result]:
+    """One result for each item, in order, as a stream that holds `chunk` items at once.
+
+    Args:
+        items: what the results are for.
+        encode: checks and encodes a chunk of items.
+        length: the time steps of an encoded item; 0 for one that the model need not see.
+        compute: runs the model on a batch of items of like length.
+        empty: the result of an item of length 0.
+        batch_size: the most items of a batch; see `LONG`.
+        chunk: the items that are held, and sorted by length.
+        progress: called with the number of items that were done, a batch at a time.
+
+    Raises `UserError` for a wrong `batch_size` or `chunk`, before an item is read.
+    """
+    if batch_size < 1 or chunk < 1:
+        raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
+    progress = progress or (lambda count: None)
+    stream = iter(items)
+
+    def results_of(held: list[Item]) -> Iterator[Result]:
+        encoded = encode(held)
+        lengths = [length(each) for each in encoded]
+        results = {i: empty(encoded[i]) for i, steps in enumerate(lengths) if not steps}
+        progress(len(results))
+        for batch in batches(lengths, batch_size):
+            results.update(zip(batch, compute([encoded[i] for i in batch]), strict=True))
+            progress(len(batch))
+        return (results[i] for i in range(len(held)))
+
+    chunks = iter(lambda: list(islice(stream, chunk)), [])
+    return (result for held in chunks for result in results_of(held))
+
+
+def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Positions of the non-zero lengths in batches of like length, longest first; see `LONG`."""
+    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        size = max(1, batch_size * LONG // max(LONG, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def pad_ids(rows: Sequence[Sequence[int]], device: torch.device) -> Tokens:
+    """Sequences of token ids as a padded batch on a device."""
+    tensors = [torch.tensor(row) for row in rows]
+    ids = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=PAD)
+    return Tokens(ids.to(device), torch.tensor([len(row) for row in rows], device=device))

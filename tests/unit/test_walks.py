@@ -1,0 +1,90 @@
+"""What a reader passes through: the files in which a function runs, by a trace, from an input to an output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from seq2seq.cli import translate_file
+from seq2seq.cli.main import main
+from seq2seq.runtime.paths import PACKAGE
+from tests.bundles import save
+
+BEGINNING = """
+cli/main.py cli/translate_file.py cli/arguments.py cli/searching.py
+inference/files/streams.py inference/files/partial.py inference/files/journal.py
+corpora/readers.py corpora/compression.py
+runtime/home.py runtime/malloc.py runtime/threads.py runtime/strict_json.py
+bundle/format.py bundle/files.py bundle/weights.py text/loading.py text/words.py search/options.py
+inference/translator.py inference/stepper.py inference/request.py inference/files/formats.py
+""".split()
+"""`seq2seq translate-file BUNDLE in out`, until the bundle is loaded."""
+
+WALK = """
+cli/translate_file.py
+inference/files/chunks.py inference/files/streams.py corpora/readers.py corpora/compression.py
+inference/request.py inference/translator.py inference/batching.py text/tokenizer.py text/words.py inference/stepper.py
+search/__init__.py search/greedy.py search/selection.py search/options.py search/hypotheses.py
+inference/files/formats.py inference/files/partial.py inference/files/journal.py runtime/locks.py
+""".split()
+"""The same from the lines of the input to those of the output."""
+
+NETWORK = ("nn", "models")
+"""The rooms of the network, which both walks leave out: a step of training passes through them."""
+
+
+class Trace:
+    """Collects the files of the package in which a function runs; what runs while a module is imported is left out."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self._importing = 0
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        """The protocol of `sys.setprofile`."""
+        code = frame.f_code
+        if code.co_filename.startswith("<frozen importlib"):
+            self._importing += (event == "call") - (event == "return")
+        elif event == "call" and not self._importing and (path := Path(code.co_filename)).is_relative_to(PACKAGE):
+            self.files.add(path.relative_to(PACKAGE).as_posix())
+
+
+@contextmanager
+def traced(trace: Trace) -> Iterator[None]:
+    """Trace this block."""
+    before = sys.getprofile()
+    sys.setprofile(trace)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def outside_of_the_network(files: set[str]) -> set[str]:
+    """The files of the other rooms."""
+    return {name for name in files if not name.startswith(NETWORK)}
+
+
+def test_translate_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "bundle", search={"beam_size": 1})
+    (tmp_path / "in.txt").write_text("a man sleeps\n\nthe dog runs\n")
+    beginning, walk = Trace(), Trace()
+    load = translate_file.ChunkTranslator.__init__
+
+    def loaded(self: translate_file.ChunkTranslator, arguments: Any) -> None:
+        load(self, arguments)
+        sys.setprofile(walk)
+
+    monkeypatch.setattr(translate_file.ChunkTranslator, "__init__", loaded)
+    with traced(beginning):
+        assert main(["translate-file", *(str(tmp_path / name) for name in ("bundle", "in.txt", "out.txt"))]) == 0
+    assert len((tmp_path / "out.txt").read_text().splitlines()) == 3
+    assert outside_of_the_network(walk.files) - {"cli/main.py"} == set(WALK)
+    assert len(WALK) <= 20
+    assert outside_of_the_network(beginning.files) == set(BEGINNING)
