@@ -172,7 +172,7 @@ def fingerprint(folder: Path) -> str:
     """The sha256 of all contents of a bundle, by its checksums. Raises `UserError` for what is no bundle."""
     described(folder)
     check_place(folder / CHECKSUMS)
-    return sha256(folder / CHECKSUMS)
+    return digest_of(folder / CHECKSUMS)
 
 
 def read_provenance(folder: Path) -> tuple[dict[str, Any], str]:

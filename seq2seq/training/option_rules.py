@@ -95,7 +95,7 @@ def in_words(schema: Mapping[str, Any]) -> str:
         case {"type": ("integer" | "number") as kind}:
             return "a whole number" * (kind == "integer") + "a number" * (kind == "number") + _span(schema)
         case {"type": kind}:
-            return WORDS[str(kind)]
+            return str(WORDS[str(kind)])
     return "anything"
 
 
