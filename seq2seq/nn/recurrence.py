@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from seq2seq.errors import UserError
 from seq2seq.nn.cells import LSTM, Cell
 from seq2seq.nn.cells.kernels import fused_runs, lower_precision
+from seq2seq.nn.time_steps import time_steps
 from seq2seq.nn.types import CellState, Inputs, Lookup, dense, map_tensors
 
 Result = TypeVar("Result")
@@ -141,7 +142,7 @@ def _stepwise(
     cell: Cell[Any], gates: Float[Tensor, "T B G"], mask: Tensor | None, state: CellState, reverse: bool
 ) -> tuple[Float[Tensor, "T B H"], CellState]:
     outputs: list[Tensor] = [gates] * len(gates)
-    for t in range(len(gates) - 1, -1, -1) if reverse else range(len(gates)):
+    for t in time_steps(len(gates), reverse):
         new = cell.step(gates[t], state)
         state = new if mask is None else _where(mask[t], new, state)
         outputs[t] = state.h

@@ -24,8 +24,8 @@ from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.once_differentiable import once_differentiable
-from seq2seq.nn.cells.vanilla import times
 from seq2seq.nn.matmul import addmm, linear, mm, multiplier, tmm
+from seq2seq.nn.time_steps import time_steps
 from seq2seq.nn.types import HiddenState
 
 
@@ -163,7 +163,7 @@ class GRUThroughTime(Function):
             *(part.unbind() for part in rzs.chunk(2, -1)),
         )
         us: list[Tensor] = []
-        for t in times(len(gates), reverse):
+        for t in time_steps(len(gates), reverse):
             before, after, rz, n, r, z = (step[t] for step in steps)
             hidden_rz, u = product(before, bias).split((2 * size, size), -1)
             torch.add(inputs_rz[t], hidden_rz, out=rz).sigmoid_()
@@ -187,7 +187,7 @@ class GRUThroughTime(Function):
         g = torch.cat([n_slope * us * r * (1 - r), z_slope, n_slope * r], -1)
         steps = tuple(values.unbind() for values in (g, g.unflatten(-1, (3, size)), carry, gradients[0], ds))
         d = gradients[1]
-        for t in times(len(g), not ctx.reverse):
+        for t in time_steps(len(g), not ctx.reverse):
             g_t, by_gate, carried, gradient, d_t = (step[t] for step in steps)
             torch.add(d, gradient, out=d_t)
             by_gate.mul_(d_t.unsqueeze(1))
@@ -213,7 +213,7 @@ class GRUResetBeforeThroughTime(Function):
         outputs = gates.new_empty(len(gates), *h.shape)
         previous, ns = torch.empty_like(outputs), torch.empty_like(outputs)
         rzs = gates.new_empty(len(gates), h.size(0), 2 * size)
-        for t in times(len(gates), reverse):
+        for t in time_steps(len(gates), reverse):
             previous[t] = h
             hidden = addmm(bias[: 2 * size], h, weight_rz)
             rz = torch.add(gates[t, :, : 2 * size], hidden, out=rzs[t]).sigmoid_()
@@ -237,7 +237,7 @@ class GRUResetBeforeThroughTime(Function):
         weight_rz, weight_n = weight[: 2 * size], weight[2 * size :]
         g = torch.cat([r_slope, z_slope, n_slope], -1)
         d = gradients[1].clone()
-        for t in times(len(g), not ctx.reverse):
+        for t in time_steps(len(g), not ctx.reverse):
             d = d + gradients[0][t]
             q = mm(g[t, :, 2 * size :].mul_(d), weight_n)
             g[t, :, :size].mul_(q)

@@ -25,8 +25,8 @@ from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.once_differentiable import once_differentiable
-from seq2seq.nn.cells.vanilla import times
 from seq2seq.nn.matmul import addmm, linear, mm, tmm
+from seq2seq.nn.time_steps import time_steps
 from seq2seq.nn.types import LSTMState
 
 
@@ -180,7 +180,7 @@ class LSTMThroughTime(Function):
         outputs = gates.new_empty(len(gates), *h.shape)
         previous_h, previous_c, squashed = (torch.empty_like(outputs) for _ in range(3))
         activations = torch.empty_like(gates)
-        for t in times(len(gates), reverse):
+        for t in time_steps(len(gates), reverse):
             previous_h[t], previous_c[t] = h, c
             a = torch.add(gates[t], addmm(bias, h, weight_t), out=activations[t])
             i_f, g, o = a[:, : 2 * size].sigmoid_(), a[:, 2 * size : 3 * size].tanh_(), a[:, 3 * size :].sigmoid_()
@@ -212,7 +212,7 @@ class LSTMThroughTime(Function):
             hold = gone.to(f.dtype)
         factors_c = factors[..., : 3 * size].unflatten(-1, (3, size))
         d, e = gradients[1].clone(), gradients[2].clone()
-        for t in times(len(factors), not ctx.reverse):
+        for t in time_steps(len(factors), not ctx.reverse):
             d = d + gradients[0][t]
             dc = torch.addcmul(e, d, through[t])
             factors_c[t].mul_(dc[:, None])

@@ -23,7 +23,7 @@ from torch.autograd.function import Function
 
 from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
-from seq2seq.nn.cells.vanilla import times
+from seq2seq.nn.time_steps import time_steps
 from seq2seq.nn.types import HiddenState
 
 
@@ -125,7 +125,7 @@ class LinearScan(Function):
 def in_turn(a: Tensor, b: Tensor, h: Tensor, reverse: bool) -> Tensor:
     """One fused multiply-add a step: least work, and on a CPU the fastest by far."""
     outputs = torch.empty_like(b)
-    for t in times(len(b), reverse):
+    for t in time_steps(len(b), reverse):
         h = torch.addcmul(b[t], a[t], h, out=outputs[t])
     return outputs
 

@@ -21,6 +21,7 @@ from seq2seq.nn.cells.base import Cell
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.once_differentiable import once_differentiable
 from seq2seq.nn.matmul import addmm, linear, mm, tmm
+from seq2seq.nn.time_steps import time_steps
 from seq2seq.nn.types import HiddenState
 
 
@@ -121,7 +122,7 @@ class VanillaThroughTime(Function):
         gates, h, weight, bias, mask, reverse, tanh = arguments
         weight_t = weight.t().contiguous()
         outputs, previous = torch.empty_like(gates), torch.empty_like(gates)
-        for t in times(len(gates), reverse):
+        for t in time_steps(len(gates), reverse):
             previous[t] = h
             total = addmm(bias, h, weight_t).add_(gates[t])
             new = total.tanh_() if tanh else total.relu_()
@@ -142,14 +143,9 @@ class VanillaThroughTime(Function):
             slope = slope * mask[:, :, None]
             hold = (~mask[:, :, None]).to(outputs.dtype)
         d = gradients[1].clone()
-        for t in times(len(outputs), not ctx.reverse):
+        for t in time_steps(len(outputs), not ctx.reverse):
             d = d + gradients[0][t]
             a = slope[t].mul_(d)  # from here on `slope` holds a_t
             d = mm(a, weight) if hold is None else addmm(d * hold[t], a, weight)
         a = slope.flatten(0, 1)
         return slope, d, tmm(a, previous.flatten(0, 1)), a.sum(0), None, None, None
-
-
-def times(length: int, reverse: bool) -> range:
-    """The time steps in the order of reading."""
-    return range(length - 1, -1, -1) if reverse else range(length)
