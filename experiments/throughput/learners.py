@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from experiments.throughput.naive import Naive
 from experiments.throughput.sizes import Sizes
 from seq2seq.models import EncoderDecoder, factory
-from seq2seq.nn.losses import token_cross_entropy
-from seq2seq.nn.types import Pairs, real_ids
+from seq2seq.nn.types import Pairs
 from seq2seq.training.optimizers import make_optimizer
 
 LARGEST_NORM = 1.0
@@ -76,9 +75,7 @@ class Ours:
         self.optimizer = make_optimizer(self.parameters, {"name": "adam", "lr": RATE})
 
     def loss(self, batch: Pairs) -> Tensor:
-        head, targets = self.model.decoder.head, real_ids(batch.target)
-        features = self.model(batch.source, batch.target)
-        return token_cross_entropy(features, head.weight, head.bias, targets) / batch.target.lengths.sum()
+        return self.model.loss(batch.source, batch.target) / batch.target.lengths.sum()
 
     def step(self, batch: Pairs) -> float:
         return _step(self, self.parameters, self.optimizer, batch)

@@ -59,7 +59,7 @@ class Stepper:
         """See `seq2seq.search.StepFn`."""
         embedded = self.model.target_embedding(ids)
         with self.packed.active():
-            features, state, weights = self.model.decoder.step(embedded, state, *encoded, self.table[ids])
+            features, state, weights = self.model.decoder.step(embedded, state, encoded, self.table[ids])
             return self.logits(features).log_softmax(-1), state, weights
 
 

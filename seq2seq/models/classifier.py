@@ -35,19 +35,21 @@ class Classifier(LabelModel):
         super().__init__(head, many=many)
         if not (pooling.attends or pooling.constant):
             raise UserError("context: a classifier needs one vector a text; use context=fixed or an attention")
-        self.embedding, self.encoder, self.pooling = embedding, encoder, pooling
+        self.embedding = embedding
+        self.encoder = encoder
+        self.pooling = pooling
         self.query = nn.Parameter(torch.randn(query_size) * query_size**-0.5) if pooling.attends else None
 
     def forward(self, source: Tokens) -> Float[Tensor, "B F"]:
         """The features of each text."""
         c = self.pool(source)[0]
-        return self.head.readout(c, c[:, :0], c[:, :0])
+        return self.head.readout(c, None, None)
 
     def pool(self, source: Tokens) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B T"] | None]:
         """c of each text, and the attention weights of its words."""
         words = self.embedding(source)
         memory: Memory = self.encoder(words.vectors, words.mask)
-        query = memory.summary[:, None, :0] if self.query is None else self.query.expand(len(memory.mask), 1, -1)
+        query = None if self.query is None else self.query.expand(len(memory.mask), 1, -1)
         steps = torch.zeros_like(source.lengths)[:, None]
         c, weights = self.pooling(query, self.pooling.prepare(memory), steps)
         return c[:, 0], None if weights is None else weights[:, 0]

@@ -6,12 +6,12 @@ parameters.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from seq2seq.errors import UserError
 from seq2seq.models import factory
+from seq2seq.models.options import REQUIRED, options_of
 
 TRAINING_ONLY = ("dropout", "word_dropout", "variational", "path", "feedback", "init", "init_scale", "forget_bias")
 """Keys of a model's configuration that change its training or its speed, but not what its weights mean."""
@@ -62,9 +62,9 @@ def _node(node: Mapping[str, Any], place: str, trusted: Sequence[str]) -> dict[s
         return found
     given = factory.GIVEN.get(role, ())
     usual = {
-        name: each.default
-        for name, each in inspect.signature(kind).parameters.items()
-        if name not in (*given, *factory.ROLES) and each.default is not each.empty
+        name: option.default
+        for name, option in options_of(kind).items()
+        if name not in (*given, *factory.ROLES) and option.default is not REQUIRED
     }
     named = {TARGET: f"{kind.__module__}.{kind.__qualname__}"}  # first: another class says most
     return named | usual | found | named

@@ -8,24 +8,32 @@ nothing else is ever imported or called, so that a configuration which came with
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
 import math
 import os
 import sys
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from seq2seq.errors import UserError
 from seq2seq.models import Classifier, EncoderDecoder, LanguageModel, Tagger
-from seq2seq.models.old_names import current_name
+from seq2seq.models.old_names import current_name, current_value
+from seq2seq.models.options import (
+    RANGES,
+    REQUIRED,
+    arguments_of,
+    check_key,
+    check_options,
+    check_range,
+    check_type,
+    fits,
+    options_of,
+)
 from seq2seq.models.task_descriptors import TASKS
 from seq2seq.nn.bridges import Bridge
 from seq2seq.nn.cells import Cell
@@ -38,6 +46,8 @@ from seq2seq.nn.heads import Head
 from seq2seq.nn.scheduled_sampling import Feedback
 from seq2seq.text import BOS, BYTES, TokenizerTrainer
 from seq2seq.text.vocabulary import SPECIALS
+
+__all__ = ["check_key", "check_options", "component", "fits", "model", "resolve", "trial_model"]
 
 # What a node of this name must be; the name is the last word of its place in the configuration.
 ROLES: dict[str, type] = {
@@ -56,8 +66,6 @@ COMPONENTS = (
     *("seq2seq.corpora", "seq2seq.text", "seq2seq.nn.bridges", "seq2seq.nn.cells", "seq2seq.nn.contexts"),
     *("seq2seq.nn.decoder", "seq2seq.nn.encoders", "seq2seq.nn.heads", "seq2seq.nn.scheduled_sampling"),
 )
-RANGES = {"hidden_size": 10**7, "size": 10**7, "attention_size": 10**7, "num_layers": 1000}
-"""Hyper-parameters of any component that are at least 1, and the most that is not a mistake."""
 EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share")
 
 
@@ -103,23 +111,22 @@ def component(
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise UserError(f"{place}: a component with _target_ is expected here, not {node!r}")
     kind = resolve(node["_target_"], place, trusted, base)
-    options = {str(key): value for key, value in node.items() if key != "_target_"}
-    parameters = inspect.signature(kind).parameters
-    hints = typing.get_type_hints(getattr(kind, "__init__"))  # noqa: B009
-    for key, value in options.items():
-        check_key(key, [name for name in parameters if name not in given], place, kind.__name__)
-        if key not in ROLES and not fits(value, hints.get(key, Any)):
-            raise UserError(f"{place}.{key}: {value!r} is not of type {_spell(hints[key])}")
-        _check_range(key, value, place)
+    values = {str(key): current_value(str(key), value) for key, value in node.items() if key != "_target_"}
+    options = options_of(kind)
+    for key, value in values.items():
+        check_key(key, [name for name in options if name not in given], place, kind.__name__)
+        if key not in ROLES:
+            check_type(value, options[key].hint, f"{place}.{key}")
+        check_range(key, value, place)
     missing = [
         name
-        for name, parameter in parameters.items()
-        if parameter.default is parameter.empty and name not in options and name not in given
+        for name, option in options.items()
+        if option.default is REQUIRED and name not in values and name not in given
     ]
     if missing:
         raise UserError(f"{place}: {kind.__name__} needs {', '.join(missing)}")
-    bound = {key: _bind(key, value, f"{place}.{key}", trusted) for key, value in options.items()}
-    return functools.partial(kind, **bound)
+    bound = {key: _bind(key, value, f"{place}.{key}", trusted) for key, value in values.items()}
+    return functools.partial(kind, **arguments_of(kind, bound))
 
 
 def model(task: str, config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> nn.Module:
@@ -234,12 +241,13 @@ def language_model(config: Mapping[str, Any], sizes: Mapping[str, int], trusted:
         raise UserError("embedding.share=true: a language model has one side only; set it to false (or use head=tied)")
     embedding = Embedding(sizes["target"], **options)
     encoder: Encoder = encoder_of(embedding.size)
-    if not isinstance(encoder, RecurrentStack):
+    if not encoder.carries_state:
         raise UserError(
             f"encoder: a language model goes on from where it stopped, which {type(encoder).__name__} cannot; "
             "use encoder=stack"
         )
-    return LanguageModel(embedding, encoder, head_of(encoder.output_size, 0, embedding.weight))
+    stack = cast(RecurrentStack, encoder)
+    return LanguageModel(embedding, stack, head_of(encoder.output_size, 0, embedding.weight))
 
 
 # The arguments that the model passes itself, so that no size stands twice.
@@ -253,57 +261,5 @@ GIVEN = {
 }
 
 
-def check_key(key: str, known: Sequence[str], place: str, owner: str) -> None:
-    """Raise `UserError` with the nearest right key when `key` is none of the `known`."""
-    if key in known:
-        return
-    near = difflib.get_close_matches(key, known, 1)
-    hint = f"did you mean {place}.{near[0]}?" if near else f"it knows {', '.join(known) or 'no options'}"
-    raise UserError(f"{place}.{key}: {owner} has no option {key!r}; {hint}")
-
-
-def check_options(options: Mapping[str, Any], kind: type, place: str) -> None:
-    """Raise `UserError` for a key that the dataclass `kind` has not, or a value that is not of its type."""
-    hints = typing.get_type_hints(kind)
-    for key, value in options.items():
-        check_key(key, list(hints), place, kind.__name__)
-        if not fits(value, hints[key]):
-            raise UserError(f"{place}.{key}: {value!r} is not of type {_spell(hints[key])}")
-
-
-def fits(value: object, hint: Any) -> bool:
-    """Whether a plain value is of a signature's plain type, its items included; an int passes for a float, a bool for
-    nothing but bool, and no number that is not finite for any."""
-    if hint is Any or isinstance(hint, typing.TypeVar):
-        return True
-    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return any(fits(value, option) for option in arguments)
-    if hint is type(None):
-        return value is None
-    if hint in (float, int):
-        kinds = (int, float) if hint is float else int
-        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-    if origin is Sequence:
-        return isinstance(value, (list, tuple)) and all(fits(item, option) for item in value for option in arguments)
-    if origin is Mapping:
-        return isinstance(value, Mapping) and all(
-            fits(item, option) for item in value.values() for option in arguments[1:]
-        )
-    return not isinstance(origin, type) or isinstance(value, origin)
-
-
-def _check_range(key: str, value: object, place: str) -> None:
-    """Raise `UserError` for a value out of the range that a hyper-parameter of this name has in any component."""
-    if key in RANGES and isinstance(value, int) and not 1 <= value <= RANGES[key]:
-        raise UserError(f"{place}.{key}={value} must be at least 1 and at most {RANGES[key]:,}")
-    if key == "dropout" and isinstance(value, (int, float)) and not 0 <= value < 1:
-        raise UserError(f"{place}.{key}={value} must be at least 0 and below 1")
-
-
 def _bind(key: str, value: object, place: str, trusted: Sequence[str]) -> object:
     return component(value, place, GIVEN.get(key, ()), trusted) if key in ROLES else value
-
-
-def _spell(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seq2seq.nn.heads import Head
-from seq2seq.nn.losses import label_cross_entropy, token_cross_entropy
+from seq2seq.nn.losses import label_cross_entropy
 from seq2seq.nn.types import Tokens
 
 
@@ -28,9 +28,13 @@ class LabelModel(nn.Module):
     Labels are counted from 0: the special tokens of a vocabulary are none, and can never be predicted.
     """
 
+    reads_eos: bool = True
+    """Whether its sources end with eos."""
+
     def __init__(self, head: Head, *, many: bool) -> None:
         super().__init__()
-        self.head, self.many = head, many
+        self.head = head
+        self.many = many
 
     def labels(self, features: Float[Tensor, "M F"], counts: Int[Tensor, "B"]) -> Labels:
         """The labels that the features speak for."""
@@ -49,10 +53,9 @@ class LabelModel(nn.Module):
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, ""]:
         """Σ loss in nats: of one label's number a row, or with `many` of a row of zeros and ones."""
-        head = self.head
         if self.many:
-            return label_cross_entropy(features, head.weight, head.bias, targets)
-        return token_cross_entropy(features, head.weight, head.bias, targets, label_smoothing=label_smoothing)
+            return label_cross_entropy(features, self.head.weight, self.head.bias, targets)
+        return self.head.loss(features, targets, label_smoothing=label_smoothing)
 
 
 def sets(target: Tokens, bos: int, first: int, size: int) -> Float[Tensor, "M V"]:

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.encoders.stack import RecurrentStack, StackState
 from seq2seq.nn.heads import Head
+from seq2seq.nn.losses import LossPath
+
+FEW = 2048  # tokens in a vocabulary up to which the plain softmax was measured to be faster than the fused one
 
 
 class LanguageModel(nn.Module):
@@ -22,7 +26,9 @@ class LanguageModel(nn.Module):
 
     def __init__(self, embedding: Embedding, encoder: RecurrentStack, head: Head) -> None:
         super().__init__()
-        self.embedding, self.encoder, self.head = embedding, encoder, head
+        self.embedding = embedding
+        self.encoder = encoder
+        self.head = head
 
     def init_state(self, batch_size: int) -> StackState:
         """Nothing read yet."""
@@ -37,7 +43,24 @@ class LanguageModel(nn.Module):
         """
         vectors = self.embedding(ids)
         outputs, state = self.encoder.run(vectors, state, reach=reach)
-        return self.head.readout(outputs, outputs[..., :0], vectors), state
+        return self.head.readout(outputs, None, vectors), state
+
+    def loss(
+        self, ids: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], state: StackState, *, reach: int | None = None
+    ) -> tuple[Float[Tensor, ""], StackState]:
+        """Σ −log p(target) in nats, where `targets` follow `ids`, and the state after `ids`; for `reach` see
+        `forward`."""
+        features, state = self(ids, state, reach=reach)
+        path: LossPath = "plain" if len(self.head.weight) <= FEW else "auto"
+        return self.head.loss(features.flatten(0, 1), targets.flatten(), path=path), state
+
+    def token_losses(
+        self, ids: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], state: StackState
+    ) -> tuple[Float[Tensor, "B T"], StackState]:
+        """−log p(target) in nats of each target by itself, and the state after `ids`."""
+        features, state = self(ids, state)
+        logits = self.head.logits(features.flatten(0, 1))
+        return F.cross_entropy(logits, targets.flatten(), reduction="none").view_as(targets), state
 
     def step(self, ids: Int[Tensor, "N"], state: StackState) -> tuple[Float[Tensor, "N V"], StackState]:
         """Log-probabilities of the token after `ids`, and the state after reading them: for sampling."""

@@ -75,6 +75,15 @@ def current_name(name: Any) -> Any:
     return CLASSES.get(name, name) if isinstance(name, str) else name
 
 
+VALUES = {("path", "hand"): "manual"}
+"""Key and old value to the value of today, for options of components."""
+
+
+def current_value(key: str, value: Any) -> Any:
+    """The value of today of an option; anything else as it is."""
+    return VALUES.get((key, value), value) if isinstance(value, str) else value
+
+
 def current(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with the names of today under every `_target_`."""
     return {

@@ -19,9 +19,12 @@ class Tagger(LabelModel):
     Sources are without eos. Raises `UserError` for an encoder that does not leave one vector a word.
     """
 
+    reads_eos = False
+
     def __init__(self, embedding: WordEmbedding, encoder: Encoder, head: Head, *, many: bool = False) -> None:
         super().__init__(head, many=many)
-        self.embedding, self.encoder = embedding, encoder
+        self.embedding = embedding
+        self.encoder = encoder
 
     def forward(self, source: Tokens) -> Float[Tensor, "M F"]:
         """The features of each real word, sentence by sentence."""
@@ -38,4 +41,4 @@ class Tagger(LabelModel):
         if memory.mask.shape != words.mask.shape:
             raise UserError(f"encoder: {type(self.encoder).__name__} leaves no vector a word; use recurrent")
         states = memory.outputs[words.mask]
-        return self.head.readout(states, states[:, :0], states[:, :0]), words.mask
+        return self.head.readout(states, None, None), words.mask

@@ -7,30 +7,41 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
-from seq2seq.nn.types import Lookup
+from seq2seq.nn.types import DeduplicatedEmbedding
 
 
 class Dropout(nn.Module):
-    """Inverted dropout on [..., T, F]; `variational` draws one mask a sentence and holds it over time (Gal &
-    Ghahramani 2016, eq. 7). Raises `UserError` for a rate outside [0, 1)."""
+    """Inverted dropout on [..., T, F], in training only. Raises `UserError` for a rate outside [0, 1)."""
 
     def __init__(self, rate: float, *, variational: bool = False) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
-            raise UserError(f"Dropout: rate={rate} must be at least 0 and below 1")
-        self.rate, self.variational = rate, variational
+        self.rate = check_rate(rate)
+        self.variational = variational
 
     def forward(self, values: Float[Tensor, "*B T F"]) -> Float[Tensor, "*B T F"]:
-        """Zero a share of the features and scale the others up, in training only."""
-        if not self.training or self.rate == 0:
-            return values
-        if not self.variational:
-            return nn.functional.dropout(values, self.rate)
-        return values * nn.functional.dropout(torch.ones_like(values[..., :1, :]), self.rate)
+        """Zero some of the features and scale the others up."""
+        return dropped(values, self.rate, variational=self.variational) if self.training else values
 
     def extra_repr(self) -> str:
         """Rate and kind, for `print(model)`."""
         return f"{self.rate}, variational={self.variational}"
+
+
+def check_rate(rate: float) -> float:
+    """The rate of a dropout; raises `UserError` where it is outside [0, 1)."""
+    if not 0 <= rate < 1:
+        raise UserError(f"Dropout: rate={rate} must be at least 0 and below 1")
+    return rate
+
+
+def dropped(values: Float[Tensor, "*B T F"], rate: float, *, variational: bool = False) -> Float[Tensor, "*B T F"]:
+    """Set a share `rate` of the features to 0 and divide the others by 1 − rate; `variational` draws one mask a
+    sentence and holds it over time (Gal & Ghahramani 2016, eq. 7)."""
+    if rate == 0:
+        return values
+    if not variational:
+        return nn.functional.dropout(values, rate)
+    return values * nn.functional.dropout(torch.ones_like(values[..., :1, :]), rate)
 
 
 class Embedding(nn.Module):
@@ -62,7 +73,7 @@ class Embedding(nn.Module):
         """E, the width of a vector."""
         return self.weight.size(1)
 
-    def lookup(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"] | Lookup:
+    def deduplicated(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"] | DeduplicatedEmbedding:
         """The vectors, as rows of the distinct ones where no dropout makes two of a token differ (and on a CPU only:
         elsewhere the host would wait for their number). Their projection is then two to three times faster."""
         dropped = self.training and (self.word_dropout or self.dropout.rate)
@@ -70,7 +81,7 @@ class Embedding(nn.Module):
             found: Tensor = self(ids)
             return found
         distinct, rows = torch.unique(ids, return_inverse=True)
-        return Lookup(nn.functional.embedding(distinct, self.weight), rows)
+        return DeduplicatedEmbedding(nn.functional.embedding(distinct, self.weight), rows)
 
     def forward(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B E"]:
         """The vectors of the tokens; in training with dropout."""

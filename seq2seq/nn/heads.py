@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
 from seq2seq.nn.embedding import Dropout
+from seq2seq.nn.losses import LossPath, token_cross_entropy
 from seq2seq.nn.matmul import Linear, linear
 
 
@@ -33,13 +34,30 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def readout(
-        self, state: Float[Tensor, "*N H"], context: Float[Tensor, "*N C"], embedded: Float[Tensor, "*N E"]
+        self,
+        state: Float[Tensor, "*N H"],
+        context: Float[Tensor, "*N C"] | None,
+        embedded: Float[Tensor, "*N E"] | None,
     ) -> Float[Tensor, "*N F"]:
-        """The features of a step; `context` has no columns where c does not reach the readout."""
+        """The features of a step; `context` is None where c does not reach the readout, and `embedded` where the head
+        reads no previous token."""
 
     def logits(self, features: Float[Tensor, "*N F"]) -> Float[Tensor, "*N V"]:
         """Unnormalised log-probabilities of the next token."""
         return linear(features, self.weight, self.bias)
+
+    def loss(
+        self,
+        features: Float[Tensor, "M F"],
+        targets: Int[Tensor, "M"],
+        *,
+        label_smoothing: float = 0.0,
+        path: LossPath = "auto",
+    ) -> Float[Tensor, ""]:
+        """Σ −log p(target) in nats; see `token_cross_entropy`."""
+        return token_cross_entropy(
+            features, self.weight, self.bias, targets, label_smoothing=label_smoothing, path=path
+        )
 
     def _own_weight(self, vocabulary_size: int) -> None:
         output = Linear(self.feature_size, vocabulary_size)
@@ -64,10 +82,13 @@ class LinearHead(Head):
         self._own_weight(embedding.size(0))
 
     def readout(
-        self, state: Float[Tensor, "*N H"], context: Float[Tensor, "*N C"], embedded: Float[Tensor, "*N E"]
+        self,
+        state: Float[Tensor, "*N H"],
+        context: Float[Tensor, "*N C"] | None,
+        embedded: Float[Tensor, "*N E"] | None,
     ) -> Float[Tensor, "*N F"]:
         """The equation above."""
-        parts = torch.cat([state, context], -1) if context.size(-1) else state
+        parts = joined(state, context)
         features: Tensor = self.dropout(parts if self.hidden is None else torch.tanh(self.hidden(parts)))
         return features
 
@@ -86,11 +107,13 @@ class TiedHead(Head):
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def readout(
-        self, state: Float[Tensor, "*N H"], context: Float[Tensor, "*N C"], embedded: Float[Tensor, "*N E"]
+        self,
+        state: Float[Tensor, "*N H"],
+        context: Float[Tensor, "*N C"] | None,
+        embedded: Float[Tensor, "*N E"] | None,
     ) -> Float[Tensor, "*N F"]:
         """The equation above."""
-        parts = torch.cat([state, context], -1) if context.size(-1) else state
-        features: Tensor = self.dropout(torch.tanh(self.hidden(parts)))
+        features: Tensor = self.dropout(torch.tanh(self.hidden(joined(state, context))))
         return features
 
 
@@ -117,9 +140,18 @@ class MaxoutHead(Head):
         self._own_weight(embedding.size(0))
 
     def readout(
-        self, state: Float[Tensor, "*N H"], context: Float[Tensor, "*N C"], embedded: Float[Tensor, "*N E"]
+        self,
+        state: Float[Tensor, "*N H"],
+        context: Float[Tensor, "*N C"] | None,
+        embedded: Float[Tensor, "*N E"] | None,
     ) -> Float[Tensor, "*N F"]:
         """The equation above."""
-        pairs = self.hidden(torch.cat([state, context, embedded], -1)).unflatten(-1, (-1, 2))
+        pairs = self.hidden(joined(state, context, embedded)).unflatten(-1, (-1, 2))
         features: Tensor = self.dropout(pairs.amax(-1))
         return features
+
+
+def joined(*parts: Float[Tensor, "*N _"] | None) -> Float[Tensor, "*N F"]:
+    """The parts that there are, concatenated."""
+    present = [part for part in parts if part is not None]
+    return present[0] if len(present) == 1 else torch.cat(present, -1)

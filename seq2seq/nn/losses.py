@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +24,7 @@ from seq2seq.nn.matmul import addmm, mm, onednn
 # torch's fused linear + softmax + cross-entropy (torch 2.13 on); with 512 rows at once, the fastest setting measured.
 FUSED = hasattr(F, "linear_cross_entropy") and hasattr(torch.nn, "LinearCrossEntropyOptions")
 ROWS = 512
+LossPath = Literal["auto", "plain", "torch", "chunks"]
 
 
 def token_cross_entropy(
@@ -33,11 +34,11 @@ def token_cross_entropy(
     targets: Int[Tensor, "M"],
     *,
     label_smoothing: float = 0.0,
-    path: str = "auto",
+    path: LossPath = "auto",
 ) -> Float[Tensor, ""]:
     """Σ −log softmax(W f + b)[target] in nats; `label_smoothing` ε as in Szegedy et al. (2016), §7.
 
-    The plain path leaves out the rows whose target is `types.IGNORED`; the others have none (see `real_ids`).
+    The plain path leaves out the rows whose target is `types.IGNORED`; the others have none (see `unpadded_ids`).
     """
     chosen = _choose(features) if path == "auto" else path
     if chosen == "chunks":

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,12 +26,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seq2seq.errors import UserError
-from seq2seq.nn.cells import LSTM, Cell
+from seq2seq.nn.cells import Cell
 from seq2seq.nn.cells.kernels import fused_runs, lower_precision
 from seq2seq.nn.time_steps import time_steps
-from seq2seq.nn.types import CellState, Inputs, Lookup, dense, map_tensors
+from seq2seq.nn.types import CellState, DeduplicatedEmbedding, Inputs, dense, map_tensors
 
 Result = TypeVar("Result")
+RunPath = Literal["auto", "step", "scan", "manual", "fused"]
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +43,7 @@ def unroll(
     state: CellState | None = None,
     *,
     reverse: bool = False,
-    path: str = "auto",
+    path: RunPath = "auto",
 ) -> tuple[Float[Tensor, "B T H"], CellState]:
     """Run `cell` over all steps; where the mask is False the state is carried and the output is 0.
 
@@ -50,10 +51,10 @@ def unroll(
     Raises `UserError` when the forced path is unknown or the cell has none such; a fused kernel that only the machine
     lacks is replaced (see the module's docstring).
     """
-    size = len(inputs.steps.rows if isinstance(inputs.steps, Lookup) else inputs.steps)
+    size = len(inputs.steps.rows if isinstance(inputs.steps, DeduplicatedEmbedding) else inputs.steps)
     state = cell.init_state(size) if state is None else state
     marks = None if mask is None else mask.t()
-    chosen = choose(cell, cell.weight_ih) if path == "auto" else path
+    chosen = _fastest(cell) if path == "auto" else path
     if chosen not in ("step", *cell.paths):
         offered = ", ".join(("auto", "step", *cell.paths))
         raise UserError(f"unroll: path={path!r} is not one of {type(cell).__name__}'s in this form: {offered}")
@@ -63,8 +64,8 @@ def unroll(
     if chosen == "fused":
         arguments = (cell, inputs, marks, state, reverse)
         outputs, final = in_full(_fused, *arguments) if full else _fused(*arguments)
-    elif chosen in ("hand", "scan"):
-        run = cell.by_hand if chosen == "hand" else cell.scan
+    elif chosen in ("manual", "scan"):
+        run = cell.manual if chosen == "manual" else cell.scan
         outputs, final = in_full(run, gates_of(cell, inputs), marks, state, reverse)
     else:
         outputs, final = _stepwise(cell, gates_of(cell, inputs), marks, state, reverse)
@@ -93,11 +94,8 @@ def _float(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def choose(cell: Cell[Any], like: Tensor) -> str:
-    """The fastest path on this device: a scan where there is one; kernels on a GPU; on a CPU oneDNN for the LSTM, by
-    hand for the others."""
-    order = ("scan", "fused", "hand") if like.is_cuda or isinstance(cell, LSTM) else ("scan", "hand", "fused")
-    return next((path for path in order if path in cell.paths), "step")
+def _fastest(cell: Cell[Any]) -> str:
+    return next(iter(cell.preferred_paths(cell.weight_ih.device)), "step")
 
 
 def _instead_of_fused(cell: Cell[Any], *, forced: bool) -> str:
@@ -107,7 +105,7 @@ def _instead_of_fused(cell: Cell[Any], *, forced: bool) -> str:
     path, how = "fused", "it runs in float32"
     with torch.autocast(kind, enabled=False):
         if lower is None or not fused_runs(cell):
-            path = "hand" if "hand" in cell.paths else "step"
+            path = "manual" if "manual" in cell.paths else "step"
             how = f"path={path} runs instead"
     if forced:
         dtype = str(lower or cell.weight_ih.dtype).removeprefix("torch.")
@@ -124,18 +122,18 @@ def _say(message: str) -> None:
 def gates_of(cell: Cell[Any], inputs: Inputs) -> Float[Tensor, "T B G"]:
     """All steps' input projection in one matmul; what enters once a sentence is projected once and added to each."""
     steps = project(cell, inputs.steps)
-    return steps if inputs.once is None else steps + cell.project(inputs.once, _width(inputs.steps), bias=False)
+    return steps if inputs.static is None else steps + cell.project(inputs.static, _width(inputs.steps), bias=False)
 
 
-def project(cell: Cell[Any], steps: Float[Tensor, "B T E"] | Lookup) -> Float[Tensor, "T B G"]:
+def project(cell: Cell[Any], steps: Float[Tensor, "B T E"] | DeduplicatedEmbedding) -> Float[Tensor, "T B G"]:
     """The share of all steps' vectors in the gates: of each distinct one once where these are known."""
-    if isinstance(steps, Lookup):
+    if isinstance(steps, DeduplicatedEmbedding):
         return F.embedding(steps.rows.t(), cell.project(steps.table))
     return cell.project(steps.transpose(0, 1))
 
 
-def _width(steps: Tensor | Lookup) -> int:
-    return (steps.table if isinstance(steps, Lookup) else steps).size(-1)
+def _width(steps: Tensor | DeduplicatedEmbedding) -> int:
+    return (steps.table if isinstance(steps, DeduplicatedEmbedding) else steps).size(-1)
 
 
 def _stepwise(
@@ -159,8 +157,8 @@ def _fused(
     """The kernel knows no mask, so real tokens are read first (a gathered reversal serves the other direction, without
     packing and its host synchronisation), and each sentence's last h is picked from the outputs."""
     steps = dense(inputs.steps).transpose(0, 1)
-    if inputs.once is not None:
-        steps = torch.cat([steps, inputs.once.expand(len(steps), -1, -1)], -1)
+    if inputs.static is not None:
+        steps = torch.cat([steps, inputs.static.expand(len(steps), -1, -1)], -1)
     if mask is None:
         outputs, final = cell.fused(steps.flip(0) if reverse else steps, state, None)
         return outputs.flip(0) if reverse else outputs, final

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from seq2seq.errors import UserError
 
@@ -29,7 +30,7 @@ DECAYS = ("linear", "exponential", "inverse_sigmoid")
 CHOICES = ("argmax", "sample")
 
 
-class Moment(NamedTuple):
+class SamplingState(NamedTuple):
     """Where a training run stands. Every draw is a function of it alone, so that a resumed run needs nothing saved."""
 
     seed: int
@@ -108,7 +109,7 @@ class ScheduledSampling(Feedback):
 @torch.no_grad()
 def mixed(
     feedback: Feedback,
-    moment: Moment,
+    moment: SamplingState,
     previous: Int[Tensor, "B T"],
     step: Callable[..., tuple[Tensor, Any, Any]],
     state: Any,
@@ -127,6 +128,19 @@ def mixed(
         own = _chosen(log_probs, feedback.choice, generator)
         columns.append(torch.where(told[:, t], previous[:, t], own))
     return torch.stack(columns, 1)
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Eval mode within; then every module is in its own mode again."""
+    training = [each for module in modules for each in module.modules() if each.training]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for each in training:
+            each.training = True
 
 
 def _chosen(log_probs: Float[Tensor, "B V"], choice: str, generator: torch.Generator) -> Int[Tensor, "B"]:

@@ -103,7 +103,7 @@ class Memory(NamedTuple):
     final: tuple[CellState, ...]
 
 
-class Lookup(NamedTuple):
+class DeduplicatedEmbedding(NamedTuple):
     """Vectors [B, T, E] as rows of a table of the distinct ones among them: what is linear in a vector, such as its
     share of the gates, is then computed once for each of those."""
 
@@ -118,8 +118,8 @@ class Lookup(NamedTuple):
 class Inputs(NamedTuple):
     """What feeds a cell, in parts that add up in its gates: one vector a step, and one vector a sentence (c)."""
 
-    steps: Float[Tensor, "B T E"] | Lookup
-    once: Float[Tensor, "B C"] | None = None
+    steps: Float[Tensor, "B T E"] | DeduplicatedEmbedding
+    static: Float[Tensor, "B C"] | None = None
 
 
 def mask_from_lengths(lengths: Int[Tensor, "B"], size: int) -> Bool[Tensor, "B T"]:
@@ -131,22 +131,22 @@ IGNORED = -100
 """The target that `torch.nn.functional.cross_entropy` leaves out unless it is told otherwise."""
 
 
-def real_rows(values: Float[Tensor, "B T *F"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "M *F"]:
+def flatten_unpadded(values: Float[Tensor, "B T *F"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "M *F"]:
     """The rows where a token stands, sentence by sentence. Elsewhere than on a CPU all rows, for the host would have to
     wait for the device to know their number, and batches of like lengths hold few pads."""
     return values[mask] if mask.device.type == "cpu" else values.flatten(0, 1)
 
 
-def real_ids(tokens: Tokens) -> Int[Tensor, "M"]:
-    """The ids that belong to the rows of `real_rows`; `IGNORED` where such a row is a pad."""
+def unpadded_ids(tokens: Tokens) -> Int[Tensor, "M"]:
+    """The ids that belong to the rows of `flatten_unpadded`; `IGNORED` where such a row is a pad."""
     if tokens.ids.device.type == "cpu":
         return tokens.ids[tokens.mask]
     return tokens.ids.masked_fill(~tokens.mask, IGNORED).flatten()
 
 
-def dense(vectors: Float[Tensor, "B T E"] | Lookup) -> Float[Tensor, "B T E"]:
+def dense(vectors: Float[Tensor, "B T E"] | DeduplicatedEmbedding) -> Float[Tensor, "B T E"]:
     """The vectors themselves."""
-    return vectors.dense() if isinstance(vectors, Lookup) else vectors
+    return vectors.dense() if isinstance(vectors, DeduplicatedEmbedding) else vectors
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], structure: Structure) -> Structure:

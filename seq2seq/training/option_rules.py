@@ -93,7 +93,7 @@ def in_words(schema: Mapping[str, Any]) -> str:
         case {"type": "object", "propertyNames": {"enum": names}}:
             return f"numbers of {', '.join(names)}"
         case {"type": ("integer" | "number") as kind}:
-            return "a whole number" * (kind == "integer") + "a number" * (kind == "number") + _span(schema)
+            return ("a whole number" if kind == "integer" else "a number") + _span(schema)
         case {"type": kind}:
             return str(WORDS[str(kind)])
     return "anything"

@@ -13,7 +13,6 @@ from seq2seq.corpora import Corpus
 from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.models.task_descriptors import TaskDescriptor, find_descriptor
-from seq2seq.nn.encoders import ImageEncoder
 from seq2seq.runtime.distributed import World, here
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, TokenizerTrainer
@@ -141,8 +140,8 @@ def _trial_model(task: TaskDescriptor, config: Mapping[str, Any]) -> nn.Module:
     the CPU, as they may need numbers to be made."""
     if config["trust"]:
         return factory.trial_model(task.name, config, config["trust"])
-    kind = factory.resolve(config["encoder"].get("_target_"), "encoder")
-    if issubclass(kind, ImageEncoder) and task.source != "features":
+    kind: Any = factory.resolve(config["encoder"].get("_target_"), "encoder")
+    if kind.reads_images and task.source != "features":
         raise UserError(f"encoder: {kind.__name__} reads images, and task={task.name} has tokens; use another encoder")
     try:
         with torch.device("meta"):

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from seq2seq.bundle.onnx.operators import OPERATORS, OnnxLayer
 from seq2seq.bundle.onnx.scanning import ScannedLayer
 from seq2seq.models import Encoded, EncoderDecoder
-from seq2seq.nn.contexts import AlignedContext, Keys
+from seq2seq.nn.contexts import Keys
 from seq2seq.nn.decoder import Decoder, DecoderState
-from seq2seq.nn.encoders import Encoder, RecurrentEncoder, RecurrentStack
+from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.encoders.layer import Layer
 from seq2seq.nn.types import Tokens
 
@@ -55,9 +55,8 @@ class DecoderNetwork(nn.Module):
 
 def without_loops(encoder: Encoder) -> Encoder:
     """The encoder, changed: each `Layer` in it becomes one that is traced without a loop of fixed length."""
-    if isinstance(encoder, RecurrentStack):
-        encoder = _as_encoder(encoder)
-    encoder.reads_lookups = False
+    encoder = encoder.layered().eval()
+    encoder.reads_deduplicated = False
     for module in list(encoder.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, Layer):
@@ -65,41 +64,23 @@ def without_loops(encoder: Encoder) -> Encoder:
     return encoder
 
 
-def _as_encoder(stack: RecurrentStack) -> RecurrentEncoder:
-    """The encoder with a stack's cells: they read from left to right."""
-    cells = iter(stack.layers)
-    return RecurrentEncoder(
-        1,
-        stack.output_size,
-        lambda *_: next(cells),  # type: ignore[arg-type]
-        num_layers=len(stack.layers),
-        direction="forward",
-        residual=stack.residual,
-    ).eval()
-
-
 def states(decoder: Decoder, state: DecoderState) -> Iterator[tuple[str, Tensor]]:
     """The named tensors of a state that this decoder uses."""
     for depth, layer in enumerate(state.layers):
         yield from ((f"state.{depth}.{field}", value) for field, value in layer._asdict().items())
-    if decoder.feed_size:
+    if state.feed is not None:
         yield "state.feed", state.feed
-    if counts(decoder):
+    if decoder.uses_position:
         yield "state.step", state.step
 
 
 def memories(model: EncoderDecoder, encoded: Encoded) -> Iterator[tuple[str, Tensor]]:
     """The named tensors of a memory that this model's context uses."""
     yield "memory.values", encoded.keys.values
-    if model.decoder.context.attends:
+    if encoded.keys.keys is not None:
         yield "memory.keys", encoded.keys.keys
     if masked(model.decoder):
         yield "memory.mask", encoded.keys.mask
-
-
-def counts(decoder: Decoder) -> bool:
-    """Whether the position in the target matters."""
-    return decoder.first_only or isinstance(decoder.context, AlignedContext)
 
 
 def masked(decoder: Decoder) -> bool:
@@ -112,10 +93,9 @@ def restored(model: EncoderDecoder, flat: list[Tensor]) -> tuple[DecoderState, E
     decoder, count = model.decoder, flat[0].size(0)
     take = iter(flat)
     layers = tuple(shape.kind(*(next(take) for _ in shape.kind._fields)) for shape in decoder.state_shapes)
-    feed = next(take) if decoder.feed_size else layers[0].h.new_zeros(count, 0)
-    step = next(take) if counts(decoder) else layers[0].h.new_zeros(count).long()
+    feed = next(take) if decoder.feed_size else None
+    step = next(take) if decoder.uses_position else layers[0].h.new_zeros(count).long()
     values = next(take)
-    keys = next(take) if decoder.context.attends else values.new_zeros(*values.shape[:2], 0)
+    keys = next(take) if decoder.context.attends else None
     mask = next(take) if masked(decoder) else values.new_ones(values.shape[:2]).bool()
-    looked_at = Keys(values, keys, mask)
-    return DecoderState(layers, feed, step), Encoded(looked_at, decoder.share(looked_at))
+    return DecoderState(layers, feed, step), decoder.look_at(Keys(values, keys, mask))

@@ -30,7 +30,7 @@ class OnnxLayer(nn.Module):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        cells: list[Cell[Any]] = list(layer)  # type: ignore[arg-type]
+        cells: list[Cell[Any]] = list(layer)
         self.kind = type(cells[0])
         self.direction, self.hidden_size = DIRECTIONS[layer.reverse], cells[0].hidden_size
         for name, rows in _weights(cells).items():

@@ -76,12 +76,18 @@ class Cell(nn.Module, ABC, Generic[S]):
     def step(self, gates: Float[Tensor, "N G"], state: S) -> S:
         """One time step from the projected input and the previous state."""
 
+    def preferred_paths(self, device: torch.device) -> tuple[str, ...]:
+        """The `paths` that this cell offers, the fastest on this kind of device first: a scan where there is one, then
+        the kernels on a GPU, and the manual backward pass on a CPU."""
+        order = ("scan", "fused", "manual") if device.type == "cuda" else ("scan", "manual", "fused")
+        return tuple(path for path in order if path in self.paths)
+
     @property
     def paths(self) -> tuple[str, ...]:
         """The ways to run this cell over a sequence, besides `step`, that this form of it offers: scan, hand, fused."""
         return ()
 
-    def by_hand(
+    def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: S, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], S]:
         """All steps through the hand-derived backpropagation through time; the state is carried where not `mask`."""

@@ -71,9 +71,9 @@ class GRU(Cell[HiddenState]):
     @property
     def paths(self) -> tuple[str, ...]:
         """Derived by hand and torch's kernel, which knows one of the four forms."""
-        return ("hand", "fused") if (self.reset, self.update) == ("after", "keep") else ("hand",)
+        return ("manual", "fused") if (self.reset, self.update) == ("after", "keep") else ("manual",)
 
-    def by_hand(
+    def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """See `GRUThroughTime` and `GRUResetBeforeThroughTime`."""

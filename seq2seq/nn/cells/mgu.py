@@ -36,9 +36,9 @@ class MGU(Cell[HiddenState]):
     @property
     def paths(self) -> tuple[str, ...]:
         """Derived by hand."""
-        return ("hand",)
+        return ("manual",)
 
-    def by_hand(
+    def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """The GRU that resets before the product and writes, its gates r and z tied: f's rows stand twice, and their

@@ -53,9 +53,9 @@ class Vanilla(Cell[HiddenState]):
     @property
     def paths(self) -> tuple[str, ...]:
         """Derived by hand and torch's kernel."""
-        return ("hand", "fused")
+        return ("manual", "fused")
 
-    def by_hand(
+    def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """See `VanillaThroughTime`."""

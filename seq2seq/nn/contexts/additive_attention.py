@@ -32,9 +32,11 @@ class AdditiveContext(Context):
         return Keys(memory.outputs, self.key(memory.outputs), memory.mask)
 
     def forward(
-        self, queries: Float[Tensor, "B Q H"], keys: Keys, steps: Int[Tensor, "B Q"]
+        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
         """The equations above."""
+        assert queries is not None
+        assert keys.keys is not None
         hidden = torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None])
         return average(F.linear(hidden, self.energy[None])[..., 0], keys)
 

@@ -19,6 +19,7 @@ class AlignedContext(Context):
     """c_t is the memory at t, whatever the query; no weights, no parameters."""
 
     attends = False
+    uses_position = True
 
     def __init__(self, memory_size: int, query_size: int) -> None:
         super().__init__()
@@ -26,15 +27,14 @@ class AlignedContext(Context):
 
     def prepare(self, memory: Memory) -> Keys:
         """The memory itself."""
-        outputs = memory.outputs
-        return Keys(outputs, outputs.new_zeros(*outputs.shape[:2], 0), memory.mask)
+        return Keys(memory.outputs, None, memory.mask)
 
     def forward(
-        self, queries: Float[Tensor, "B Q H"], keys: Keys, steps: Int[Tensor, "B Q"]
+        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
     ) -> tuple[Float[Tensor, "B Q C"], None]:
         """The memory at `steps`."""
         size = keys.values.size(1)
         positions = steps.clamp(max=size - 1)
         inside = keys.mask.gather(1, positions) & (steps < size)
-        found = keys.values.gather(1, positions[:, :, None].expand(-1, -1, self.size))
-        return found * inside[:, :, None], None
+        values = keys.values.gather(1, positions[:, :, None].expand(-1, -1, self.size))
+        return values * inside[:, :, None], None

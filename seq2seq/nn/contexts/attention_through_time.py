@@ -33,7 +33,7 @@ def offers(cell: Cell[Any], context: Context) -> bool:
     return cell.steps() is not None and context.steps() is not None
 
 
-def attend_by_hand(
+def attend_through_time(
     cell: Cell[Any],
     context: Context,
     gates: Float[Tensor, "T B G"],

@@ -16,12 +16,12 @@ from seq2seq.nn.types import Memory
 class Keys(NamedTuple):
     """What a context makes of a memory once a sentence; returned, never stored in the module.
 
-    `values` [B, S, C] are averaged into c_t, `keys` [B, S, A] are compared with the query; a fixed context holds its c
-    as the only value, without keys.
+    `values` [B, S, C] are averaged into c_t, `keys` [B, S, A] are compared with the query; where no query counts, there
+    are none. A fixed context holds its c as the only value.
     """
 
     values: Float[Tensor, "B S C"]
-    keys: Float[Tensor, "B S A"]
+    keys: Float[Tensor, "B S A"] | None
     mask: Bool[Tensor, "B S"]
 
 
@@ -30,10 +30,12 @@ class Context(nn.Module, ABC):
 
     `attends` tells whether c_t depends on the query: where it does not, all c_t are known before the first step.
     `constant` tells whether c is the same at every step: where it is, it enters the gates once a sentence.
+    `uses_position` tells whether c_t depends on the step t itself.
     """
 
     attends = True
     constant = False
+    uses_position = False
     size: int
 
     @abstractmethod
@@ -42,10 +44,10 @@ class Context(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, queries: Float[Tensor, "B Q H"], keys: Keys, steps: Int[Tensor, "B Q"]
+        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"] | None]:
         """c and attention weights for Q queries a sentence: all target steps at once, or one step of a whole beam.
-        `steps` are the queries' positions in the target, from 0."""
+        `steps` are the queries' positions in the target, from 0. Where no query counts they may be None."""
 
     def steps(self) -> ContextSteps | None:
         """The derivatives of single steps, where someone has written them; then the two weights below count."""

@@ -35,10 +35,10 @@ class FixedContext(Context):
             c = (memory.outputs * mask).sum(1) / mask.sum(1).clamp_min(1)
         else:
             c = memory.outputs.masked_fill(~mask, torch.finfo(memory.outputs.dtype).min).amax(1)
-        return Keys(c[:, None], c.new_zeros(c.size(0), 1, 0), memory.mask[:, :1])
+        return Keys(c[:, None], None, memory.mask[:, :1])
 
     def forward(
-        self, queries: Float[Tensor, "B Q H"], keys: Keys, steps: Int[Tensor, "B Q"]
+        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
     ) -> tuple[Float[Tensor, "B Q C"], None]:
         """c, whatever the query."""
-        return keys.values.expand(-1, queries.size(1), -1), None
+        return keys.values.expand(-1, steps.size(1), -1), None

@@ -38,9 +38,11 @@ class MultiplicativeContext(Context):
         return Keys(memory.outputs, self.key(memory.outputs), memory.mask)
 
     def forward(
-        self, queries: Float[Tensor, "B Q H"], keys: Keys, steps: Int[Tensor, "B Q"]
+        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
         """The equations above."""
+        assert queries is not None
+        assert keys.keys is not None
         return average((queries * self.scale) @ keys.keys.transpose(1, 2), keys)
 
     def steps(self) -> MultiplicativeSteps:

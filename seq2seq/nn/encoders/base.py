@@ -1,5 +1,7 @@
 """What every encoder is."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 
 from jaxtyping import Bool, Float
@@ -16,8 +18,12 @@ class Encoder(nn.Module, ABC):
 
     output_size: int
     stride: int = 1
-    reads_lookups: bool = False
-    """Whether `forward` takes a `Lookup`, too."""
+    reads_deduplicated: bool = False
+    """Whether `forward` reads a `DeduplicatedEmbedding`, too."""
+    reads_images: bool = False
+    """Whether each vector is an image, so that tokens cannot be read."""
+    carries_state: bool = False
+    """Whether it resumes from the state that it left: whether it has the methods of `RecurrentStack`."""
 
     @property
     @abstractmethod
@@ -27,3 +33,7 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
         """Read the whole source."""
+
+    def layered(self) -> Encoder:
+        """The same encoder, with the same weights, with a `Layer` for each recurrent layer: what an export reads."""
+        return self

@@ -30,6 +30,8 @@ class ImageEncoder(Encoder):
     and in `forward` for more regions than there are places.
     """
 
+    reads_images = True
+
     def __init__(
         self,
         input_size: int,

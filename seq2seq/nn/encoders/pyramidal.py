@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from seq2seq.errors import UserError
+from seq2seq.nn.cell_stack import CellStack, input_sizes
 from seq2seq.nn.cells import Cell
-from seq2seq.nn.embedding import Dropout
-from seq2seq.nn.encoders.base import Encoder
-from seq2seq.nn.encoders.layer import Layer
-from seq2seq.nn.types import Memory, StateShape
+from seq2seq.nn.encoders.layer import Layer, LayeredEncoder
+from seq2seq.nn.recurrence import RunPath
+from seq2seq.nn.types import DeduplicatedEmbedding, Memory, dense
 
 
-class PyramidalEncoder(Encoder):
+class PyramidalEncoder(LayeredEncoder):
     """`num_layers` bidirectional layers of `hidden_size` units a direction; D = 2·hidden_size.
 
     The memory has ⌈S / 2^{num_layers−1}⌉ positions; its mask follows each sentence's own length in the same way.
@@ -41,32 +41,28 @@ class PyramidalEncoder(Encoder):
         num_layers: int = 3,
         dropout: float = 0.0,
         variational: bool = False,
-        path: str = "auto",
+        path: RunPath = "auto",
     ) -> None:
         super().__init__()
         if num_layers < 2:
             raise UserError(
                 f"encoder: num_layers={num_layers}: a pyramid needs 2 layers or more; or use encoder=recurrent"
             )
-        self.output_size, self.stride = 2 * hidden_size, 2 ** (num_layers - 1)
-        sizes = [input_size] + [2 * self.output_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(Layer(cell, size, hidden_size, "both", path) for size in sizes)
-        self.dropout = Dropout(dropout, variational=variational)
+        self.output_size = 2 * hidden_size
+        self.stride = 2 ** (num_layers - 1)
+        sizes = input_sizes(input_size, 2 * self.output_size, num_layers)
+        layers = (Layer(cell, size, hidden_size, "both", path) for size in sizes)
+        self.layers = CellStack(layers, dropout=dropout, variational=variational)
 
-    @property
-    def state_shapes(self) -> tuple[StateShape, ...]:
-        """One a layer; both directions' states stand side by side."""
-        return tuple(layer.state_shape for layer in self.layers)  # type: ignore[misc]
-
-    def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
+    def forward(self, vectors: Float[Tensor, "B S E"] | DeduplicatedEmbedding, mask: Bool[Tensor, "B S"]) -> Memory:
         """Read the whole source, each layer half as long as the one below."""
-        outputs, final = vectors, []
+        outputs, final = dense(vectors), []
         for depth, layer in enumerate(self.layers):
             if depth:
-                outputs, mask = halve(self.dropout(outputs), mask)
+                outputs, mask = halve(self.layers.drop(outputs), mask)
             outputs, state = layer(outputs, mask)
             final.append(state)
-        return Memory(self.dropout(outputs), mask, final[-1].h, tuple(final))
+        return Memory(self.layers.drop(outputs), mask, final[-1].h, tuple(final))
 
 
 def halve(

@@ -10,24 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
-
-from seq2seq.errors import UserError
+from seq2seq.nn.cell_stack import CellStack, input_sizes
 from seq2seq.nn.cells import Cell
-from seq2seq.nn.embedding import Dropout
-from seq2seq.nn.encoders.base import Encoder
-from seq2seq.nn.encoders.layer import DIRECTIONS, Layer
-from seq2seq.nn.types import Lookup, Memory, StateShape
+from seq2seq.nn.encoders.layer import REVERSE, Direction, Layer, LayeredEncoder
+from seq2seq.nn.recurrence import RunPath
 
 
-class RecurrentEncoder(Encoder):
+class RecurrentEncoder(LayeredEncoder):
     """`num_layers` layers of `hidden_size` units a direction; D = hidden_size, twice that for direction `both`.
 
     `residual` adds a layer's input to its output from the second layer on (Wu et al. 2016, eq. 6); `dropout` falls
     between layers and on the outputs, held over time if `variational`. `path` forces a way to run the cells
-    (recurrence.py). Raises `UserError` for an unknown direction or a depth below 1.
+    (recurrence.py). Raises `UserError` for a depth below 1.
     """
+
+    reads_deduplicated = True
 
     def __init__(
         self,
@@ -36,38 +33,18 @@ class RecurrentEncoder(Encoder):
         cell: Callable[..., Cell[Any]],
         *,
         num_layers: int = 1,
-        direction: str = "both",
+        direction: Direction = "both",
         residual: bool = False,
         dropout: float = 0.0,
         variational: bool = False,
-        path: str = "auto",
+        path: RunPath = "auto",
     ) -> None:
         super().__init__()
-        if direction not in DIRECTIONS:
-            raise UserError(f"encoder: direction={direction!r} is not known; use forward, backward or both")
-        if num_layers < 1:
-            raise UserError(f"encoder: num_layers={num_layers} must be at least 1")
-        self.output_size = hidden_size * len(DIRECTIONS[direction])
-        sizes = [input_size] + [self.output_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(Layer(cell, size, hidden_size, direction, path) for size in sizes)
-        self.dropout = Dropout(dropout, variational=variational)
-        self.residual = residual
-
-    reads_lookups = True
-
-    @property
-    def state_shapes(self) -> tuple[StateShape, ...]:
-        """One a layer; both directions' states stand side by side."""
-        return tuple(layer.state_shape for layer in self.layers)  # type: ignore[misc]
-
-    def forward(self, vectors: Float[Tensor, "B S E"] | Lookup, mask: Bool[Tensor, "B S"]) -> Memory:
-        """Read the whole source."""
-        outputs, state = self.layers[0](vectors, mask)
-        final = [state]
-        for layer in self.layers[1:]:
-            inputs = self.dropout(outputs)
-            outputs, state = layer(inputs, mask)
-            final.append(state)
-            if self.residual:
-                outputs = outputs + inputs
-        return Memory(self.dropout(outputs), mask, final[-1].h, tuple(final))
+        self.output_size = hidden_size * len(REVERSE[direction])
+        sizes = input_sizes(input_size, self.output_size, num_layers)
+        self.layers = CellStack(
+            (Layer(cell, size, hidden_size, direction, path) for size in sizes),
+            dropout=dropout,
+            variational=variational,
+            residual_from=1 if residual else None,
+        )

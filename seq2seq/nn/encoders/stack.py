@@ -11,17 +11,18 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from seq2seq.errors import UserError
+from seq2seq.nn.cell_stack import CellStack, States, input_sizes
 from seq2seq.nn.cells import Cell
-from seq2seq.nn.embedding import Dropout
 from seq2seq.nn.encoders.base import Encoder
-from seq2seq.nn.recurrence import unroll
+from seq2seq.nn.encoders.recurrent import RecurrentEncoder
+from seq2seq.nn.recurrence import RunPath, unroll
 from seq2seq.nn.types import CellState, Inputs, Memory, StateShape, map_tensors
 
-StackState = tuple[CellState, ...]
-"""One state a layer, the lowest first."""
+StackState = States
+"""What the stack has read: one state a layer, the lowest first."""
 
 
 class RecurrentStack(Encoder):
@@ -31,6 +32,8 @@ class RecurrentStack(Encoder):
     between layers and on the outputs, held over time if `variational`. `path` forces a way to run the cells
     (recurrence.py). Raises `UserError` for a depth below 1.
     """
+
+    carries_state = True
 
     def __init__(
         self,
@@ -42,25 +45,40 @@ class RecurrentStack(Encoder):
         residual: bool = False,
         dropout: float = 0.0,
         variational: bool = False,
-        path: str = "auto",
+        path: RunPath = "auto",
     ) -> None:
         super().__init__()
-        if num_layers < 1:
-            raise UserError(f"encoder: num_layers={num_layers} must be at least 1")
         self.output_size = hidden_size
-        sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        self.layers: nn.ModuleList = nn.ModuleList(cell(size, hidden_size) for size in sizes)
-        self.dropout = Dropout(dropout, variational=variational)
-        self.residual, self.path = residual, path
+        self.path = path
+        sizes = input_sizes(input_size, hidden_size, num_layers)
+        self.layers = CellStack(
+            (cell(size, hidden_size) for size in sizes),
+            dropout=dropout,
+            variational=variational,
+            residual_from=1 if residual else None,
+        )
 
     @property
     def state_shapes(self) -> tuple[StateShape, ...]:
         """One a layer."""
-        return tuple(cell.state_shape for cell in self.layers)  # type: ignore[misc]
+        return self.layers.state_shapes
+
+    def layered(self) -> Encoder:
+        """A recurrent encoder that reads from left to right with this stack's cells."""
+        cells = iter(self.layers)
+        encoder = RecurrentEncoder(
+            1,
+            self.output_size,
+            lambda *_: next(cells),
+            num_layers=len(self.layers),
+            direction="forward",
+            residual=self.layers.residual_from < len(self.layers),
+        )
+        return encoder.train(self.training)
 
     def init_state(self, batch_size: int) -> StackState:
         """All layers at 0."""
-        return tuple(cell.init_state(batch_size) for cell in self.layers)  # type: ignore[operator]
+        return self.layers.init_state(batch_size)
 
     def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
         """Read the whole source, as any encoder does."""
@@ -86,14 +104,11 @@ class RecurrentStack(Encoder):
     def _run(
         self, vectors: Float[Tensor, "B T E"], state: StackState, mask: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], StackState]:
-        outputs, final = vectors, []
-        for depth, cell in enumerate(self.layers):
-            inputs = self.dropout(outputs) if depth else outputs
-            outputs, last = unroll(cell, Inputs(inputs), mask, state[depth], path=self.path)  # type: ignore[arg-type]
-            final.append(last)
-            if self.residual and depth:
-                outputs = outputs + inputs
-        return self.dropout(outputs), tuple(final)
+        def run_layer(cell: Cell[Any], inputs: Inputs, start: CellState | None) -> tuple[Tensor, CellState]:
+            return unroll(cell, inputs, mask, start, path=self.path)
+
+        outputs, final = self.layers.run(Inputs(vectors), state, run_layer)
+        return self.layers.drop(outputs), final
 
     def _truncated(
         self, vectors: Float[Tensor, "B T E"], state: StackState, reach: int

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from seq2seq import __version__
 from seq2seq.bundle.format import load_bundle
@@ -19,14 +18,12 @@ from seq2seq.corpora import Corpus, StreamData
 from seq2seq.errors import UserError
 from seq2seq.models import LanguageModel, factory
 from seq2seq.nn.encoders import StackState
-from seq2seq.nn.losses import token_cross_entropy
 from seq2seq.nn.types import Window, map_tensors
 from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.distributed import gathered, part
 from seq2seq.text import EOS, UNK, TokenizerTrainer
 from seq2seq.training.base import Card, Outcome, Scored, Task, TaskModule, common
 
-FEW = 2048  # tokens in a vocabulary up to which the plain softmax was measured to be faster than the fused one
 USE = """\
 ```sh
 seq2seq sample BUNDLE --prompt {prompt} --length 500 --temperature 0.8 --top-p 0.95
@@ -65,15 +62,13 @@ class LanguageModelingModule(TaskModule):
     def loss(self, batch: Window, *, training: bool) -> tuple[Tensor, Tensor]:
         """Σ −log p(token) over all tokens of the window's rows."""
         before = self._before(batch, training=training)
-        features, after = self.model(batch.inputs, before, reach=self.truncate if training else None)
+        reach = self.truncate if training else None
+        total, after = self.model.loss(batch.inputs, batch.targets, before, reach=reach)
         if training:
             self.state = map_tensors(Tensor.detach, after)
         else:
             self.validation_state = after
-        head, targets = self.model.head, batch.targets.flatten()
-        path = "plain" if len(head.weight) <= FEW else "auto"
-        total = token_cross_entropy(features.flatten(0, 1), head.weight, head.bias, targets, path=path)
-        return total, torch.tensor(targets.numel(), device=targets.device)
+        return total, torch.tensor(batch.targets.numel(), device=batch.targets.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The carried state, as plain tensors, of the rows of all processes."""
@@ -177,12 +172,11 @@ class LanguageModeling(Task):
 @torch.no_grad()
 def surprise(model: LanguageModel, data: StreamData, split: str) -> NDArray[np.float64]:
     """−log p of every token of a split, in nats: one pass, each token with all that stands before it as its past."""
-    device, state, found = model.head.weight.device, model.init_state(1), []
+    device, state, losses = next(model.parameters()).device, model.init_state(1), []
     for window in data.ordered(split):
-        features, state = model(window.inputs.to(device), state)
-        logits = model.head.logits(features[0])
-        found.append(F.cross_entropy(logits, window.targets[0].to(device), reduction="none").double().cpu())
-    return torch.cat(found).numpy()
+        nats, state = model.token_losses(window.inputs.to(device), window.targets.to(device), state)
+        losses.append(nats[0].double().cpu())
+    return torch.cat(losses).numpy()
 
 
 def _score(split: str, outcome: Outcome, folder: Path) -> Scored:

@@ -17,9 +17,8 @@ from seq2seq.inference.stepper import check_search, translate_ids
 from seq2seq.inference.translator import Translator
 from seq2seq.models import EncoderDecoder, factory
 from seq2seq.models.task_descriptors import TASKS
-from seq2seq.nn.losses import token_cross_entropy
-from seq2seq.nn.scheduled_sampling import Moment
-from seq2seq.nn.types import Captions, Pairs, real_ids
+from seq2seq.nn.scheduled_sampling import SamplingState
+from seq2seq.nn.types import Captions, Pairs
 from seq2seq.reporting.attention import attention_maps
 from seq2seq.reporting.inspection import attention_map
 from seq2seq.reporting.lengths import bleu_by_length
@@ -75,11 +74,10 @@ class TranslationModule(TaskModule):
 
     def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
         """Σ −log p(token) over the batch's target tokens; in training smoothed, and with the decoder's feedback."""
-        head, targets = self.model.decoder.head, real_ids(batch.target)  # type: ignore[union-attr]
-        moment = Moment(self.seed, self.trainer.global_step, self.trainer.global_rank) if training else None
-        features = self.model(batch.source, batch.target, moment)
+        sampling = SamplingState(self.seed, self.trainer.global_step, self.trainer.global_rank) if training else None
         smoothing = self.label_smoothing if training else 0.0
-        total = token_cross_entropy(features, head.weight, head.bias, targets, label_smoothing=smoothing)  # type: ignore[arg-type, union-attr]
+        model: Any = self.model
+        total = model.loss(batch.source, batch.target, sampling, label_smoothing=smoothing)
         return total, batch.target.lengths.sum()
 
     def on_validation_epoch_start(self) -> None:

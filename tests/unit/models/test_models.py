@@ -9,7 +9,7 @@ from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.losses import FUSED, token_cross_entropy
-from seq2seq.nn.types import IGNORED, Lookup, Tokens, map_tensors, real_ids
+from seq2seq.nn.types import IGNORED, DeduplicatedEmbedding, Tokens, map_tensors, unpadded_ids
 from tests.conftest import model_config, options
 
 SOURCE, TARGET = 11, 13
@@ -210,7 +210,7 @@ def test_distinct_tokens_projected_once_change_nothing(places, path, monkeypatch
         if not lookups:
             monkeypatch.setattr(Embedding, "lookup", Embedding.forward)
         else:
-            assert isinstance(model.source_embedding.lookup(source.ids), Lookup)
+            assert isinstance(model.source_embedding.deduplicated(source.ids), DeduplicatedEmbedding)
         model.zero_grad()
         features = model(source, target)
         features.sin().sum().backward()
@@ -223,9 +223,9 @@ def test_dropout_makes_two_vectors_of_a_token_differ_so_there_is_no_table():
     ids = torch.tensor([[5, 5, 6]])
     for rates in ({"dropout": 0.5}, {"word_dropout": 0.5}):
         embedding = Embedding(7, 64, **rates)
-        assert not isinstance(embedding.lookup(ids), Lookup)
-        assert isinstance(embedding.eval().lookup(ids), Lookup)
-        torch.testing.assert_close(embedding.lookup(ids).dense(), embedding(ids))
+        assert not isinstance(embedding.deduplicated(ids), DeduplicatedEmbedding)
+        assert isinstance(embedding.eval().deduplicated(ids), DeduplicatedEmbedding)
+        torch.testing.assert_close(embedding.deduplicated(ids).dense(), embedding(ids))
 
 
 @pytest.mark.numerical
@@ -239,7 +239,7 @@ def test_a_loss_over_all_rows_ignores_pads(smoothing):
     ids = target.ids.masked_fill(~target.mask, IGNORED).flatten()
     over_all = token_cross_entropy(model(source, every_row), weight, bias, ids, label_smoothing=smoothing, path="plain")
     selected = token_cross_entropy(
-        model(source, target), weight, bias, real_ids(target), label_smoothing=smoothing, path="plain"
+        model(source, target), weight, bias, unpadded_ids(target), label_smoothing=smoothing, path="plain"
     )
     torch.testing.assert_close(over_all, selected)
 
@@ -262,7 +262,7 @@ def test_a_training_step_never_waits_for_the_device(changes, path):
     model = make(**{**changes, "encoder": {"path": path}, "decoder": decoder}).to("meta").train()
     source, target = (map_tensors(lambda tensor: tensor.to("meta"), tokens) for tokens in batch())
     head = model.decoder.head
-    loss = token_cross_entropy(model(source, target), head.weight, head.bias, real_ids(target))
+    loss = token_cross_entropy(model(source, target), head.weight, head.bias, unpadded_ids(target))
     (loss / target.lengths.sum()).backward()
     assert all(parameter.grad.shape == parameter.shape for parameter in model.parameters())
     with pytest.raises(NotImplementedError):

@@ -7,7 +7,7 @@ import torch
 
 from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.nn.scheduled_sampling import DECAYS, FreeRunning, Moment, ScheduledSampling, TeacherForcing, mixed
+from seq2seq.nn.scheduled_sampling import DECAYS, FreeRunning, SamplingState, ScheduledSampling, TeacherForcing, mixed
 from seq2seq.search import SearchOptions, greedy
 from tests.conftest import model_config, node, options
 from tests.unit.models.test_models import SOURCE, TARGET, batch
@@ -41,7 +41,7 @@ def test_sampling_with_probability_one_is_teacher_forcing(decay):
     source, target = batch()
     for step in (0, 10**6):
         scheduled = make("scheduled", decay=decay, floor=1.0, halfway=1)
-        assert torch.equal(scheduled(source, target, Moment(1, step)), make()(source, target))
+        assert torch.equal(scheduled(source, target, SamplingState(1, step)), make()(source, target))
 
 
 @pytest.mark.numerical
@@ -62,7 +62,7 @@ def test_free_running_reads_what_greedy_search_produces(kind, context):
         found = greedy(model.step, state, encoded, target.lengths, chosen)
         own = target._replace(ids=torch.tensor([hypotheses[0].tokens for hypotheses in found]))
         assert not torch.equal(own.ids[:, :-1], target.ids[:, :-1])
-        assert torch.equal(model(source, target, Moment(1, 9)), model(source, own))
+        assert torch.equal(model(source, target, SamplingState(1, 9)), model(source, own))
 
 
 @pytest.mark.parametrize("choice", ["argmax", "sample"])
@@ -70,14 +70,14 @@ def test_draws_depend_on_seed_and_step_alone(choice):
     """The global generator, and what was drawn before, change nothing; in training mode, without dropout."""
     source, target = batch(((4, 9), (1, 9), (6, 9)))
     model = make("scheduled", decay="exponential", halfway=10, choice=choice).train()
-    first = model(source, target, Moment(1, 20))
+    first = model(source, target, SamplingState(1, 20))
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    again = model(source, target, Moment(1, 20))
+    again = model(source, target, SamplingState(1, 20))
     assert torch.equal(first, again)
     assert torch.equal(before, torch.get_rng_state())
-    assert not torch.equal(first, model(source, target, Moment(2, 20)))
-    assert not torch.equal(first, model(source, target, Moment(1, 21)))
+    assert not torch.equal(first, model(source, target, SamplingState(2, 20)))
+    assert not torch.equal(first, model(source, target, SamplingState(1, 21)))
 
 
 def test_dropout_falls_on_what_is_learned_and_not_on_the_choice():
@@ -86,7 +86,7 @@ def test_dropout_falls_on_what_is_learned_and_not_on_the_choice():
     model.encoder.eval()  # a frozen part stays frozen
     modes = [module.training for module in model.modules()]
     source, target = batch()
-    assert not torch.equal(model(source, target, Moment(1, 1)), model(source, target, Moment(1, 1)))
+    assert not torch.equal(model(source, target, SamplingState(1, 1)), model(source, target, SamplingState(1, 1)))
     assert [module.training for module in model.modules()] == modes
     assert True in modes
     assert False in modes
@@ -103,7 +103,7 @@ def test_the_share_of_told_tokens_is_epsilon(epsilon):
     previous[:, 0] = BOS
     feedback = ScheduledSampling(decay="linear", halfway=2)
     assert feedback.truth(1) == 0.75
-    read = mixed(feedback, Moment(0, {0.75: 1, 0.25: 3}[epsilon]), previous, step, torch.zeros(300), ())
+    read = mixed(feedback, SamplingState(0, {0.75: 1, 0.25: 3}[epsilon]), previous, step, torch.zeros(300), ())
     assert (read[:, 0] == BOS).all()
     assert set(read[:, 1:].unique().tolist()) == {1, 5}
     assert (read[:, 1:] == 5).double().mean().item() == pytest.approx(epsilon, abs=0.02)  # 4.8 standard deviations
@@ -115,7 +115,9 @@ def test_samples_follow_the_distribution():
     def step(ids, state, memory):
         return probabilities.log().expand(len(ids), -1), state, None
 
-    read = mixed(FreeRunning(choice="sample"), Moment(3, 4), torch.full((400, 31), 2), step, torch.zeros(400), ())
+    read = mixed(
+        FreeRunning(choice="sample"), SamplingState(3, 4), torch.full((400, 31), 2), step, torch.zeros(400), ()
+    )
     shares = read[:, 1:].flatten().bincount(minlength=4) / (400 * 30)
     torch.testing.assert_close(shares, probabilities, rtol=0, atol=0.02)
 
@@ -144,7 +146,7 @@ def test_gradients_do_not_flow_through_the_choice():
     model = make("free", dropout=0.0)
     source, target = batch()
     weight = model.decoder.head.weight
-    loss = model(source, target, Moment(1, 1)).square().sum()
+    loss = model(source, target, SamplingState(1, 1)).square().sum()
     found = torch.autograd.grad(loss, [weight, model.target_embedding.weight], allow_unused=True)
     assert found[0] is None  # the head's weights chose the tokens, and made none of the features
     assert found[1].abs().sum() > 0
@@ -155,7 +157,7 @@ def test_overfits_one_batch_while_reading_its_own_tokens():
     source, target = batch()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for i in range(80):
-        logits = model.decoder.head.logits(model(source, target, Moment(1, i)))
+        logits = model.decoder.head.logits(model(source, target, SamplingState(1, i)))
         loss = torch.nn.functional.cross_entropy(logits, target.ids[target.mask])
         optimizer.zero_grad()
         loss.backward()

@@ -164,7 +164,7 @@ def test_second_derivatives_of_the_step_path(form: str) -> None:
 
     assert torch.autograd.gradgradcheck(functools.partial(outputs, "step"), leaves, fast_mode=True)
     with pytest.raises(UserError, match=r"no second derivatives.*use path=step"):
-        torch.autograd.grad(outputs("hand", *leaves).sum(), leaves, create_graph=True)
+        torch.autograd.grad(outputs("manual", *leaves).sum(), leaves, create_graph=True)
 
 
 class Unrolled(nn.Module):

@@ -14,7 +14,7 @@ from seq2seq.nn.cells import GRU, LSTM, MGU, LayerNormGRU, LayerNormLSTM, MinGRU
 from seq2seq.nn.cells.initialization import INITS
 from seq2seq.nn.cells.min_gru import LinearScan, in_rounds, in_turn
 from seq2seq.nn.losses import token_cross_entropy
-from seq2seq.nn.recurrence import choose, unroll
+from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import HiddenState, Inputs, LSTMState, Tokens, map_tensors, mask_from_lengths
 from tests.conftest import model_config, node, options
 
@@ -33,13 +33,13 @@ FORMS = {name: node("cell", name) for name in options("cell")} | {
 }
 CELLS = sorted({*options("cell"), "layer_norm_lstm"})
 PATHS = {
-    "vanilla": ("hand", "fused"),
-    "relu": ("hand", "fused"),
-    "gru": ("hand", "fused"),
-    "gru_before_write": ("hand",),
+    "vanilla": ("manual", "fused"),
+    "relu": ("manual", "fused"),
+    "gru": ("manual", "fused"),
+    "gru_before_write": ("manual",),
 }
-PATHS |= {"lstm": ("hand", "fused"), "coupled": ("hand", "fused"), "coupled_nobias": ("hand", "fused")}
-PATHS |= {"mgu": ("hand",), "mgu_nobias": ("hand",)}
+PATHS |= {"lstm": ("manual", "fused"), "coupled": ("manual", "fused"), "coupled_nobias": ("manual", "fused")}
+PATHS |= {"mgu": ("manual",), "mgu_nobias": ("manual",)}
 PATHS |= dict.fromkeys(("min_gru", "min_gru_linear", "min_lstm", "min_lstm_linear"), ("scan",))
 E, H, B, T = 5, 6, 3, 7
 LENGTHS = torch.tensor([T, 1, 4])
@@ -206,7 +206,7 @@ def test_minimal_gated_unit_is_a_gru_of_tied_gates():
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize("path", ["step", "hand", "fused"])
+@pytest.mark.parametrize("path", ["step", "manual", "fused"])
 def test_coupled_gates_are_the_plain_ones_mirrored(path):
     coupled, plain = LSTM(E, H, coupled=True).double(), LSTM(E, H).double()
     copy_weights(coupled, plain, [0, 0, 1, 2], [-1, 1, 1, 1])
@@ -427,8 +427,8 @@ def test_forget_bias_raises_the_forget_gate(form):
 
 
 def test_the_scan_is_chosen():
-    assert choose(MinGRU(E, H), torch.zeros(1)) == "scan"
-    assert choose(LSTM(E, H, peepholes=True), torch.zeros(1)) == "step"
+    assert MinGRU(E, H).preferred_paths(torch.device("cpu")) == ("scan",)
+    assert LSTM(E, H, peepholes=True).preferred_paths(torch.device("cpu")) == ()
 
 
 @pytest.mark.parametrize(
@@ -446,7 +446,7 @@ def test_errors_name_the_remedy(form, changes, message):
 
 
 @pytest.mark.parametrize(
-    ("form", "path"), [("peephole", "hand"), ("peephole", "fused"), ("mgu", "fused"), ("gru", "scan")]
+    ("form", "path"), [("peephole", "manual"), ("peephole", "fused"), ("mgu", "fused"), ("gru", "scan")]
 )
 def test_a_path_that_a_form_has_not_is_refused(form, path):
     """By `unroll`, and by the method itself."""
@@ -455,7 +455,7 @@ def test_a_path_that_a_form_has_not_is_refused(form, path):
         unroll(cell, Inputs(torch.zeros(1, 2, E)), path=path)
     gates, state = torch.zeros(2, 1, cell.blocks * H), cell.init_state(1)
     method, arguments = {
-        "hand": (cell.by_hand, (gates, None, state, False)),
+        "manual": (cell.manual, (gates, None, state, False)),
         "scan": (cell.scan, (gates, None, state, False)),
         "fused": (cell.fused, (torch.zeros(2, 1, E), state, None)),
     }[path]

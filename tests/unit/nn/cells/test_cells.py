@@ -71,7 +71,7 @@ def test_gradcheck_by_hand(form):
         for name, weight in zip(names, weights):
             delattr(twin, name)
             setattr(twin, name, weight)
-        outputs, final = unroll(twin, Inputs(steps), mask, path="hand", reverse=True)
+        outputs, final = unroll(twin, Inputs(steps), mask, path="manual", reverse=True)
         return outputs, *final
 
     assert torch.autograd.gradcheck(function, (steps, *(w.detach().requires_grad_() for w in weights)))

@@ -112,7 +112,7 @@ def test_no_kernel_at_all(monkeypatch, caplog, kind, path, mixed):
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, **({"rtol": 0.03, "atol": 0.03} if mixed else {}))
     kept = "bfloat16" if mixed else "float32"
-    said = [f"path=fused: this machine has no such kernel of {kind.__name__} in {kept} (cpu); path=hand runs instead"]
+    said = [f"path=fused: this machine has no such kernel of {kind.__name__} in {kept} (cpu); path=manual runs instead"]
     assert caplog.messages == (said if path == "fused" else [])
 
 

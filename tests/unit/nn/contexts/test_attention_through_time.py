@@ -6,7 +6,7 @@ import torch
 from seq2seq.models import factory
 from seq2seq.nn.cells import GRU, LSTM, LayerNormGRU, Vanilla
 from seq2seq.nn.contexts import AdditiveContext, FixedContext, Keys, MultiplicativeContext
-from seq2seq.nn.contexts.attention_through_time import attend_by_hand, offers
+from seq2seq.nn.contexts.attention_through_time import attend_through_time, offers
 from seq2seq.nn.types import Memory, Tokens, mask_from_lengths
 from tests.conftest import model_config
 
@@ -49,7 +49,7 @@ def test_outputs_and_gradients_are_those_of_autograd(cell, context, double):
     leaves = [*cell.parameters(), *context.parameters(), outputs, inputs, *state]
     mask = mask_from_lengths(torch.tensor([5, 1, 3]), S)
     found = []
-    for run in (by_autograd, lambda *arguments: attend_by_hand(*arguments, E)):
+    for run in (by_autograd, lambda *arguments: attend_through_time(*arguments, E)):
         keys = context.prepare(Memory(outputs, mask, outputs[:, 0], ()))
         tops, cs = run(cell, context, cell.project(inputs), keys, state)
         loss = (tops * torch.linspace(-1, 1, H)).sin().sum() + (cs * torch.linspace(1, 2, D)).cos().sum()
@@ -64,7 +64,7 @@ def test_large_energies_neither_overflow_nor_lose_their_order():
     keys = Keys(torch.randn(B, S, D), 300 * torch.randn(B, S, A), torch.ones(B, S, dtype=torch.bool))
     gates, state = cell.project(torch.randn(T, B, E)), cell.init_state(B)
     plain = by_autograd(cell, context, gates, keys, state)
-    for expected, found in zip(plain, attend_by_hand(cell, context, gates, keys, state, E), strict=True):
+    for expected, found in zip(plain, attend_through_time(cell, context, gates, keys, state, E), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -96,7 +96,7 @@ def test_the_decoder_gives_the_same_either_way(context_to, heads, double):
         torch.manual_seed(5)
         config["decoder"]["path"] = path
         model = factory.encoder_decoder(config, {"source": 11, "target": 13})
-        assert model.decoder._by_hand() is (path == "auto")
+        assert model.decoder._offers_manual_loop() is (path == "auto")
         features = model(source, target)
         gradients = torch.autograd.grad(features.sin().sum(), list(model.parameters()), allow_unused=True)
         found.append([features, *(gradient for gradient in gradients if gradient is not None)])

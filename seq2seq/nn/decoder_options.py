@@ -1,0 +1,78 @@
+"""The options of a decoder in two groups, which a configuration fills by flat keys such as `decoder.query`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from seq2seq.errors import UserError
+from seq2seq.nn.contexts import Context
+from seq2seq.nn.recurrence import RunPath
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The decoder's layers, see `CellStack`: `num_layers` of them, `residual` from the second on, with `dropout`
+    between two of them, held over time if `variational`. `path` forces a way to run the cells (`nn.recurrence`)."""
+
+    num_layers: int = 1
+    residual: bool = False
+    dropout: float = 0.0
+    variational: bool = False
+    path: RunPath = "auto"
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What enters the decoder's cells and its readout.
+
+    `context_to` is where c_t goes: into the first layer's gates (`cell`), into them at the first step only (`first`),
+    into the `readout`, into `both` gates and readout at every step, or nowhere (`start`: the source reaches the decoder
+    through its first state only, Sutskever et al. 2014). `query` is the top layer's `previous` or `current` state.
+    `recurrence` goes from `state` to state, or through the `output` alone. `input_feeding` adds the last features to
+    the input (Luong et al. 2015, §3.3).
+    """
+
+    context_to: Literal["cell", "first", "readout", "both", "start"] = "cell"
+    query: Literal["previous", "current"] = "previous"
+    recurrence: Literal["state", "output"] = "state"
+    input_feeding: bool = False
+
+    @property
+    def to_cell(self) -> bool:
+        """Whether c_t enters the first layer's gates."""
+        return self.context_to in ("cell", "first", "both")
+
+    @property
+    def to_readout(self) -> bool:
+        """Whether c_t enters the readout."""
+        return self.context_to in ("readout", "both")
+
+    def check(self, context: Context, path: RunPath) -> None:
+        """Raise `UserError` for a combination of these options, the context and the path that makes no model."""
+        if not context.constant and self.context_to in ("start", "first"):
+            what = {"start": "compute c_t for nothing", "first": "use c_t once only"}[self.context_to]
+            raise UserError(f"decoder: context_to={self.context_to} would {what}; use context=fixed")
+        if context.attends and self.query == "current" and self.to_cell:
+            raise UserError(
+                f"decoder: with query=current c_t is computed from s_t and cannot enter the cell that makes s_t "
+                f"(context_to={self.context_to}); use decoder.context_to=readout or decoder.query=previous"
+            )
+        if self.recurrence == "output":
+            self._check_output_recurrence(context, path)
+
+    def _check_output_recurrence(self, context: Context, path: RunPath) -> None:
+        """Raise `UserError` for what would carry the state past recurrence=output, or has no meaning there."""
+        if context.attends and self.query == "previous":
+            raise UserError(
+                "decoder: recurrence=output has no previous state for query=previous; "
+                "use decoder.query=current with decoder.context_to=readout, or context=fixed or aligned"
+            )
+        if self.input_feeding:
+            raise UserError(
+                "decoder: input_feeding=true would carry the state past recurrence=output; use input_feeding=false"
+            )
+        if path not in ("auto", "step"):
+            raise UserError(
+                f"decoder: recurrence=output makes all steps one batch and knows no path={path}; use path=auto"
+            )
