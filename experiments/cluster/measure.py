@@ -123,7 +123,7 @@ def train(threads: int, tokens: int, steps: int) -> None:
     import pytorch_lightning as lightning
 
     from seq2seq.cli.composing.configurations import composed, composing
-    from seq2seq.runtime.distributed import here
+    from seq2seq.runtime.distributed import current_rank
     from seq2seq.training.resuming import Start
     from seq2seq.training.run import check, fit
     from seq2seq.training.setup import RunContext, prepare, quiet
@@ -140,12 +140,12 @@ def train(threads: int, tokens: int, steps: int) -> None:
         config = composed(given)
     quiet()
     with tempfile.TemporaryDirectory(prefix="cluster-") as folder, Stopping() as stopping:
-        context = RunContext(Start(), time.monotonic(), stopping, None, here())
+        context = RunContext(Start(), time.monotonic(), stopping, None, current_rank())
         run = prepare(check(config), config, Path(folder), context)
         run.trainer.callbacks.append(Clock())
         fit(run, Start())
     (begin, before), (end, after) = seen
-    if here().first:
+    if current_rank().is_zero:
         print(json.dumps((after - before) / (end - begin)))
 
 

@@ -39,7 +39,7 @@ from seq2seq.cli.composing.job_status import (
 from seq2seq.cli.composing.switching import spelled_for_hydra
 from seq2seq.cli.exit_codes import STOPPED
 from seq2seq.errors import Stopped, UserError
-from seq2seq.runtime.distributed import JOB, World, here
+from seq2seq.runtime.distributed import JOB, Rank, current_rank
 from seq2seq.runtime.home import writable
 from seq2seq.runtime.paths import packaged
 from seq2seq.training.run_record import claim, read
@@ -56,23 +56,25 @@ def run(argv: Sequence[str]) -> int:
     again runs the jobs that are missing or did not finish. Of several processes that train together (torchrun, srun),
     the first does all that, and the others train along.
     """
-    world = here()
-    if not world.first:
-        return _assist(world)
+    rank = current_rank()
+    if not rank.is_zero:
+        return _assist(rank)
     try:
-        if world.size > 1 and {"-m", "--multirun"} & set(argv):
-            raise UserError(f"-m with {world.size} processes that train together: start each run of the sweep alone")
+        if rank.world_size > 1 and {"-m", "--multirun"} & set(argv):
+            raise UserError(
+                f"-m with {rank.world_size} processes that train together: start each run of the sweep alone"
+            )
         return _run(argv)
     finally:
-        world.tell(JOB)  # that there is none, if nothing was told
+        rank.broadcast(JOB)  # that there is none, if nothing was told
 
 
-def _assist(world: World) -> int:
+def _assist(rank: Rank) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack where the first process is gone: one line says it
     from seq2seq.training.run import assist
 
     try:
-        assist(world)
+        assist(rank)
     except Stopped:  # the first process says so
         return STOPPED
     return 0
@@ -222,7 +224,7 @@ def continued(argv: Sequence[str]) -> list[str]:
     folder = path.parent.parent if path.suffix == ".ckpt" else path
     known = read(folder)
     if not known:
-        raise UserError(f"{named[-1]}: {folder} is not the folder of a run; resume=auto goes on with hydra.run.dir=…")
+        raise UserError(f"{named[-1]}: {folder} is not the folder of a run; resume=auto resumes hydra.run.dir=…")
     given = [override for override in argv if override not in named]
     where = [f"hydra.run.dir={quoted(folder)}", f"resume={quoted(path) if path.suffix == '.ckpt' else 'auto'}"]
     return [*known.get("options", []), *known["overrides"], *given, *where]

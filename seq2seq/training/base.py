@@ -84,10 +84,10 @@ class TaskModule(SplitsBatches, ABC):
         self.skipping = Skipping()
 
     def validate(self, batch: Any) -> None:
-        """What validation does with a batch beside its loss; nothing unless a task says otherwise."""
+        """Validate a batch in addition to its loss; by default, nothing is done."""
 
     def validated(self) -> dict[str, float]:
-        """The metrics of the validation that ends, beside `val_loss`."""
+        """Compute the metrics of the validation that ends, in addition to `val_loss`."""
         return {}
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
@@ -124,7 +124,7 @@ class TaskModule(SplitsBatches, ABC):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last validation."""
+        """Reset the sums of the last validation."""
         self._validation = torch.zeros_like(self._validation)
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
@@ -151,15 +151,15 @@ class TaskModule(SplitsBatches, ABC):
                 each.scheduler.step(torch.tensor(self.metrics[each.monitor]))  # rounded as Lightning logs it
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The validation metrics go with the weights that had them."""
+        """Save the validation metrics of these weights."""
         checkpoint["seq2seq_metrics"] = self.metrics
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """So that a resumed run writes them again."""
+        """Restore the validation metrics, which a resumed run writes again."""
         self.metrics = checkpoint["seq2seq_metrics"]
 
     def configure_optimizers(self) -> Any:
-        """By the configuration's names."""
+        """Make the optimizer and the schedule of the configuration."""
         optimizer = make_optimizer(self.parameters(), self.optimizer_config)
         scheduled = self.scheduler_config["name"] == "cosine" or self.scheduler_config.get("warmup_steps")
         steps = self.trainer.estimated_stepping_batches if scheduled else math.inf
@@ -186,7 +186,7 @@ class Task(ABC):
     name: str
     """A name of `TASKS`."""
     options: tuple[str, ...]
-    """The keys of the configuration's `task`, beside `name`."""
+    """The keys of the configuration's `task` in addition to `name`."""
     metrics: tuple[str, ...]
     """What its validation logs, and a callback may monitor."""
 
@@ -232,7 +232,7 @@ class Task(ABC):
         return (
             f"{data.corpus.name}, {found['pairs']:,} pairs to train on "
             f"({found['dropped_empty']:,} empty and {found['dropped_long']:,} over-long ones dropped), "
-            f"{found['vocabulary']['source']:,} source and {found['vocabulary']['target']:,} target pieces"
+            f"{found['vocabulary']['source']:,} source and {found['vocabulary']['target']:,} target tokens"
         )
 
     def remark(self, config: Mapping[str, Any], data: Any) -> str | None:

@@ -143,7 +143,7 @@ class Watch(Callback):
             raise Pruned
 
     def state_dict(self) -> dict[str, Any]:
-        """A run that is gone on with counts on."""
+        """The number of validations, which a resumed run continues."""
         return {"validations": self.validations}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

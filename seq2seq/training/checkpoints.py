@@ -1,6 +1,6 @@
-"""Checkpoints that a run can be gone on with exactly, and that no crash and no full disk can spoil.
+"""Checkpoints from which a run resumes exactly, and which no crash and no full disk can spoil.
 
-    checkpoints/last.ckpt        everything, at the beginning of a training batch: where a run goes on
+    checkpoints/last.ckpt        everything, at the beginning of a training batch: a run resumes from it
     checkpoints/epoch=….ckpt     the best models so far
     checkpoints/end.ckpt         the last weights, where training ended before there was a best model
 
@@ -39,11 +39,11 @@ KEY = "seq2seq"
 
 
 class DurableFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, has the disk confirm it, and only then renames it: at any moment the old
-    file or the new one is there, whole. Reads nothing but tensors and plain values."""
+    """Writes checkpoints atomically, synchronised with the disk: at any moment the old file or the new one is there.
+    Reads nothing but tensors and plain values."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """See `CheckpointIO`. Raises `OSError` when the disk is full; the file that was there stands."""
+        """Write a checkpoint. Raises `OSError` when the disk is full; an older file is kept."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         with atomic_write(Path(path), durable=True) as partial:
@@ -56,7 +56,7 @@ class DurableFiles(TorchCheckpointIO):
 
 @contextmanager
 def naming_full_disk(folder: Path) -> Iterator[None]:
-    """End a run whose disk is full, with one line: what it would go on to compute could not be kept."""
+    """Turn the error of a full disk into a `UserError`: what the run would compute next could not be kept."""
     try:
         yield
     except OSError as error:
@@ -66,7 +66,7 @@ def naming_full_disk(folder: Path) -> Iterator[None]:
         stands = f"{last} stands as it was" if last.exists() else "there is no checkpoint yet"
         reason = os.strerror(error.errno)
         raise UserError(
-            f"{folder}: cannot be written ({reason}); {stands}; make room and go on with resume=auto"
+            f"{folder}: cannot be written ({reason}); {stands}; make room and resume with resume=auto"
         ) from None
 
 
@@ -94,7 +94,7 @@ class ResumeState(Callback):
     """Writes `last.ckpt` at the beginning of a batch: after each validation, every so many steps, when so many minutes
     have passed, and when a signal ends the run; puts what it holds back at the same place.
 
-    `facts` are kept in the checkpoint and compared when it is gone on with; `began` is when the run did, by the
+    `facts` are kept in the checkpoint and compared when the run is resumed; `began` is when the run did, by the
     monotonic clock. After a checkpoint was written, best models that it does not know any more are removed.
     """
 
@@ -117,7 +117,7 @@ class ResumeState(Callback):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Beside the facts: `step`, where the loggers are; the metrics that others monitor; whether to stop early."""
+        """Add to the facts: `step`, where the loggers are; the metrics that others monitor; whether to stop early."""
         checkpoint[KEY] = {
             **self.facts,
             "seconds": time.monotonic() - self.began,
@@ -169,12 +169,12 @@ class ResumeState(Callback):
         return self._validated or (self.every_steps is not None and steps >= self.every_steps)
 
     @staticmethod
-    def _any(trainer: lightning.Trainer, index: int, mine: bool) -> bool:
+    def _any(trainer: lightning.Trainer, index: int, flag: bool) -> bool:
         """Whether it holds in any process. That costs time: several are asked now and then only."""
         if trainer.world_size == 1:
-            return mine
+            return flag
         asked = index % (trainer.log_every_n_steps * trainer.accumulate_grad_batches) == 0  # type: ignore[attr-defined]
-        return asked and trainer.strategy.reduce_boolean_decision(mine, all=False)
+        return asked and trainer.strategy.reduce_boolean_decision(flag, all=False)
 
     def _write(self, trainer: lightning.Trainer) -> None:
         for logger in trainer.loggers:

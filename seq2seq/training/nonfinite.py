@@ -105,8 +105,8 @@ class NotFinite(Callback):
     def _end(self, count: int, step: int) -> None:
         last = list(self._batches)[-count:]
         lines = distributed.gathered([[] if rows is None else (rows + 1).tolist() for _, _, rows in last])
-        if not distributed.here().first:
-            raise distributed.Lost(distributed.LOST)
+        if not distributed.current_rank().is_zero:
+            raise distributed.PeerLost(distributed.LOST)
         self._write((epoch, index, chain(*each)) for (epoch, index, _), *each in zip(last, *lines, strict=True))
         raise UserError(
             f"step {step}: loss or gradient was not finite in {count} steps in a row, which were skipped; the lines of "

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from seq2seq import __version__
-from seq2seq.runtime.distributed import here
+from seq2seq.runtime.distributed import current_rank
 from seq2seq.runtime.paths import PACKAGE
 
 
@@ -23,7 +23,7 @@ def provenance(config: Mapping[str, Any], data: Any, progress: Mapping[str, int]
         **versions(),
         "seed": config["seed"],
         "threads": torch.get_num_threads(),
-        "processes": here().size,
+        "processes": current_rank().world_size,
         "data": data.corpus.name,
         "data_fingerprint": data.fingerprint,
         "data_statistics": data.statistics,

@@ -23,7 +23,7 @@ FREE = (
     "data.encoding_workers",
 )
 FIXED = ("trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip")
-"""Where keys begin that may differ when a run is gone on with, because they decide how long is trained and what is
+"""The beginnings of keys that may differ when a run is resumed, because they decide how long is trained and what is
 watched, and those among them that decide what is learned."""
 
 
@@ -37,13 +37,13 @@ class Start(NamedTuple):
     data: str | None = None  # the fingerprint of the data
     monitors: Mapping[str, str] = {}  # the metrics that the run has been using, by their places
 
-    def told(self) -> list[Any]:
+    def as_list(self) -> list[Any]:
         """As plain values, for other processes."""
         return [str(self.checkpoint) if self.checkpoint else None, *self[1:]]
 
     @classmethod
-    def heard(cls, values: list[Any]) -> Start:
-        """What `told` gave."""
+    def from_list(cls, values: list[Any]) -> Start:
+        """A start from what `as_list` returned."""
         return cls(Path(values[0]) if values[0] else None, *values[1:])
 
 
@@ -54,14 +54,14 @@ END = Start(step=sys.maxsize, optimizer_steps=sys.maxsize)
 def earlier(folder: Path, resume: str | None) -> dict[str, Any]:
     """What run.json says of an earlier process, {} where there was none.
 
-    Raises `UserError` where there was one and nobody said that it is to be gone on with.
+    Raises `UserError` where there was one and `resume` is null.
     """
     path = folder / "run.json"
     if not path.exists():
         return {}
     if resume is None:
         raise UserError(
-            f"{folder}: already holds a run; go on with it (resume=auto), or choose another folder (hydra.run.dir=…)"
+            f"{folder}: already holds a run; resume it (resume=auto), or choose another folder (hydra.run.dir=…)"
         )
     if not (found := run_record.read(folder)):
         raise UserError(f"{path}: cannot be read; remove it to begin anew")
@@ -122,7 +122,7 @@ def check_data(begin: Start, fingerprint: str) -> None:
 
 
 def tidy(folder: Path, begin: Start) -> None:
-    """Remove what the earlier process left behind the checkpoint: sample translations, unfinished files."""
+    """Remove what the earlier process wrote after the checkpoint: sample translations, unfinished files."""
     for path in [*folder.glob(LEFT), *(folder / "checkpoints").glob(LEFT)]:
         path.unlink(missing_ok=True)
     samples = folder / "samples.tsv"

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from seq2seq.errors import Stopped
-from seq2seq.runtime.distributed import JOB, Lost, World, here, naming_lost
+from seq2seq.runtime.distributed import JOB, PeerLost, Rank, current_rank, naming_lost
 from seq2seq.runtime.malloc import keep_freed_memory
 from seq2seq.runtime.threads import available_cpus
 from seq2seq.training import init_from, monitoring, resuming, schema, validation_interval
@@ -75,10 +75,10 @@ def train(
     begin = resuming.start(folder, config, earlier)
     record = Record(folder, name=config["name"], seed=config["seed"], overrides=list(overrides))
     record.update(status="running", error=None, options=list(options))
-    exit_code, world = 1, here()
+    exit_code, rank = 1, current_rank()
     try:
-        with Stopping(together=world.size > 1) as stopping, naming_full_disk(folder):
-            context = RunContext(begin, time.monotonic() - begin.seconds, stopping, watch, world)
+        with Stopping(together=rank.world_size > 1) as stopping, naming_full_disk(folder):
+            context = RunContext(begin, time.monotonic() - begin.seconds, stopping, watch, rank)
             _train(task, config, folder, context, record)
         exit_code = 0
     except (KeyboardInterrupt, Stopped) as stop:
@@ -94,7 +94,7 @@ def _train(task: Task, config: Mapping[str, Any], folder: Path, context: RunCont
     """Train, unless training is done already, then score and bundle; a run that `watch` ends is recorded as pruned."""
     begin = context.begin
     if begin is not resuming.END:
-        context.world.tell(JOB, {"config": config, "folder": str(folder), "begin": begin.told()})
+        context.rank.broadcast(JOB, {"config": config, "folder": str(folder), "begin": begin.as_list()})
     run = prepare(task, config, folder, context)
     settled = run.settled.config
     parameters = sum(parameter.numel() for parameter in run.module.model.parameters())
@@ -111,19 +111,19 @@ def _train(task: Task, config: Mapping[str, Any], folder: Path, context: RunCont
     complete(run, fitted, settled, folder, record)
 
 
-def assist(world: World) -> None:
+def assist(rank: Rank) -> None:
     """Train in a process of another rank than 0: with the job that rank 0 broadcasts, writing nothing.
 
     Raises `UserError` and `Stopped` as `train` does, and where the process of rank 0 has ended.
     """
-    told = world.told(JOB)
-    if told is None:
+    job = rank.receive(JOB)
+    if job is None:
         return
-    config, folder, begin = told["config"], Path(told["folder"]), Start.heard(told["begin"])
+    config, folder, begin = job["config"], Path(job["folder"]), Start.from_list(job["begin"])
     task = check(config)
     keep_freed_memory()
     with Stopping(together=True) as stopping:
-        fit(prepare(task, config, folder, RunContext(begin, time.monotonic(), stopping, None, world)), begin)
+        fit(prepare(task, config, folder, RunContext(begin, time.monotonic(), stopping, None, rank)), begin)
 
 
 def complete(run: Run, fitted: Fitted, config: Mapping[str, Any], folder: Path, record: Record) -> None:
@@ -149,8 +149,8 @@ def check(config: Mapping[str, Any], trial: nn.Module | None = None) -> Task:
     task.check(config, trial)
     init_from.check(config)
     quiet()
-    if (world := here()).size == 1:
-        make_trainer(config["trainer"], world, logger=False, enable_checkpointing=False)  # Lightning refuses it now
+    if (rank := current_rank()).world_size == 1:
+        make_trainer(config["trainer"], rank, logger=False, enable_checkpointing=False)  # Lightning refuses it now
     return task
 
 
@@ -166,7 +166,7 @@ def announce(run: Run, parameters: int, folder: Path, begin: Start) -> None:
     for warning in (*run.settled.warnings, *validation_interval.warnings(config), *more):
         print(f"seq2seq: warning: {warning}", file=sys.stderr, flush=True)
     if begin.checkpoint:
-        print(f"goes on at step {begin.optimizer_steps:,}: {begin.checkpoint}", flush=True)
+        print(f"resumes from step {begin.optimizer_steps:,}: {begin.checkpoint}", flush=True)
 
 
 def fit(run: Run, begin: Start) -> Fitted:
@@ -176,9 +176,9 @@ def fit(run: Run, begin: Start) -> Fitted:
         with naming_lightning(), naming_lost():
             trainer.fit(run.module, datamodule=run.data, ckpt_path=begin.checkpoint, weights_only=True)
     except Stopped:
-        here().tell_stopped()
+        current_rank().broadcast_stopped()
         raise
-    except Lost:
+    except PeerLost:
         _stop_with_others(run.resume_state.stopping)
         raise
     except SystemExit:  # Lightning's answer to Ctrl-C, with SIGINT ignored from there on
@@ -215,9 +215,9 @@ def _explain_end(run: Run) -> None:
 
 
 def _stop_with_others(stopping: Stopping) -> None:
-    """Raise `Stopped` where another process is gone because of a signal, that it may have heard first. Launchers send
-    SIGTERM, too, when a process has made a mistake: that is no reason to begin again."""
-    stopped = here().stopped()
+    """Raise `Stopped` where another process has ended because of a signal, which this process may have received first.
+    Launchers send SIGTERM, too, when a process has made a mistake: that is no reason to begin again."""
+    stopped = current_rank().stopped()
     if stopped or (stopped is None and stopping.received is not None):
         stopping.stop()
 

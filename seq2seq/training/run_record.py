@@ -1,4 +1,4 @@
-"""run.json: what a run is and what became of it, always whole; leaderboards read nothing else.
+"""run.json: what a run is and how it ended, written atomically; leaderboards read nothing else.
 
 Whether the process that wrote "running" is still there, only a lock can tell: the file `.lock`, held from the first to
 the last moment of a run. The operating system releases it however the process ends; between machines it works where the
@@ -22,7 +22,7 @@ LOCK = ".lock"
 
 class Record:
     """The record of one run in `folder`, which is made if it does not exist. A record that is already there, of the
-    same run, goes on. No secret of the environment stands in it."""
+    same run, is continued. It holds no secret of the environment."""
 
     def __init__(self, folder: Path, *, name: str, seed: int, overrides: list[str]) -> None:
         self.path = folder / "run.json"
@@ -31,7 +31,7 @@ class Record:
         self.values |= hide({"name": name, "seed": seed, "overrides": overrides})
 
     def update(self, **values: Any) -> None:
-        """Set values and write the whole file anew, beside it first."""
+        """Set values and write the file anew, atomically."""
         self.values |= hide(values)
         with atomic_write(self.path) as partial:
             partial.write_text(json.dumps(self.values, indent=2, ensure_ascii=False) + "\n", "utf-8", newline="\n")

@@ -13,7 +13,7 @@ from seq2seq.corpora import Corpus
 from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.models.task_descriptors import TaskDescriptor, find_descriptor
-from seq2seq.runtime.distributed import World, here
+from seq2seq.runtime.distributed import Rank, current_rank
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, TokenizerTrainer
 from seq2seq.training import optimizers, wandb_options
@@ -24,7 +24,7 @@ from seq2seq.training.option_rules import ELSEWHERE, RULES, TRAINER, check_value
 COMPONENTS = ("encoder", "bridge", "context", "decoder", "head", "tokenizer", "data.corpus")
 KEYS = ("name", "seed", "trust", "resume", "init_from", "task")
 PARTS = ("data", "optimizer", "scheduler", "trainer", "logger", "callbacks")
-"""What every task configuration has in addition to its model: options by name."""
+"""The groups that every task reads in addition to its model."""
 INSTEAD = {"bridge": " (zero: the decoder starts from nothing)", "search": " (greedy is the fastest)"}
 MORE = {"trainer": TRAINER}
 """Keys that are known beside those of the YAML files."""
@@ -40,7 +40,7 @@ def check(config: Mapping[str, Any]) -> nn.Module:
     _check_parts(task, config)
     for place, value in _options(config, ""):
         _check_value(place, value)
-    _check_processes(config["trainer"], here())
+    _check_processes(config["trainer"], current_rank())
     check_accelerator(config["trainer"])
     _check_length(config["trainer"], config["scheduler"])
     optimizers.check(config["optimizer"], config["scheduler"])
@@ -87,19 +87,21 @@ def _check_length(trainer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> N
         )
 
 
-def _check_processes(trainer: Mapping[str, Any], world: World) -> None:
+def _check_processes(trainer: Mapping[str, Any], rank: Rank) -> None:
     """One process trains on one device."""
     devices = trainer.get("devices", 1)
     count = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
-    if world.size == 1 and count > 1:
+    if rank.world_size == 1 and count > 1:
         raise UserError(
             f"trainer.devices={devices}: a process trains on one device; start {count} that train together: "
             f"torchrun --nproc-per-node {count} -m seq2seq train …"
         )
-    if world.size > 1 and count not in (1, world.local_size):
-        raise UserError(f"trainer.devices={devices}: {world.local_size} processes were started here; leave it at 1")
-    if world.size > 1 and trainer.get("split_out_of_memory"):
-        raise UserError(f"trainer.split_out_of_memory=true: is for one process, not {world.size}; set it to false")
+    if rank.world_size > 1 and count not in (1, rank.local_world_size):
+        raise UserError(
+            f"trainer.devices={devices}: {rank.local_world_size} processes were started here; leave it at 1"
+        )
+    if rank.world_size > 1 and trainer.get("split_out_of_memory"):
+        raise UserError(f"trainer.split_out_of_memory=true: is for one process, not {rank.world_size}; set it to false")
 
 
 def _options(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:

@@ -19,7 +19,7 @@ from torch import nn
 from seq2seq.bundle.format import load_bundle
 from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.runtime.distributed import DATA, World
+from seq2seq.runtime.distributed import DATA, Rank
 from seq2seq.runtime.redaction import hide
 from seq2seq.runtime.threads import limit_threads
 from seq2seq.training import monitoring, resuming, validation_interval
@@ -49,13 +49,13 @@ class Run(NamedTuple):
 
 
 class RunContext(NamedTuple):
-    """What decides how a run runs, beside its configuration."""
+    """What a run depends on in addition to its configuration."""
 
     begin: Start
     began: float  # by the monotonic clock, as if one process had done all
     stopping: Stopping
     watch: Watcher | None
-    world: World
+    rank: Rank
 
 
 def quiet() -> None:
@@ -77,13 +77,13 @@ def quiet() -> None:
 
 def prepare(task: Task, config: Mapping[str, Any], folder: Path, context: RunContext) -> Run:
     """Read the data, build the model and the trainer."""
-    if context.world.first:
+    if context.rank.is_zero:
         resuming.tidy(folder, context.begin)
     options = config["trainer"]
-    limit_threads(options.get("threads"), context.world.local_size)
+    limit_threads(options.get("threads"), context.rank.local_world_size)
     lightning.seed_everything(config["seed"], verbose=False)
     data = task.data(config)
-    with context.world.first_alone(DATA):
+    with context.rank.zero_first(DATA):
         data.prepare_data()
     resuming.check_data(context.begin, data.fingerprint)
     settled = monitoring.settle(task, config, data, context.begin.monitors)
@@ -91,7 +91,7 @@ def prepare(task: Task, config: Mapping[str, Any], folder: Path, context: RunCon
     module = task.module(config, make_model(task, config, data), data)
     module.splits = bool(options.get("split_out_of_memory"))
     if str(options["precision"]) in ("64", "64-true"):
-        module.double()  # Lightning does so behind the loading of a checkpoint, which would round it
+        module.double()  # Lightning does so after loading a checkpoint, which would round it
     resume_state = make_resume_state(facts, data, folder, context)
     callbacks = make_callbacks(
         config["callbacks"],
@@ -104,16 +104,16 @@ def prepare(task: Task, config: Mapping[str, Any], folder: Path, context: RunCon
     callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], context.watch)] if context.watch else []
     trainer = make_trainer(
         options,
-        context.world,
+        context.rank,
         callbacks=[*callbacks, Seeded(config["seed"]), resume_state],
-        logger=described_loggers(config, folder, context.begin) if context.world.first else [],
+        logger=described_loggers(config, folder, context.begin) if context.rank.is_zero else [],
         default_root_dir=folder,
     )
     throughput = next(c for c in callbacks if isinstance(c, Throughput))
     return Run(task, data, module, trainer, throughput, resume_state, settled)
 
 
-def make_trainer(options: Mapping[str, Any], world: World, **more: Any) -> lightning.Trainer:
+def make_trainer(options: Mapping[str, Any], rank: Rank, **more: Any) -> lightning.Trainer:
     """Lightning's trainer with the options of `trainer`, and `more` of its arguments. Raises `UserError` for what
     Lightning refuses."""
     given = {key: value for key, value in options.items() if key not in OWN}
@@ -121,13 +121,13 @@ def make_trainer(options: Mapping[str, Any], world: World, **more: Any) -> light
         return lightning.Trainer(
             enable_model_summary=False,
             use_distributed_sampler=False,
-            **given | placed(world, options) | validation_interval.lightning_options(options),
+            **given | placed(rank, options) | validation_interval.lightning_options(options),
             **more,
         )
 
 
 def make_resume_state(config: Mapping[str, Any], data: Any, folder: Path, context: RunContext) -> ResumeState:
-    """What writes the checkpoints that the run can be gone on with; they know its configuration and data."""
+    """Make the callback that writes the checkpoints to resume from, which hold configuration and data fingerprint."""
     facts = {"config": hide(dict(config), everything=True), "data": data.fingerprint}
     every = {key: config["callbacks"]["checkpoint"].get(key) for key in ("every_minutes", "every_steps")}
     return ResumeState(folder / "checkpoints", context.stopping, facts, began=context.began, **every)
@@ -141,37 +141,37 @@ def described_loggers(config: Mapping[str, Any], folder: Path, begin: Start) -> 
     return loggers
 
 
-def placed(world: World, options: Mapping[str, Any]) -> dict[str, Any]:
+def placed(rank: Rank, options: Mapping[str, Any]) -> dict[str, Any]:
     """Where Lightning trains, and how checkpoints are written. It is told where it is and does not look: it would start
     processes of its own, or on SLURM write a checkpoint and requeue the job, where `ResumeState` does.
 
     Several processes train by `DistributedDataParallel`; every component gives all its parameters a gradient (tests
     hold that), and buffers only count what all processes know.
     """
-    _check_devices(world, options)
-    if world.size == 1:
+    _check_devices(rank, options)
+    if rank.world_size == 1:
         return {"plugins": [DurableFiles(), LightningEnvironment()]}
     return {
         "plugins": [DurableFiles(), TorchElasticEnvironment()],
-        "devices": world.local_size,
-        "num_nodes": world.size // world.local_size,
+        "devices": rank.local_world_size,
+        "num_nodes": rank.world_size // rank.local_world_size,
         "strategy": DDPStrategy(forward_sync_buffers=False, gradient_as_bucket_view=True),
     }
 
 
-def _check_devices(world: World, options: Mapping[str, Any]) -> None:
+def _check_devices(rank: Rank, options: Mapping[str, Any]) -> None:
     accelerator, there = options["accelerator"], torch.cuda.device_count()
     if accelerator not in ("gpu", "cuda") and not (accelerator == "auto" and there):
         return
-    if world.size == 1 and str(options["devices"]) in ("auto", "-1") and there > 1:
+    if rank.world_size == 1 and str(options["devices"]) in ("auto", "-1") and there > 1:
         raise UserError(
             f"trainer.devices={options['devices']}: a process trains on one of the {there} GPUs; set it to 1, or start "
             f"processes that train together: torchrun --nproc-per-node {there} -m seq2seq train …"
         )
-    if world.size > 1 and there < world.local_size:
+    if rank.world_size > 1 and there < rank.local_world_size:
         raise UserError(
-            f"trainer.accelerator={accelerator}: {world.local_size} processes on this machine need as many GPUs, and "
-            f"each must see all of them ({there} can be seen); start fewer, or set trainer.accelerator=cpu"
+            f"trainer.accelerator={accelerator}: {rank.local_world_size} processes on this machine need as many GPUs, "
+            f"and each must see all of them ({there} can be seen); start fewer, or set trainer.accelerator=cpu"
         )
 
 

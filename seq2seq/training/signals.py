@@ -1,4 +1,4 @@
-"""SIGTERM and SLURM's warning signal: a training run writes a checkpoint and ends, so that it can be gone on with.
+"""SIGTERM and SLURM's warning signal: a training run writes a checkpoint and ends, so that it can be resumed.
 
 A scheduler that wants its machine back sends SIGTERM, and before that, if it was asked to (`sbatch --signal=USR1@120`),
 SIGUSR1. Within training both wait for the next batch, where a checkpoint can be exact; SIGTERM does not wait for the
@@ -21,8 +21,8 @@ class Stopping:
     """A block in which the signals raise `Stopped`, at once or, while it `waits`, when somebody asks.
 
     Only the main thread is given signals: in another one, they are what they were. Where processes train `together`, a
-    launcher sends SIGTERM to all others when the first of them ends: what is left then of one that is ending, too, its
-    record above all, is not interrupted any more.
+    launcher sends SIGTERM to all others when the first of them ends: a process that is ending already then finishes
+    without being interrupted, its record above all.
     """
 
     def __init__(self, *, together: bool = False) -> None:
@@ -56,7 +56,7 @@ class Stopping:
     def stop(self) -> None:
         """Raise `Stopped`."""
         name = self.received.name if self.received else "a signal to another process"
-        raise Stopped(f"stopped by {name}; the same command with resume=auto goes on")
+        raise Stopped(f"stopped by {name}; the same command with resume=auto resumes it")
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         again = self.received == signal.SIGTERM

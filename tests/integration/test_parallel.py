@@ -179,7 +179,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
     assert [end.code for end in ends] == [75] * before, ends
     ends = together(after, ["-m", "seq2seq", *arguments])
     assert [end.code for end in ends] == [0] * after, ends
-    assert "goes on at step" in ends[0].out
+    assert "resumes from step" in ends[0].out
     assert_same(alone(name), tmp_path / "a")
 
 

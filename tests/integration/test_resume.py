@@ -113,7 +113,7 @@ def test_a_run_goes_on_exactly(train, whole, at_batch, tmp_path, capsys, job, mo
     at_batch(-1, killed)
     assert train(job, tmp_path / "a", "resume=auto") == 0
     assert kill.lost(whole(job, train), tmp_path / "a") == []
-    assert ("goes on at step" in capsys.readouterr().out) == (moments != [3])
+    assert ("resumes from step" in capsys.readouterr().out) == (moments != [3])
 
 
 def test_a_moving_average_goes_on_exactly(train, at_batch, tmp_path, monkeypatch):
@@ -152,7 +152,7 @@ def test_a_finished_run_is_left_as_it_is(train, tmp_path, capsys):
     for refused in ([], ["resume=auto", "encoder.hidden_size=abc"]):
         assert train(TRANSLATION, folder, *refused) == 2
         assert record(folder)["status"] == "finished"
-    assert "already holds a run; go on with it (resume=auto)" in capsys.readouterr().err
+    assert "already holds a run; resume it (resume=auto)" in capsys.readouterr().err
 
 
 def test_a_run_killed_while_it_is_scored_does_not_train_again(train, at_batch, tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_a_signal_writes_a_checkpoint_and_ends_with_75(
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
     at_batch(17, lambda _: os.kill(os.getpid(), getattr(signal, name)))
     assert train(TRANSLATION, tmp_path / "a") == 75
-    assert f"stopped by {name}; the same command with resume=auto goes on" in capsys.readouterr().err
+    assert f"stopped by {name}; the same command with resume=auto resumes it" in capsys.readouterr().err
     assert before == (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1))
     assert record(tmp_path / "a")["status"] == "interrupted"
     assert kill.steps_of(tmp_path / "a") == 18

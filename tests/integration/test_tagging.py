@@ -159,7 +159,7 @@ def test_the_batch_decides_neither_loss_nor_scores(corpora, tmp_path):
         ("tags", ["data=embedded"], "Embedded has sentences for targets, not labels; use data=snips"),
         ("tags", ["data=labelled"], "Labelled has no labels of each word here"),
         ("label", ["data=tagged"], "Tagged has no labels of each text here"),
-        ("tags", ["tokenizer=sentencepiece"], "exactly one piece a word; use tokenizer=whitespace"),
+        ("tags", ["tokenizer=sentencepiece"], "exactly one token a word; use tokenizer=whitespace"),
         ("label", ["tokenizer=sentencepiece", "embedding.characters={size: 4, hidden_size: 4}"], "spells words"),
         ("sets", ["task.entities=true"], "task.entities=true needs one IOB2 tag a word"),
         ("sets", ["task.label_smoothing=0.1"], "labels.many=true knows no smoothing"),

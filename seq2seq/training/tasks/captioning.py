@@ -66,7 +66,7 @@ class Captioning(Translation):
         return (
             f"{data.corpus.name}, {found['pairs']:,} sequences of rows of {data.width:,} numbers to train on "
             f"({found['dropped_long']:,} over-long ones and {found['dropped_empty']:,} without text dropped), "
-            f"{found['vocabulary']['target']:,} target pieces"
+            f"{found['vocabulary']['target']:,} target tokens"
         )
 
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:

@@ -89,7 +89,7 @@ class LabelModule(TaskModule):
         return target.ids[without_last(target).mask] - FIRST
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last validation."""
+        """Reset the sums of the last validation."""
         super().on_validation_epoch_start()
         self.validation_texts = {}
 

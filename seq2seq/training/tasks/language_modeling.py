@@ -78,12 +78,12 @@ class LanguageModelingModule(TaskModule):
         checkpoint["seq2seq_state"] = [torch.cat(rows) for rows in zip(*gathered(found), strict=True)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See above: this process's rows of it; before the first batch there was none."""
+        """See above: the rows of this rank; before the first batch there was none."""
         super().on_load_checkpoint(checkpoint)
         if found := checkpoint["seq2seq_state"]:
-            mine = part(len(found[0]), self.trainer.global_rank, self.trainer.world_size)
+            rows = part(len(found[0]), self.trainer.global_rank, self.trainer.world_size)
             values = iter(found)
-            self.state = map_tensors(lambda _: next(values)[mine], self.model.init_state(1))
+            self.state = map_tensors(lambda _: next(values)[rows], self.model.init_state(1))
 
     def on_train_start(self) -> None:
         """A state that was loaded goes where the model is."""
@@ -96,8 +96,8 @@ class LanguageModelingModule(TaskModule):
             return self.validation_state
         if not self.reset:
             return self.state
-        goes_on = torch.rand(len(batch.inputs), 1, device=batch.inputs.device) >= self.reset
-        return map_tensors(lambda x: x * goes_on, self.state)
+        kept = torch.rand(len(batch.inputs), 1, device=batch.inputs.device) >= self.reset
+        return map_tensors(lambda x: x * kept, self.state)
 
     def validated(self) -> dict[str, float]:
         """Bits per character."""

@@ -29,7 +29,7 @@ class Tagging(Labelling):
         """Raise `UserError` for a tokenizer that splits words, and scores that the labels do not have, too."""
         trainer = factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
         if not isinstance(trainer, WhitespaceTrainer):
-            raise UserError("tokenizer: a tagger needs exactly one piece a word; use tokenizer=whitespace")
+            raise UserError("tokenizer: a tagger needs exactly one token a word; use tokenizer=whitespace")
         self.scorer(config, LabelTokenizer((), self.labels(config).form))
         super().check(config, trial)
 

@@ -81,7 +81,7 @@ class TranslationModule(TaskModule):
         return total, batch.target.lengths.sum()
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last validation."""
+        """Reset the sums of the last validation."""
         super().on_validation_epoch_start()
         self.validation_texts = {}
 

@@ -10,7 +10,7 @@ import pytest
 
 from seq2seq.cli.main import main
 from seq2seq.errors import Stopped, UserError
-from seq2seq.runtime.distributed import World, as_torchrun, gathered, here, merged, part
+from seq2seq.runtime.distributed import Rank, as_torchrun, current_rank, gathered, merged, part
 from seq2seq.training import run, schema
 from seq2seq.training.signals import Stopping
 
@@ -28,7 +28,7 @@ SRUN = {
 
 @pytest.mark.parametrize("environment", [TORCHRUN, SRUN])
 def test_torchrun_and_srun_say_which_process_this_is(environment: dict[str, str]) -> None:
-    assert here(environment) == World(5, 8, 1, 4)
+    assert current_rank(environment) == Rank(5, 8, 1, 4)
 
 
 def test_the_first_machine_is_where_the_processes_meet() -> None:
@@ -39,8 +39,8 @@ def test_the_first_machine_is_where_the_processes_meet() -> None:
 @pytest.mark.parametrize("environment", [{}, {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, {"RANK": "3"}])
 def test_a_process_that_nobody_started_with_others_is_alone(environment: dict[str, str]) -> None:
     """Also in a SLURM job of several tasks, before srun."""
-    assert here(environment) == World()
-    assert here(environment).first
+    assert current_rank(environment) == Rank()
+    assert current_rank(environment).is_zero
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_process_that_nobody_started_with_others_is_alone(environment: dict[st
 )
 def test_an_environment_that_makes_no_sense_is_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UserError):
-        here(environment)
+        current_rank(environment)
 
 
 @pytest.mark.parametrize(("count", "size"), [(7, 3), (2, 5), (8, 4), (0, 2)])
@@ -69,21 +69,21 @@ def test_the_parts_are_the_whole(count: int, size: int) -> None:
 def test_alone_everything_is_ones_own() -> None:
     assert gathered("a") == ["a"]
     assert merged({1: "a"}) == {1: "a"}
-    World().tell("nothing is sent anywhere")
+    Rank().broadcast("nothing is sent anywhere")
 
 
 @pytest.mark.parametrize(
-    ("trainer", "world", "words"),
+    ("trainer", "rank", "words"),
     [
-        ({"devices": 2}, World(), "torchrun --nproc-per-node 2 -m seq2seq train"),
-        ({"devices": [0, 1]}, World(), "torchrun --nproc-per-node 2"),
-        ({"devices": 4}, World(0, 2, 0, 2), "2 processes were started here"),
-        ({"split_out_of_memory": True}, World(0, 2, 0, 2), "is for one process"),
+        ({"devices": 2}, Rank(), "torchrun --nproc-per-node 2 -m seq2seq train"),
+        ({"devices": [0, 1]}, Rank(), "torchrun --nproc-per-node 2"),
+        ({"devices": 4}, Rank(0, 2, 0, 2), "2 processes were started here"),
+        ({"split_out_of_memory": True}, Rank(0, 2, 0, 2), "is for one process"),
     ],
 )
-def test_processes_and_devices_have_to_fit(trainer: dict[str, object], world: World, words: str) -> None:
+def test_processes_and_devices_have_to_fit(trainer: dict[str, object], rank: Rank, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        schema._check_processes(trainer, world)
+        schema._check_processes(trainer, rank)
 
 
 @pytest.mark.parametrize("command", ["tune", "reproduce", "demo"])
@@ -100,7 +100,7 @@ def test_a_place_to_meet_that_is_taken_is_named(monkeypatch) -> None:
         for name, value in {**TORCHRUN, "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(UserError, match=f"could not meet at 127.0.0.1:{port} .* set MASTER_ADDR"):
-            World(0, 8).tell("where")
+            Rank(0, 8).broadcast("where")
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_a_place_to_meet_that_is_taken_is_named(monkeypatch) -> None:
 def test_a_process_that_lost_another_stops_only_for_a_signal(monkeypatch, told, received, stops) -> None:
     stopping = Stopping()
     stopping.received = received
-    monkeypatch.setattr(World, "stopped", lambda _: told)
+    monkeypatch.setattr(Rank, "stopped", lambda _: told)
     if not stops:
         run._stop_with_others(stopping)
         return
-    with pytest.raises(Stopped, match="goes on"):
+    with pytest.raises(Stopped, match="resumes it"):
         run._stop_with_others(stopping)
 
 
