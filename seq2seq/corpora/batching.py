@@ -1,4 +1,4 @@
-"""Token-budget batches from length buckets: which pairs stand in which batch, a pure function of (seed, epoch).
+"""Token-budget batches from length buckets: which pairs form which batch, a pure function of (seed, epoch).
 
 An epoch is a random permutation of the pairs, cut into windows. A window is sorted by target and source length and cut
 into batches of about `batch_tokens` target tokens, and its batches are shuffled. Sorting removes the padding, windows

@@ -16,7 +16,7 @@ SUFFIXES = (".gz", ".xz", ".zst", ".bz2")
 """The forms that are read and written, by the end of a file's name."""
 
 SLICE = 1 << 10  # compressed bytes unpacked at once: they may become 30,000 times as many
-HEAD = 512  # bytes that tell the form: a tar archive says so behind the name of its first file
+HEAD = 512  # bytes that tell the form: a tar archive says so after the name of its first file
 
 
 class Form(NamedTuple):

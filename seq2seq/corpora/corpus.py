@@ -39,7 +39,7 @@ class Corpus(ABC):
 
     @abstractmethod
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The (source, target) texts of a split exactly as they stand in its files, as a stream."""
+        """The (source, target) texts of a split exactly as in its files, as a stream."""
 
     @property
     def name(self) -> str:

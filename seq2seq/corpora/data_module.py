@@ -109,7 +109,7 @@ class TranslationData(lightning.LightningDataModule):
         return train_tokenizers(self._tokenizer, lambda: self._pairs_of("train"), count=count)
 
     def text(self, split: str) -> tuple[list[str], list[str]]:
-        """The raw sources and references of a split, as they stand in its files (in memory: not for large splits)."""
+        """The raw sources and references of a split, as in its files (in memory: not for large splits)."""
         self.corpus.check(split)
         pairs = list(self._pairs_of(split))
         return [source for source, _ in pairs], [target for _, target in pairs]
@@ -123,7 +123,7 @@ class TranslationData(lightning.LightningDataModule):
 
     @cached_property
     def training_batches(self) -> TrainingBatches:
-        """Which pairs stand in which batch."""
+        """The pairs of each batch."""
         return TrainingBatches(self.encoded("train"), self.budget, self.seed)
 
     def train_dataloader(self) -> Batches:

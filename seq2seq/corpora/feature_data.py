@@ -21,7 +21,7 @@ from seq2seq.text import Tokenizers
 class FeatureData(TranslationData):
     """Float sequences and their texts, as batches of `Captions`; see `TranslationData` for the settings.
 
-    Only the texts have a tokenizer, which stands on both sides of `tokenizers`. `max_length` counts a source's rows.
+    Only the texts have a tokenizer, which is on both sides of `tokenizers`. `max_length` counts a source's rows.
     Raises UserError for a corpus of text, and for a tokenizer that would sample sources.
     """
 

@@ -27,7 +27,7 @@ from seq2seq.corpora.store import Frames
 from seq2seq.errors import UserError
 
 Item = tuple[str, Any, Any]
-"""Where a sequence stands, its numbers, and its target (None where the file has none)."""
+"""The place of a sequence, its numbers, and its target (None where the file has none)."""
 
 
 class FeatureCorpus(Corpus):

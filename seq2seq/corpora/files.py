@@ -121,7 +121,7 @@ class JSONLines(_Files):
 
 
 def find(prefix: Path, language: str) -> Path:
-    """The file PREFIX.LANGUAGE, plain or compressed. Raises UserError, with what stands there, if there is none."""
+    """The file PREFIX.LANGUAGE, plain or compressed. Raises UserError if there is none."""
     prefix = prefix.expanduser()
     for suffix in readers.SUFFIXES:
         if (path := prefix.with_name(f"{prefix.name}.{language}{suffix}")).is_file():

@@ -1,6 +1,6 @@
 """Corpora whose target is labels: one or a set for each word, or for the whole text.
 
-Text is tokenised already: words stand between single spaces. See `seq2seq.text.label_tokenizer` for how sets are
+Text is tokenised already: words are separated by single spaces. See `seq2seq.text.label_tokenizer` for how sets are
 written.
 """
 
@@ -20,7 +20,7 @@ from seq2seq.text.label_tokenizer import unknown
 
 
 class Row(NamedTuple):
-    """A text and its labels, and where they stand."""
+    """A text, its labels, and their place."""
 
     text: str
     labels: str
@@ -39,7 +39,7 @@ class LabelCorpus(Corpus):
 
     @abstractmethod
     def rows(self, split: str) -> Iterator[Row]:
-        """The rows of a split as they stand in its files, as a stream."""
+        """The rows of a split as in its files, as a stream."""
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
         """The (text, labels) of a split. Raises `UserError` where words and their tags are not equally many."""

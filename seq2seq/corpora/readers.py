@@ -187,7 +187,7 @@ def split(blocks: Iterable[bytes | None], name: object, part: int | None = None)
         *ended, last = block.split(b"\n")
         if ended:
             ended[0] = b"".join([*rest, ended[0]])
-            for number, line in enumerate(ended, number):  # noqa: B020 (a line's number goes on from the last)
+            for number, line in enumerate(ended, number):  # noqa: B020 (numbered after the last line of the file before)
                 if len(line) <= limit:
                     yield number, line
                 else:

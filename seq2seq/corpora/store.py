@@ -32,7 +32,7 @@ Frames = NDArray[np.float32]
 
 
 class Ragged(NamedTuple):
-    """Sequences one behind the other: sequence i is values[offsets[i] : offsets[i + 1]].
+    """Sequences one after the other: sequence i is values[offsets[i] : offsets[i + 1]].
 
     A sentence is ids, of which eos is the last; a float sequence is rows (frames, regions) and has no end mark.
     """

@@ -4,8 +4,8 @@
     row 1      a b c d e f                    (⏎→a, a→b)  (b→c, c→d)  (d→e, e→f)
     row 2      g h i j k l                    (f→g, g→h)  (h→i, i→j)  (j→k, k→l)
 
-A line feed is one token, eos, whatever the tokenizer; what stands before the text is a line's end too. So every line
-of the text is encoded on its own, and the stored ids of all lines, one after the other, are the stream.
+A line feed is one token, eos, whatever the tokenizer; the position before the text counts as a line's end, too. So
+every line of the text is encoded on its own, and the stored ids of all lines, one after the other, are the stream.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StreamData(TranslationData):
     """The targets of a corpus as a stream, for a language model; `batch_size` rows of it are read side by side in
     windows of `window` tokens, or with None each row at once.
 
-    Validation and tests are one row: every token of theirs counts, with all that stands before it as its past.
+    Validation and tests are one row: every token of theirs counts, with all tokens before it as its past.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class StreamData(TranslationData):
 
 
 def _count(stream: NDArray[Any], token: int) -> int:
-    """How often a token stands in a stream, which may be larger than memory."""
+    """Count a token in a stream, which may be larger than memory."""
     return sum(int((stream[begin : begin + CHUNK] == token).sum()) for begin in range(0, len(stream), CHUNK))
 
 

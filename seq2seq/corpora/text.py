@@ -1,4 +1,4 @@
-"""Text as it stands, for language models: any UTF-8 files, and tiny Shakespeare."""
+"""Running text for language models: any UTF-8 files, and tiny Shakespeare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heat maps of attention: which source pieces were looked at for each target piece (Bahdanau et al. 2015, figure 3)."""
+"""Heat maps of attention: which source tokens were looked at for each target token (Bahdanau et al. 2015, figure 3)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from matplotlib.image import AxesImage
 
 from seq2seq.reporting import style
 
-# Inches. The layout is computed, not fitted: a piece's label has exactly the height of its cell, whatever the lengths.
+# Inches. The layout is computed, not fitted: a token's label has exactly the height of its cell, whatever the lengths.
 CELL, GAP, WIDTH = 0.17, 0.3, 9.0
 LETTER = 0.078  # width of a letter of a label; an ideograph takes two
 BAR = 0.6  # room for the colour bar
 
 
 class AttentionMap(NamedTuple):
-    """One sentence: its pieces as they are to be shown, and weights of shape [T, S], each row summing to one."""
+    """One sentence: its tokens as they are shown, and weights of shape [T, S], each row summing to one."""
 
     source_pieces: Sequence[str]
     target_pieces: Sequence[str]
@@ -41,7 +41,7 @@ def attention_maps(items: Sequence[AttentionMap], path: Path) -> Path:
     """Draw one heat map a sentence as PNG: target downwards, source across, white for 0 and dark for 1.
 
     Raises:
-        ValueError: there are no sentences, or weights are not of shape [target pieces, source pieces].
+        ValueError: there are no sentences, or weights are not of shape [target tokens, source tokens].
     """
     return style.save(attention_figure(items), path)
 
@@ -71,7 +71,7 @@ def _check(items: Sequence[AttentionMap]) -> None:
     for item in items:
         expected = (len(item.target_pieces), len(item.source_pieces))
         if item.weights.shape != expected or 0 in expected:
-            raise ValueError(f"attention maps: weights are {item.weights.shape}, the pieces [T, S] are {expected}")
+            raise ValueError(f"attention maps: weights are {item.weights.shape}, the tokens [T, S] are {expected}")
 
 
 def _layout(items: Sequence[AttentionMap]) -> list[Block]:

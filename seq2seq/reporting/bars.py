@@ -96,7 +96,7 @@ def _whisker(axes: Axes, place: int, row: Row, metric: str) -> float:
 
 
 def _remark(row: Row, metric: str) -> str:
-    """What stands at the end of a bar."""
+    """The text at the end of a bar."""
     value = row.get(metric)
     if not finite(value):
         return shorten(f"{row['status']}: {one_line(row['error'])}" if row["error"] else row["status"], 60)

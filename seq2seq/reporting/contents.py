@@ -17,7 +17,7 @@ LONG, LETTERS = 40, 300  # words, and letters: the heat map of a longer sentence
 
 class Options(NamedTuple):
     """How much is shown: texts of the `top` runs of a task, `sentences` of each kind; whether the models are asked,
-    and the packages beside this one that their components may come from."""
+    and the trusted packages that their components may come from."""
 
     top: int = 8
     sentences: int = 5
@@ -47,7 +47,7 @@ class Contents(NamedTuple):
     runs: Sequence[Run]
     groups: Sequence[Group]
     charts: Sequence[Chart]
-    lengths: Sequence[tuple[str, Lengths]]  # behind the name of their test set
+    lengths: Sequence[tuple[str, Lengths]]  # after the name of their test set
     comparisons: Sequence[Comparison]
     asked: Sequence[Asked]
     notes: Notes
@@ -85,7 +85,7 @@ def gather(paths: Sequence[Path], options: Options) -> Contents:
 
 
 def _top(runs: Sequence[Run], count: int) -> list[Run]:
-    """The first of each task; those of a task stand in the order of the leaderboard."""
+    """The first of each task; those of a task are in the order of the leaderboard."""
     tasks = dict.fromkeys(run.task for run in runs)
     return [run for task in tasks for run in [each for each in runs if each.task == task][:count]]
 
@@ -94,7 +94,7 @@ def _compare(split: str, tests: Sequence[Tested], count: int, notes: Notes) -> I
     alike = tested.comparable(tests)
     for test in tests:
         if alike and test not in alike:
-            notes.add(test.run.folder, f"its {split} has other lines than that of the best run, so is not beside it")
+            notes.add(test.run.folder, f"its {split} has other lines than that of the best run, so is not shown")
     for why, lines in (tested.telling(alike, count) if alike else {}).items():
         if lines:
             yield Comparison(split, why, alike, lines)

@@ -25,7 +25,7 @@ SMOOTHED_ABOVE = 60  # a curve of more points than this is drawn pale, with its 
 
 
 class Curve(NamedTuple):
-    """A column of the metrics. `best`, "max" or "min", is marked; noise is drawn pale behind its running mean."""
+    """A column of the metrics. `best`, "max" or "min", is marked; noise is drawn pale under its running mean."""
 
     column: str
     label: str

@@ -37,7 +37,7 @@ def write_report(paths: Sequence[Path], output: Path, options: Options) -> Notes
     """Write the report of the runs in `paths`, the folders of runs or sweeps; whole or not at all.
 
     Returns:
-        Notes on what is missing from it; they stand in the page, too.
+        Notes on what is missing from it; the page shows them, too.
 
     Raises:
         UserError: there is no run to report.
@@ -214,7 +214,7 @@ def _tokens(answer: Inspected) -> Iterator[dict[str, Any]]:
 
 
 def _origin(runs: Sequence[Run]) -> Iterator[tuple[str, list[str | None]]]:
-    """What decides the runs' results beside their settings; each row only where any of them has it."""
+    """What decides the runs' results in addition to their settings; each row only where any of them has it."""
     yield "folder", [str(run.folder) for run in runs]
     for key in (*ORIGIN, *VERSIONS):
         values = [run.provenance.get(key, run.config.get(key)) for run in runs]

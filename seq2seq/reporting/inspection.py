@@ -1,4 +1,4 @@
-"""What a trained model says of a few sentences: each piece of its output, how probable it was, and where attention
+"""What a trained model says of a few sentences: each token of its output, how probable it was, and where attention
 looked. The run's bundle is asked: what is shown is what it does, of any sentence, and runs need not store it."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from seq2seq.reporting.runs import Notes, Run
 
 
 class Inspected(NamedTuple):
-    """One output: its pieces, ln p of each given those before it, and the attention where the model has it."""
+    """One output: its tokens, ln p of each given those before it, and the attention where the model has it."""
 
     pieces: Sequence[str]
     log_probs: Sequence[float]

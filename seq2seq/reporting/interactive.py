@@ -96,7 +96,7 @@ PATTERNS = ("", "/", ".", "x")
 
 
 def attention_figure(item: AttentionMap) -> Json:
-    """A heat map with the source across and the output downwards; a cell's hover says both pieces and the weight."""
+    """A heat map with the source across and the output downwards; a cell's hover shows both tokens and the weight."""
     source, target = ([escape(shorten(piece, 24), quote=False) for piece in side] for side in item[:2])
     figure = go.Figure(
         go.Heatmap(

@@ -30,8 +30,8 @@ def leaderboard(
 ) -> list[Row]:
     """Collect a sweep, write `leaderboard.csv`, `.md` and `.png` into its folder, and print the table.
 
-    Runs that differ in the settings `over` only (or in the seed, where nothing is given) are besides taken together:
-    see `configurations.compare`. That is printed, stands in `leaderboard.md`, and in full in `leaderboard.over.csv`
+    Runs that differ in the settings `over` only (or in the seed, where nothing is given) are also taken together:
+    see `configurations.compare`. That is printed, is in `leaderboard.md`, and in full in `leaderboard.over.csv`
     and `.png`. Without `other_sweeps`, those whose folders are inside of this one are left out.
 
     Returns:

@@ -130,7 +130,7 @@ def lengths_figure(lengths: Lengths, names: Sequence[str]) -> Figure:
 
 
 def probabilities_figure(asked: Asked) -> Figure:
-    """The pieces of each run's output with their probabilities in percent, the less probable the darker."""
+    """The tokens of each run's output with their probabilities in percent, the less probable the darker."""
     placed: list[tuple[float, float, str, float | None]] = [(0, 0.15, asked.source, None)]
     y = 0.45
     for run, answer in asked.answers:

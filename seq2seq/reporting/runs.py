@@ -94,7 +94,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], Notes]:
 
 def groups(runs: Sequence[Run]) -> list[Group]:
     """Runs that differ in name and seed only, together; in the order of the best of each. A run that has not come to
-    its end stands alone: its few steps would be all that a mean could be over."""
+    its end is alone: its few steps would be all that a mean could be over."""
     members: dict[str, list[Run]] = {}
     for run in runs:
         settings = {key: value for key, value in run.settings.items() if key not in UNTOLD}

@@ -16,7 +16,7 @@ SIGNIFICANT = 0.05
 
 
 class Report(NamedTuple):
-    """The scores of each system, their breakdowns, and the remarks that stand below."""
+    """The scores of each system, their breakdowns, and the remarks below."""
 
     systems: Mapping[str, Scores]
     breakdowns: Sequence[Breakdown] = ()
@@ -42,7 +42,7 @@ LATEX = Layout("latex_booktabs", "% {}", "% {}: {}", "% {}")
 def as_json(report: Report) -> str:
     """`{"hypotheses.de": {"BLEU": {"value": 37.3, "signature": "nrefs:1|…"}, …}, …}`.
 
-    With breakdowns, a system has besides `"breakdowns": {"source words": [{"bucket": "1–5", "size": 12, "scores":
+    With breakdowns, a system also has `"breakdowns": {"source words": [{"bucket": "1–5", "size": 12, "scores":
     {"BLEU": {…}, …}}, …], …}`.
     """
     found = {}
@@ -75,7 +75,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 
 
 def _rows(layout: Layout, report: Report) -> list[list[str]]:
-    """One row a system; what belongs to a number stands below it where cells have lines."""
+    """One row a system; what belongs to a number is below it where cells have lines."""
     return [
         [system, *(layout.new_line.join(_parts(score)) for score in scores.values())]
         for system, scores in report.systems.items()

@@ -67,7 +67,7 @@ def house_style() -> Iterator[None]:
         "grid.color": PALE,
         "grid.linewidth": 0.6,
         "text.color": INK,
-        "text.parse_math": False,  # a piece such as "$5" is text, not a formula
+        "text.parse_math": False,  # a token such as "$5" is text, not a formula
         "xtick.color": INK,
         "ytick.color": INK,
         "xtick.labelsize": 8,

@@ -130,7 +130,7 @@ def _interval(name: str, row: Row) -> str:
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
-    """Every column, settings first; a seed that varies stands among the settings only."""
+    """Every column, settings first; a seed that varies is among the settings only."""
     varied = varied_keys(rows)
     numbers = [name for name in ("val_loss", *NUMBERS) if name not in varied]
     return ["run", *varied, "status", *metric_names(rows), *dict.fromkeys(numbers), "error"]

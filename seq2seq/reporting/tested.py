@@ -192,7 +192,7 @@ def differences(output: str, reference: str) -> list[Part]:
 
 
 def _words(output: str, reference: str, *, spaced: bool = False) -> tuple[list[str], list[str]]:
-    """The words of both texts; `spaced` leaves the space behind each where it stands."""
+    """The words of both texts; `spaced` keeps the space after each."""
     found, right = ([word + rest * spaced for word, rest in WORD.findall(text)] for text in (output, reference))
     return found, right
 

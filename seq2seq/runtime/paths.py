@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def packaged(folder: str) -> Path:
-    """The folder `conf` or `data`: inside the package in a wheel, beside it in a checkout."""
+    """The folder `conf` or `data`: inside the package in a wheel, next to it in a checkout."""
     inside = PACKAGE / folder
     return inside if inside.is_dir() and any(inside.iterdir()) else PACKAGE.parent / folder
 

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 """Variables of such names hold secrets."""
 
-SHORT = 6  # characters: what is shorter stands in other words, too
+SHORT = 6  # characters: what is shorter is part of other words, too
 _read: set[str] = set()
 
 Value = TypeVar("Value")

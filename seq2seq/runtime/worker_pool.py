@@ -65,14 +65,14 @@ class _Pool(Generic[Item, Result]):
     def start(self, make: Callable[[], Callable[[Item], Result]], workers: int) -> None:
         """Start the processes."""
         context = multiprocessing.get_context("spawn")
-        with _deaf():
+        with _block_sigint():
             for _ in range(workers):
-                ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, make), daemon=True)
-                self._processes[ours] = process
+                connection, child_end = context.Pipe()
+                process = context.Process(target=_serve, args=(child_end, make), daemon=True)
+                self._processes[connection] = process
                 process.start()
-                theirs.close()  # so that a process that dies ends its pipe
-                self._free.append(ours)
+                child_end.close()  # so that a process that dies ends its pipe
+                self._free.append(connection)
 
     @property
     def held(self) -> int:
@@ -135,8 +135,8 @@ class _Pool(Generic[Item, Result]):
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """What is started here does not hear Ctrl-C, which a terminal sends to all processes: the first one ends them."""
+def _block_sigint() -> Iterator[None]:
+    """Block SIGINT in the processes that the block starts: a terminal sends Ctrl-C to all, and the parent ends them."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -2,7 +2,7 @@
 the error rates of grapheme-to-phoneme conversion.
 
 Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018. Everything is scored on raw text: hypotheses as a reader
-would see them, references as they stand in their file, one string a line without its newline.
+would see them, references as in their file, one string a line without its newline.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Patience(_AtValidations, EarlyStopping):
         self._loss = math.inf
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """See `Best.setup`."""
+        """Check after validations only where steps are counted, as `Best` does."""
         super().setup(trainer, pl_module, stage)
         if isinstance(trainer.val_check_interval, int):
             self._check_on_train_epoch_end = False
@@ -170,6 +170,6 @@ class Patience(_AtValidations, EarlyStopping):
         return {**super().state_dict(), "best_loss": self.best_loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See `state_dict`; older checkpoints have no loss."""
+        """Restore what `state_dict` returned; older checkpoints have no loss."""
         super().load_state_dict(state_dict)
         self.best_loss = state_dict.get("best_loss", -math.inf)

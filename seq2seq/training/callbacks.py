@@ -147,7 +147,7 @@ class Watch(Callback):
         return {"validations": self.validations}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See `state_dict`."""
+        """Restore the number of validations."""
         self.validations = state_dict["validations"]
 
 
@@ -181,7 +181,7 @@ def make_callbacks(config: Mapping[str, Any], folder: Path, *, progress: bool, l
     ]
     if stopping.get("patience") is not None:
         callbacks.append(Patience(**stopping, strict=False))  # training may end before a validation
-    callbacks += moving_average(config.get("ema") or {})  # behind Throughput, whose tokens it would turn back
+    callbacks += moving_average(config.get("ema") or {})  # after Throughput, whose tokens it would turn back
     return callbacks + ([progress_of(checkpoint["monitor"], label=label)] if progress else [])
 
 

@@ -6,7 +6,7 @@
 
 At the beginning of a batch nothing is half done: no gradient is accumulated, no validation is running, all counters are
 those of the batches before. What Lightning's loops know is put back at the very same place, so that nothing is guessed
-about where in an epoch the run stood. Randomness is not saved: `Seeded` makes it a function of seed, epoch and batch.
+about where in an epoch the run was. Randomness is not saved: `Seeded` makes it a function of seed, epoch and batch.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def naming_full_disk(folder: Path) -> Iterator[None]:
         if error.errno not in UNWRITABLE:
             raise
         last = folder / "checkpoints" / LAST
-        stands = f"{last} stands as it was" if last.exists() else "there is no checkpoint yet"
+        kept = f"{last} is as it was" if last.exists() else "there is no checkpoint yet"
         reason = os.strerror(error.errno)
         raise UserError(
-            f"{folder}: cannot be written ({reason}); {stands}; make room and resume with resume=auto"
+            f"{folder}: cannot be written ({reason}); {kept}; make room and resume with resume=auto"
         ) from None
 
 
@@ -152,7 +152,7 @@ class ResumeState(Callback):
                 self.stopping.stop()
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """SIGTERM does not wait for the end of a validation: the checkpoint before it stands."""
+        """SIGTERM does not wait for the end of a validation: the checkpoint before it is kept."""
         if self.stopping.received == signal.SIGTERM:
             self.stopping.stop()
 
@@ -193,7 +193,7 @@ class ResumeState(Callback):
                     path.unlink(missing_ok=True)
 
     def _put_back(self, trainer: lightning.Trainer) -> None:
-        """Lightning has guessed where the run stood, for checkpoints made anywhere; here is where it did stand."""
+        """Restore the loops as they were: Lightning guesses the place, as its checkpoints may be made anywhere."""
         loop, resumed, self._resumed = trainer.fit_loop, self._resumed, {}
         loop.load_state_dict(resumed["loops"])
         for each in (loop, loop.epoch_loop, loop.epoch_loop.val_loop, loop.epoch_loop.automatic_optimization):

@@ -16,7 +16,7 @@ from seq2seq.training.base import Outcome, Scored, Task
 
 
 def finish(task: Task, outcome: Outcome, checkpoint: Path, folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Score, draw and bundle; returns what the run's record is to hold besides: validation metrics and test scores.
+    """Score, draw and bundle; returns what the run's record also holds: validation metrics and test scores.
 
     `checkpoint` is the best one. Leaves in `folder`: bundle/, curves.png, and what the task's `score` writes.
     """

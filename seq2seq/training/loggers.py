@@ -20,7 +20,7 @@ KINDS = ("csv", "tensorboard", "wandb")
 
 def make_loggers(config: Mapping[str, Any], folder: Path, name: str, *, step: int = 0) -> list[Logger]:
     """One logger for each entry of the configuration, e.g. {csv: {}, wandb: {project: …}}; raises `UserError` for an
-    unknown one. What a run that is gone on with at `step` had logged from there on is forgotten (TensorBoard hides it;
+    unknown one. What a run that resumes from `step` had logged after it is forgotten (TensorBoard hides it;
     wandb shows it twice)."""
     loggers: list[Logger] = [MetricsFile(folder, step)]
     for kind in config:

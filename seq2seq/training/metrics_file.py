@@ -1,4 +1,4 @@
-"""metrics.csv, which goes on where a resumed run does: without a gap, and with no step twice."""
+"""metrics.csv, which continues where a run resumes: without a gap, and with no step twice."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from seq2seq.runtime.atomic_files import atomic_write
 class MetricsFile(CSVLogger):
     """Lightning's logger of metrics.csv in `folder`; rows from `step` on that an earlier process left are cut off.
 
-    A process that was killed may have left half a row at the end: it stood behind the last checkpoint, before which all
-    rows are written, so it is cut off, too.
+    A process that was killed may have left half a row at the end: it comes after the last checkpoint, before which
+    all rows are written, so it is cut off, too.
     """
 
     def __init__(self, folder: Path, step: int) -> None:

@@ -68,7 +68,7 @@ def settle(task: Task, config: Mapping[str, Any], data: Any, recorded: Mapping[s
     """Choose the metric of each `monitor=auto`, and each `mode`, for the whole run.
 
     `recorded` are the metrics by place that a resumed run has been using: they are kept. A metric that the task does
-    not log is added to `task.metrics`, and the one that chooses the best model stands first there.
+    not log is added to `task.metrics`, and the one that chooses the best model is first there.
     """
     found, remarks, warnings = dict(config), dict[str, None](), list[str]()
     for place, node in monitored(config):

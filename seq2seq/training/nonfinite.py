@@ -53,8 +53,8 @@ class Skipping:
     def __call__(self, optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
         """Decide about the step that is next, by the norm of its gradients.
 
-        Fused Adam is told on the device, as gradient scalers do; others, for want of such a way (fused SGD has one, but
-        begins its momentum with whatever stands in memory), on the host, by taking their gradients away.
+        Fused Adam is told on the device, as gradient scalers do; others, which have no such way (fused SGD has one, but
+        begins its momentum with uninitialised memory), on the host, by taking their gradients away.
         """
         bad = ~torch.isfinite(norm)
         self.total = self.total.to(norm.device) + bad

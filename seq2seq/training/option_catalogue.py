@@ -10,7 +10,7 @@ from typing import Any
 
 from seq2seq.runtime.paths import packaged
 
-# Where a group's options stand, where that is not the group's name.
+# The places of a group's options, where that is not the group's name.
 PLACES = {"cell": ("encoder.cell", "decoder.cell"), "feedback": ("decoder.feedback",), "model": ("",), "": ("",)}
 GLOBAL = "# @package _global_"
 LEFT_OUT = ("defaults", "hydra")
@@ -28,7 +28,7 @@ def catalogue() -> dict[str, list[Any]]:
 
 
 def files() -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """Each packaged YAML file that is not about Hydra itself, and where its options stand."""
+    """Each packaged YAML file that is not about Hydra itself, and the places of its options."""
     root = packaged("conf")
     for path in sorted(root.rglob("*.yaml")):
         group = path.parent.relative_to(root).as_posix().removeprefix(".")

@@ -97,7 +97,7 @@ def shape(batch: Any) -> str:
 
 @contextmanager
 def suppressed() -> Iterator[None]:
-    """End the block where memory is used up. What comes behind runs outside of the `except`, whose traceback would keep
+    """End the block where memory is used up. What comes after runs outside of the `except`, whose traceback would keep
     the tensors of the failed attempt alive."""
     try:
         yield

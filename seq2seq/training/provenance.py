@@ -35,7 +35,7 @@ def provenance(config: Mapping[str, Any], data: Any, progress: Mapping[str, int]
 
 
 def versions() -> dict[str, Any]:
-    """What the result depends on beside the command and the data, as far as it has a name."""
+    """What the result depends on in addition to the command and the data, as far as it has a name."""
     return {
         "seq2seq": __version__,
         "git_revision": git_revision(),

@@ -27,7 +27,7 @@ PARTS = ("data", "optimizer", "scheduler", "trainer", "logger", "callbacks")
 """The groups that every task reads in addition to its model."""
 INSTEAD = {"bridge": " (zero: the decoder starts from nothing)", "search": " (greedy is the fastest)"}
 MORE = {"trainer": TRAINER}
-"""Keys that are known beside those of the YAML files."""
+"""Keys that are known in addition to those of the YAML files."""
 
 
 def check(config: Mapping[str, Any]) -> nn.Module:

@@ -42,10 +42,10 @@ class Stopping:
                 signal.signal(each, signal.SIG_IGN if self.together and kind else handler)
 
     def listen(self) -> None:
-        """Be the one that hears the signals; Lightning's own handlers take its place when it begins to train."""
+        """Handle the signals; Lightning replaces the handlers when it begins to train."""
         if _main():
             for each in SIGNALS:
-                signal.signal(each, self._hear)
+                signal.signal(each, self._receive)
 
     def now(self) -> None:
         """From here on signals act at once, one that waits among them."""
@@ -58,7 +58,7 @@ class Stopping:
         name = self.received.name if self.received else "a signal to another process"
         raise Stopped(f"stopped by {name}; the same command with resume=auto resumes it")
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         again = self.received == signal.SIGTERM
         if self.received != signal.SIGTERM:
             self.received = signal.Signals(number)

@@ -56,7 +56,7 @@ def interval(trainer: Mapping[str, Any]) -> list[Callback]:
 
 
 def lightning_options(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """The options in whose place `EverySteps` stands: Lightning refuses an interval longer than an epoch."""
+    """The options that `EverySteps` replaces: Lightning refuses an interval longer than an epoch."""
     return {"val_check_interval": 1} if interval(trainer) else {}
 
 

@@ -5,7 +5,7 @@
     context: [fixed, additive]                            # choices: also of a group
     context.score: {choices: [dot, general], when: {context: multiplicative}}
 
-Parameters are drawn in the file's order, so `when` may only name one that stands above it.
+Parameters are drawn in the file's order, so `when` may only name one above it.
 """
 
 from __future__ import annotations

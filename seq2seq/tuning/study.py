@@ -34,7 +34,7 @@ PRUNERS: dict[str, type[BasePruner]] = {"median": MedianPruner, "hyperband": Hyp
 class SeededByNumber(BaseSampler):
     """Another sampler, whose random numbers are a function of the seed and the trial's number.
 
-    So processes that begin together do not draw the same values, and a study that is gone on with draws what it would
+    So processes that begin together do not draw the same values, and a study that is resumed draws what it would
     have drawn.
     """
 
@@ -175,7 +175,7 @@ def bury(study: optuna.Study, folder: Path) -> None:
 
 
 def reported(study: optuna.Study, trial: Trial) -> None:
-    """Give a trial that repeats others the values that they had reported: its run may go on where theirs stopped."""
+    """Give a trial that repeats others the values that they had reported: its run may resume where theirs stopped."""
     for earlier in study.get_trials(deepcopy=False):
         if earlier.number < trial.number and PUT_BACK in earlier.user_attrs and FOLDER in trial.user_attrs:
             same = str(earlier.user_attrs.get(FOLDER, earlier.number)) == str(trial.user_attrs[FOLDER])

@@ -260,7 +260,7 @@ def test_the_last_checkpoint_survives_a_full_disk(train, whole, tmp_path, monkey
         assert train(TRANSLATION, tmp_path / "a") == 2
     error = capsys.readouterr().err
     assert "No space left on device" in error
-    assert ("last.ckpt stands as it was" in error) == (stands is not None)
+    assert ("last.ckpt is as it was" in error) == (stands is not None)
     assert kill.steps_of(tmp_path / "a") == stands
     assert not list((tmp_path / "a").rglob("*.partial"))
     assert record(tmp_path / "a")["status"] == "failed"

@@ -42,7 +42,7 @@ class Couplets(Corpus):
         )
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The pairs as they stand in the file. Raises UserError for lines of unequal length."""
+        """Read the pairs of the file. Raises UserError for lines of unequal length."""
         (path,) = self.files(split)
         for number, (line, answer) in enumerate(readers.tsv(path, 1, 2), 1):
             if len(line) != len(answer):

@@ -70,6 +70,6 @@ class G2P(Corpus):
         return (next((path for path in paths if path.is_file()), paths[0]),)
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """Word and phonemes as they stand in the file."""
+        """Read the words and phonemes of the file."""
         (path,) = self.files(split)
         return readers.tsv(path, 1, 2)

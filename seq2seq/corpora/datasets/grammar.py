@@ -194,7 +194,7 @@ class Grammar:
 def generate(grammar: Path | None = None, seed: int = 1) -> dict[str, list[tuple[str, str]]]:
     """The pairs (English, German) of train, val and test: a pure function of the grammar file and the seed.
 
-    No source sentence stands in two splits, or has two translations. Raises UserError for a mistake in the grammar.
+    No source sentence is in two splits, or has two translations. Raises UserError for a mistake in the grammar.
     """
     splits = Grammar(grammar).examples(seed)
     return {split: [(example.source, example.target) for example in examples] for split, examples in splits.items()}
@@ -217,7 +217,7 @@ def write_embedded(folder: Path, grammar: Path | None = None, seed: int = 1) -> 
 
 
 def corpus_files(splits: Mapping[str, list[tuple[str, str]]]) -> dict[str, bytes]:
-    """The content of each file of a corpus, by name: UTF-8, one newline behind each sentence."""
+    """The content of each file of a corpus, by name: UTF-8, one newline after each sentence."""
     return {
         f"{split}.{language}": "".join(f"{pair[side]}\n" for pair in pairs).encode()
         for split, pairs in splits.items()
@@ -226,7 +226,7 @@ def corpus_files(splits: Mapping[str, list[tuple[str, str]]]) -> dict[str, bytes
 
 
 def checksum(splits: Mapping[str, list[tuple[str, str]]]) -> str:
-    """SHA-256 of train.en, train.de, val.en, val.de, test.en and test.de, one behind the other."""
+    """SHA-256 of train.en, train.de, val.en, val.de, test.en and test.de, one after the other."""
     return hashlib.sha256(b"".join(corpus_files(splits).values())).hexdigest()
 
 

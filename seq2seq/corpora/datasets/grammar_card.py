@@ -22,7 +22,7 @@ def statistics(splits: Mapping[str, Sequence[Example]], seed: int) -> str:
     shown = Counter(phenomenon for example in examples for phenomenon in example.shows)
     return "\n\n".join(
         [
-            f"Seed {seed}; SHA-256 of the six files, one behind the other: `{checksum(pairs)}`.",
+            f"Seed {seed}; SHA-256 of the six files, one after the other: `{checksum(pairs)}`.",
             _sizes(pairs),
             _lengths(pairs),
             _table(

@@ -58,7 +58,7 @@ class Rule:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is a mistake, not an overwriting."""
+    """Loads YAML; a key that is there twice is a mistake, not an overwriting."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

@@ -99,7 +99,7 @@ class Multi30k(Corpus):
         return tuple(self._there(f"{split}.{one}") or find(self._folder / split, one) for one in languages)
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The pairs as they stand in the files."""
+        """Read the pairs of the files."""
         source, target = self.files(split)
         return readers.parallel(source, target)
 

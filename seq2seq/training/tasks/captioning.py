@@ -48,7 +48,7 @@ class Captioning(Translation):
         super().check(config, trial)
 
     def data(self, config: Mapping[str, Any]) -> FeatureData:
-        """See `Task.data`. Where files are read for an encoder of images, each row must be such an image."""
+        """Read the features. Where files are read for an encoder of images, each row must be such an image."""
         corpus = dict(config["data"]["corpus"])
         if "width" in corpus and corpus["width"] is None:
             corpus["width"] = _pixels(config["encoder"])
@@ -57,11 +57,11 @@ class Captioning(Translation):
         return found
 
     def sizes(self, data: FeatureData) -> dict[str, int]:
-        """See `Task.sizes`."""
+        """The width of the rows and the size of the target vocabulary."""
         return {"features": data.width, "target": len(data.tokenizers.target)}
 
     def describe(self, data: FeatureData) -> str:
-        """See `Task.describe`."""
+        """Describe for the terminal how many sequences are trained on."""
         found = data.statistics
         return (
             f"{data.corpus.name}, {found['pairs']:,} sequences of rows of {data.width:,} numbers to train on "

@@ -111,7 +111,7 @@ class LabelData(TranslationData):
     """Texts and labels; what is wrong with a label is said before anything is encoded."""
 
     def prepare_data(self) -> None:
-        """See `TranslationData`; besides, check all labels."""
+        """Check all labels, then prepare the data as `TranslationData` does."""
         self.corpus.prepare()
         assert isinstance(self.corpus, LabelCorpus)
         assert isinstance(self.tokenizers.target, LabelTokenizer)
@@ -172,7 +172,7 @@ class Labelling(Task):
         return SourceAndTarget(lambda: text, lambda: labels)
 
     def data(self, config: Mapping[str, Any]) -> LabelData:
-        """See `Task.data`."""
+        """Read the texts and labels."""
         found = pair_data(config, LabelData, self.trainer(config))
         assert isinstance(found, LabelData)
         return found
@@ -186,7 +186,7 @@ class Labelling(Task):
         )
 
     def module(self, config: Mapping[str, Any], model: LabelModel, data: Any) -> LabelModule:
-        """See `Task.module`."""
+        """Make the module that trains labels."""
         return LabelModule(
             model,
             **common(config),

@@ -35,7 +35,7 @@ class LanguageModelingModule(TaskModule):
     """Trains a `LanguageModel` on the windows of a stream.
 
     `state` is what the training's rows have read so far: carried from window to window as a constant, and reset where
-    a window begins the stream; besides, with probability `reset`, of any one row at any window: a network that only
+    a window begins the stream; also, with probability `reset`, of any one row at any window: a network that only
     ever reads on may come to rely on what thousands of steps leave in its state, and be lost where a text begins.
     Within a window errors are carried back `truncate` recurrent connections, or all the way. Validation carries
     `validation_state` through its own stream. `characters_per_token` is that of the validation text.
@@ -123,7 +123,7 @@ class LanguageModeling(Task):
             )
 
     def data(self, config: Mapping[str, Any]) -> StreamData:
-        """See `Task.data`."""
+        """Read the stream of text."""
         options = {
             key: value for key, value in config["data"].items() if key not in ("corpus", "vocabulary_size", "root")
         }
@@ -145,7 +145,7 @@ class LanguageModeling(Task):
         )
 
     def module(self, config: Mapping[str, Any], model: LanguageModel, data: StreamData) -> LanguageModelingModule:
-        """See `Task.module`."""
+        """Make the module that trains the language model."""
         return LanguageModelingModule(
             model,
             **common(config),
@@ -171,7 +171,7 @@ class LanguageModeling(Task):
 
 @torch.no_grad()
 def surprise(model: LanguageModel, data: StreamData, split: str) -> NDArray[np.float64]:
-    """−log p of every token of a split, in nats: one pass, each token with all that stands before it as its past."""
+    """−log p of every token of a split, in nats: one pass, each token with all tokens before it as its past."""
     device, state, losses = next(model.parameters()).device, model.init_state(1), []
     for window in data.ordered(split):
         nats, state = model.token_losses(window.inputs.to(device), window.targets.to(device), state)

@@ -109,7 +109,7 @@ class Translation(Task):
     metrics: tuple[str, ...] = ("val_loss", "val_perplexity", "val_bleu", "val_chrf")
 
     def logged(self, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """See `Task.logged`: the scores of `task.metrics`, where it is given."""
+        """The losses, and the scores of `task.metrics` where it is given."""
         if "metrics" not in config["task"]:
             return self.metrics
         return ("val_loss", "val_perplexity", *(f"val_{name}" for name in quick_metrics(config)))
@@ -121,7 +121,7 @@ class Translation(Task):
         return default if default in scores else next(iter(scores), "val_loss")
 
     def weakness(self, metric: str, data: Any) -> Weakness | None:
-        """See `Task.weakness`."""
+        """Judge the scores by the references of val."""
         name = metric.removeprefix("val_")
         if name not in JUDGED:  # so that val is not read for nothing
             return None
@@ -140,17 +140,17 @@ class Translation(Task):
         check_search(trial, search_options(config["search"]))
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
-        """See `Task.data`; a language that cannot be scored is found before its text is read."""
+        """Read the pairs; a language that cannot be scored is refused before its text is read."""
         found = pair_data(config)
         Scorer(test_metrics(config), language=found.corpus.target_language)
         return found
 
     def remark(self, config: Mapping[str, Any], data: Any) -> str | None:
-        """See `Task.remark`: references that are longer than outputs can be."""
+        """Warn of references that are longer than outputs can be."""
         return length_limits.remark(data, search_options(config["search"]))
 
     def module(self, config: Mapping[str, Any], model: EncoderDecoder, data: Any) -> TranslationModule:
-        """See `Task.module`."""
+        """Make the module that trains translation."""
         return TranslationModule(
             model,
             **common(config),

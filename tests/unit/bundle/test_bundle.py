@@ -90,7 +90,7 @@ def test_an_older_bundle_is_replaced_whole_or_stays(tmp_path, monkeypatch):
     save(tmp_path / "b", seed=2)
     assert load_bundle(tmp_path / "b").provenance == {"seed": 2}
     with monkeypatch.context() as patch:
-        patch.setattr("seq2seq.bundle.format.sha256", lambda path: 1 / 0)
+        patch.setattr("seq2seq.bundle.format.digest_of", lambda path: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             save(tmp_path / "b", seed=3)
     assert load_bundle(tmp_path / "b").provenance == {"seed": 2}
