@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from seq2seq.errors import UserError
 from seq2seq.inference.files.streams import lines
-from seq2seq.scoring import DEFAULT, NAMES, SAMPLES, Draws, Measurement, Scorer, Scores
+from seq2seq.scoring import DEFAULT, NAMES, SAMPLES, Measurement, Resampling, Scorer, Scores
 
 if TYPE_CHECKING:
     from seq2seq.scoring.breakdowns import Breakdown
@@ -20,7 +20,7 @@ STDIN = "-"
 TESTS = {"bs": "paired bootstrap", "ar": "paired approximate randomisation"}
 FORMATS = ("text", "json", "markdown", "latex")
 FEWEST = 100
-"""Draws: the ends of a 95% interval of fewer mean nothing."""
+"""Resamples: the ends of a 95% interval of fewer mean nothing."""
 MOST = 6
 """Systems in a picture."""
 
@@ -153,13 +153,13 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError(f"score: --plot tells at most {MOST} systems apart, not {len(systems)}")
 
 
-def _draws(arguments: argparse.Namespace) -> Draws:
+def _draws(arguments: argparse.Namespace) -> Resampling:
     test, samples = arguments.test, arguments.samples
     resamples = (samples or SAMPLES["bs"]) if arguments.confidence else 0
-    return Draws(resamples, test, (samples or SAMPLES[test]) if test else 0)
+    return Resampling(resamples, test, (samples or SAMPLES[test]) if test else 0)
 
 
-def _remarks(draws: Draws, baseline: str) -> list[str]:
+def _remarks(draws: Resampling, baseline: str) -> list[str]:
     """What brackets and p-values are."""
     from seq2seq.reporting.scores import SIGNIFICANT
 
@@ -180,7 +180,7 @@ def _breakdowns(
     from seq2seq.scoring.breakdowns import by_frequency, by_lines, counts, length_groups, unseen_groups
     from seq2seq.scoring.metrics import LANGUAGES, Words, primary
 
-    draws = Draws(_draws(arguments).resamples)
+    draws = Resampling(_draws(arguments).resamples)
     if arguments.source:
         sources, words = _aligned(arguments.source, references), Words(arguments.source_language)
         split = words if primary(arguments.source_language) in LANGUAGES else str.split

@@ -1,6 +1,6 @@
 """Scores of text, each with the signature that says how it was computed."""
 
-from seq2seq.scoring.measurement import INTERVALS, SAMPLES, Draws, Measurement, Score
+from seq2seq.scoring.measurement import INTERVALS, SAMPLES, Measurement, Resampling, Score
 from seq2seq.scoring.scorer import DEFAULT, NAMES, Scorer, Scores, sentence_bleu
 
 __all__ = [
@@ -8,8 +8,8 @@ __all__ = [
     "INTERVALS",
     "NAMES",
     "SAMPLES",
-    "Draws",
     "Measurement",
+    "Resampling",
     "Score",
     "Scorer",
     "Scores",

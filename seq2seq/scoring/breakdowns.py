@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.scoring.measurement import NO_DRAWS, Draws, Measurement, Score, f1
+from seq2seq.scoring.measurement import NO_RESAMPLING, Measurement, Resampling, Score, f1
 from seq2seq.scoring.metrics import Words
 
 LONGEST = (5, 10, 15, 20, 25, 30, 40, 50, 75, 100)
@@ -64,13 +64,13 @@ def unseen_groups(sources: Sequence[str], known: Collection[str], split: Split) 
 
 
 def by_lines(
-    by: str, groups: Groups, systems: Mapping[str, Sequence[Measurement]], draws: Draws = NO_DRAWS
+    by: str, groups: Groups, systems: Mapping[str, Sequence[Measurement]], draws: Resampling = NO_RESAMPLING
 ) -> Breakdown:
     """Each group of lines scored by itself, under every metric of each system; intervals only of at least `FEW` lines,
     for resamples of fewer do not say what other lines would give."""
 
     def bucket(label: str, lines: list[int], measured: Sequence[Measurement]) -> Bucket:
-        drawn = draws if len(lines) >= FEW else NO_DRAWS
+        drawn = draws if len(lines) >= FEW else NO_RESAMPLING
         return Bucket(label, len(lines), [each.of(lines).score(drawn) for each in measured])
 
     found = {system: [bucket(*group, measured) for group in groups] for system, measured in systems.items()}
@@ -82,7 +82,7 @@ def by_frequency(
     references: Sequence[Sequence[str]],
     training: Counter[str],
     words: Words,
-    draws: Draws = NO_DRAWS,
+    draws: Resampling = NO_RESAMPLING,
 ) -> Breakdown:
     """F1 of the words that training (`counts` of it) has so often.
 

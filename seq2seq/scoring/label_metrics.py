@@ -12,8 +12,8 @@ from importlib.metadata import version
 import numpy as np
 
 from seq2seq.errors import UserError
-from seq2seq.scoring import Draws, Measurement, Scores
-from seq2seq.scoring.measurement import NO_DRAWS, f1, share
+from seq2seq.scoring import Measurement, Resampling, Scores
+from seq2seq.scoring.measurement import NO_RESAMPLING, f1, share
 from seq2seq.text import LabelTokenizer
 from seq2seq.text.label_tokenizer import is_entity_tag
 
@@ -40,7 +40,9 @@ class LabelScorer:
         self.entities = entities and all(map(is_entity_tag, labels.labels))
         self.labels, self.unit = labels, unit
 
-    def __call__(self, hypotheses: Sequence[str], references: Sequence[str], draws: Draws = NO_DRAWS) -> Scores:
+    def __call__(
+        self, hypotheses: Sequence[str], references: Sequence[str], draws: Resampling = NO_RESAMPLING
+    ) -> Scores:
         """Score line against line. Raises `UserError` where the numbers of lines, or of a line's words, differ."""
         if len(hypotheses) != len(references):
             raise UserError(f"scoring: {len(hypotheses)} hypotheses but {len(references)} references")

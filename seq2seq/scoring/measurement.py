@@ -54,9 +54,8 @@ class Score(NamedTuple):
         return found if self.p_value is None else found | {"p_value": self.p_value}
 
 
-class Draws(NamedTuple):
-    """What is drawn at random: so many resamples for an interval, and so many trials of a paired test. By default
-    nothing."""
+class Resampling(NamedTuple):
+    """The number of resamples for an interval, and of trials of a paired test; by default none."""
 
     resamples: int = 0
     test: Test | None = None
@@ -70,8 +69,8 @@ class Draws(NamedTuple):
         return "|".join([references, *drawn, f"seed:{str(seed()).lower()}", rest]) if drawn else signature
 
 
-NO_DRAWS = Draws()
-INTERVALS = Draws(SAMPLES["bs"])
+NO_RESAMPLING = Resampling()
+INTERVALS = Resampling(SAMPLES["bs"])
 """What a run's test asks for: tens of milliseconds for a metric over a thousand lines."""
 
 
@@ -92,7 +91,7 @@ class Measurement:
         """The score of all lines together."""
         return self.compute(self.statistics.sum(0))
 
-    def score(self, draws: Draws = NO_DRAWS, baseline: Measurement | None = None) -> Score:
+    def score(self, draws: Resampling = NO_RESAMPLING, baseline: Measurement | None = None) -> Score:
         """The score with what `draws` asks for; its p-value only if there is a baseline."""
         interval = self.interval(draws.resamples) if draws.resamples and len(self.statistics) else None
         p_value = self.p_value(baseline, draws.test, draws.trials) if baseline and draws.test else None

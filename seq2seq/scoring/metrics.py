@@ -97,7 +97,7 @@ class Counted:
         return self._compute_score_from_stats(statistics.sum(0))
 
     def get_signature(self) -> Signature:
-        """One that nobody reads: `Draws` signs."""
+        """One that nobody reads: `Resampling` signs."""
         return Signature({"num_refs": 1})
 
 

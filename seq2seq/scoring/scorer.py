@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from seq2seq.errors import UserError
-from seq2seq.scoring.measurement import NO_DRAWS, Draws, Measurement, Score
+from seq2seq.scoring.measurement import NO_RESAMPLING, Measurement, Resampling, Score
 
 NAMES = {
     "bleu": "BLEU",
@@ -75,7 +75,7 @@ class Scorer:
         self,
         hypotheses: Sequence[str],
         references: Sequence[str] | Sequence[Sequence[str]],
-        draws: Draws = NO_DRAWS,
+        draws: Resampling = NO_RESAMPLING,
     ) -> Scores:
         """Score a corpus against one reference a line, or several: `references[r][i]` is line i of reference file r.
 

@@ -12,7 +12,7 @@ import sacrebleu
 from seq2seq.cli.main import main
 from seq2seq.errors import UserError
 from seq2seq.reporting.breakdown_pictures import breakdown_figure
-from seq2seq.scoring import Draws, Scorer
+from seq2seq.scoring import Resampling, Scorer
 from seq2seq.scoring.breakdowns import FEW, by_frequency, by_lines, counts, length_groups, unseen_groups
 from seq2seq.scoring.metrics import Words
 
@@ -44,7 +44,7 @@ def test_frequency_by_hand():
 def test_frequency_of_two_references_is_of_two_pairs_and_of_the_languages_words():
     training = counts(["我 们", "我"], Words("zh"))
     assert training == {"我": 2, "们": 1}
-    found = by_frequency({"s": ["我们"]}, [["我们"], ["我我"]], training, Words("zh"), Draws(100))
+    found = by_frequency({"s": ["我们"]}, [["我们"], ["我我"]], training, Words("zh"), Resampling(100))
     assert [(each.label, each.size, each.scores[0].value) for each in found.systems["s"]] == [
         ("1", 1, pytest.approx(200 * 1 / (2 + 1))),
         ("2", 3, pytest.approx(200 * 2 / (2 + 3))),
@@ -57,7 +57,7 @@ def test_lines_of_a_bucket_are_scored_alone_and_few_have_no_interval():
     outputs = [line.replace("three", "3") if i % 2 else line for i, line in enumerate(references)]
     groups = [("many", list(range(FEW))), ("few", list(range(FEW, FEW + 3)))]
     measured = {"s": Scorer(["bleu", "ter"]).measure(outputs, references)}
-    many, few = by_lines("x", groups, measured, Draws(100)).systems["s"]
+    many, few = by_lines("x", groups, measured, Resampling(100)).systems["s"]
     assert many.scores[0].value == pytest.approx(sacrebleu.corpus_bleu(outputs[:FEW], [references[:FEW]]).score)
     assert few.scores[1].value == pytest.approx(sacrebleu.corpus_ter(outputs[FEW:], [references[FEW:]]).score)
     low, high = many.scores[0].interval
@@ -147,7 +147,7 @@ def test_figure(files):
     lines = Path(files.ref).read_text().split("\n")[:-1]
     other = Path(files.a).read_text().split("\n")[:-1]
     measured = {"a": Scorer(["bleu"]).measure(lines, lines), "b": Scorer(["bleu"]).measure(other, lines)}
-    found = [by_lines("source words", length_groups(lines), measured, Draws(100))]
+    found = [by_lines("source words", length_groups(lines), measured, Resampling(100))]
     found.append(by_frequency({"a": lines, "b": other}, [lines], Counter(), Words()))
     figure = breakdown_figure(found)
     first, second = figure.axes

@@ -15,7 +15,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 
 from seq2seq.cli.main import main
 from seq2seq.errors import UserError
-from seq2seq.scoring import Draws, Scorer
+from seq2seq.scoring import Resampling, Scorer
 from seq2seq.scoring.measurement import Measurement, share
 from seq2seq.scoring.seeds import Summary, permutation, summarize, welch
 
@@ -33,7 +33,7 @@ SYSTEM, BASELINE = corpus(60, 0.2, 1), corpus(60, 0.3, 2)
 
 @pytest.mark.parametrize(("metric", "oracle"), [("bleu", BLEU()), ("chrf", CHRF()), ("ter", TER())])
 def test_interval_and_signature_are_sacrebleus(metric, oracle):
-    (score,) = Scorer([metric])(SYSTEM, [REFERENCES, OTHERS], Draws(200)).values()
+    (score,) = Scorer([metric])(SYSTEM, [REFERENCES, OTHERS], Resampling(200)).values()
     expected = oracle.corpus_score(SYSTEM, [REFERENCES, OTHERS], n_bootstrap=200)
     low, high = score.interval
     assert low < score.value < high
@@ -92,7 +92,7 @@ def test_any_lines_are_scored_by_their_own_statistics():
 
 def test_seed_is_sacrebleus_and_stands_in_the_signature(monkeypatch):
     def score() -> object:
-        return Scorer(["bleu"])(SYSTEM, REFERENCES, Draws(200))["BLEU"]
+        return Scorer(["bleu"])(SYSTEM, REFERENCES, Resampling(200))["BLEU"]
 
     first = score()
     assert score() == first
