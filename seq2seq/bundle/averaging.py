@@ -1,6 +1,6 @@
 """The mean of the weights of several models as one model (Junczys-Dowmunt et al. 2016; Izmailov et al. 2018).
 
-It costs no more to run than one of them. It helps where all stand in one basin of the loss: checkpoints of one run, or
+It costs no more to run than one of them. It helps where all are in one basin of the loss: checkpoints of one run, or
 runs that start from the same bundle (init_from). The mean of models that were trained from different random weights
 means nothing, as their units are in different orders: those make an ensemble.
 """
@@ -58,17 +58,17 @@ def checkpoint_parts(run: Path, *, best: int | None = None, last: int | None = N
     if not (run / "checkpoints").is_dir():
         raise UserError(f"{run}: has no checkpoints/; --best and --last take the folders of training runs")
     if not (run / "bundle").is_dir():
-        raise UserError(f"{run}: has no bundle yet, which tells the model's sizes; let the run end first")
-    found = sorted(_distinct(run / "checkpoints"), key=lambda each: -each.step)
+        raise UserError(f"{run}: has no bundle yet, which has the model's sizes; let the run end first")
+    kept = sorted(_distinct(run / "checkpoints"), key=lambda each: -each.step)
     if best is not None:
-        found = [each for each in found if each.value is not None]
-        found.sort(key=lambda each: -_rank(each))
+        kept = [each for each in kept if each.value is not None]
+        kept.sort(key=lambda each: -_rank(each))
     wanted = best or last or 0
-    if len(found) < wanted:
+    if len(kept) < wanted:
         raise UserError(
-            f"{run}: kept {len(found)} checkpoints, not {wanted}; train with callbacks.checkpoint.save_top_k={wanted}"
+            f"{run}: kept {len(kept)} checkpoints, not {wanted}; train with callbacks.checkpoint.save_top_k={wanted}"
         )
-    return [Part(_name(each), run / "bundle", each.path) for each in found[:wanted]]
+    return [Part(_name(each), run / "bundle", each.path) for each in kept[:wanted]]
 
 
 def _rank(checkpoint: Checkpoint) -> float:
@@ -82,7 +82,7 @@ def _name(checkpoint: Checkpoint) -> str:
 
 
 def _distinct(folder: Path) -> Iterator[Checkpoint]:
-    """The checkpoints of a folder, each step once, but for the one to go on from: it stands between two validations."""
+    """The checkpoints of a folder, each step once, without last.ckpt: it is from between two validations."""
     seen: set[int] = set()
     for path in sorted(folder.glob("*.ckpt")):
         checkpoint = _read(path)
@@ -166,14 +166,13 @@ def average(parts: Sequence[Part], output: Path, *, command: str, trusted: Seque
 def _state(part: Part, bundle: Bundle) -> State:
     """The weights of a part. A checkpoint's are those of the training task, whose model they are under."""
     if part.checkpoint is None:
-        weights: State = bundle.model.state_dict()
-        return weights
+        return dict(bundle.model.state_dict())
     state = _load(part.checkpoint)["state_dict"]
-    found = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+    weights = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
     shapes = {name: value.shape for name, value in bundle.model.state_dict().items()}
-    if {name: value.shape for name, value in found.items()} != shapes:
+    if {name: value.shape for name, value in weights.items()} != shapes:
         raise UserError(f"{part.checkpoint}: does not fit the model of {part.folder}; it is of another run")
-    return found
+    return weights
 
 
 def _check_alike(one: Bundle, other: Bundle, first: Path, second: Path, trusted: Sequence[str]) -> None:
@@ -181,9 +180,9 @@ def _check_alike(one: Bundle, other: Bundle, first: Path, second: Path, trusted:
     if one.task != other.task:
         raise UserError(f"average: {first} is a bundle of task={one.task}, {second} of task={other.task}")
     for side in ("source", "target"):
-        mine, its = getattr(one.tokenizers, side), getattr(other.tokenizers, side)
-        if mine.fingerprint != its.fingerprint:
-            reason = difference(mine, its) or "the pieces are the same, but not how text is cut into them"
+        first_side, second_side = getattr(one.tokenizers, side), getattr(other.tokenizers, side)
+        if first_side.fingerprint != second_side.fingerprint:
+            reason = difference(first_side, second_side) or "the tokens are the same, but not how text is split"
             raise UserError(f"average: {first} and {second} have different {side} vocabularies: {reason}")
     for each in differences(one.config, other.config, trusted):
         raise UserError(f"average: {first} has {each.key}={each.one!r}, {second} has {each.other!r}")

@@ -34,29 +34,27 @@ def verify(folder: Path) -> None:
     for name in sorted({MODEL, CONFIG, METRICS, *there, *known}):
         path = folder / name
         if name not in known or Path(name).name != name:
-            raise UserError(
-                f"{folder / CHECKSUMS}: {name!r} should not be, or is missing; copy the bundle again, whole"
-            )
+            raise UserError(f"{folder / CHECKSUMS}: {name!r} should not be, or is missing; copy the whole bundle again")
         check_place(path)
         if name != MODEL and path.stat().st_size > LIMIT:
             raise UserError(f"{path}: has more than {LIMIT:,} bytes, which no such file has")
         if digest_of(path) != known[name]:
-            raise UserError(f"{path}: is not as it was saved (its checksum differs); copy the bundle again, whole")
+            raise UserError(f"{path}: is not as it was saved (its checksum differs); copy the whole bundle again")
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises `UserError` for what is no such file."""
     check_place(path)
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: is not a JSON object; copy the bundle again, whole")
-    return found
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is not a JSON object; copy the whole bundle again")
+    return content
 
 
 def check_place(path: Path) -> None:
     """Raise `UserError` unless this is a regular file, and not a link to one outside of its folder."""
     if not path.is_file():
-        raise UserError(f"{path}: is missing, or is no file; copy the bundle again, whole")
+        raise UserError(f"{path}: is missing, or is no file; copy the whole bundle again")
     if path.resolve().parent != path.parent.resolve():
         raise UserError(f"{path}: is a link out of the bundle; copy the files themselves into it (cp -L)")
 

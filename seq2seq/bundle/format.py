@@ -1,4 +1,4 @@
-"""A trained model as a folder of plain files, written whole or not at all, and read without trusting it.
+"""A trained model as a folder of plain files, written atomically, and read without trusting it.
 
     model.safetensors   the weights, a tied one once
     config.json         format version, task, model, sizes, search, provenance
@@ -132,7 +132,7 @@ def check_task(bundle: Bundle, *tasks: str) -> None:
 
 
 def load_bundle(folder: Path | str, *, trusted: Sequence[str] = (), device: str = "cpu") -> Bundle:
-    """Read a bundle. `trusted` names packages, beside this one, that its components may come from.
+    """Read a bundle. `trusted` names packages, in addition to this one, that its components may come from.
 
     Raises:
         UserError: a file is missing, damaged, of another format, or does not fit the others; the device is not there.
@@ -176,10 +176,10 @@ def fingerprint(folder: Path) -> str:
 
 
 def read_provenance(folder: Path) -> tuple[dict[str, Any], str]:
-    """Where a bundle comes from, and the sha256 of its weights. Raises `UserError` for what is no whole bundle."""
-    found = described(folder)
+    """Where a bundle comes from, and the sha256 of its weights. Raises `UserError` for an incomplete bundle."""
+    config = described(folder)
     verify(folder)
-    return found["provenance"], str(read_object(folder / CHECKSUMS)[MODEL])
+    return config["provenance"], str(read_object(folder / CHECKSUMS)[MODEL])
 
 
 def _build(config: Mapping[str, Any], header: Header, trusted: Sequence[str]) -> nn.Module:
@@ -206,7 +206,7 @@ def _affordable(options: SearchOptions) -> SearchOptions:
 
 
 def described(folder: Path) -> dict[str, Any]:
-    """config.json, of a format that is understood; its classes have the names of today."""
+    """config.json, of a format that is understood; its classes have their current names."""
     if not (folder / CONFIG).exists():
         inside = folder / "bundle"
         hint = f"did you mean {inside}?" if (inside / CONFIG).is_file() else "give the folder that a training run wrote"

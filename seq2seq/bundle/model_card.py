@@ -45,7 +45,7 @@ def model_card(
         use: Markdown: how the bundle is used.
         languages: codes of source and target language.
         dataset: the short name of the training data; `data` describes it in Markdown: origin, splits, licence.
-        sizes: what is counted, and how many: parameters, sentence pairs, pieces of each vocabulary.
+        sizes: what is counted, and how many: parameters, sentence pairs, tokens of each vocabulary.
         scores: by test set, then by metric, each with its signature.
         command: what trains the model again.
         provenance: versions, seed, fingerprint of the data: whatever decides the result.
@@ -91,8 +91,8 @@ def _front_matter(
 
 
 def _metric(name: str, score: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"type": METRIC_TYPES.get(name, name), "name": name, "value": round(float(score["value"]), 2)}
-    return found | {"args": {"signature": score["signature"]}}
+    metric = {"type": METRIC_TYPES.get(name, name), "name": name, "value": round(float(score["value"]), 2)}
+    return metric | {"args": {"signature": score["signature"]}}
 
 
 def _score_table(scores: Mapping[str, Scores]) -> str:

@@ -17,7 +17,7 @@ from seq2seq.errors import UserError
 HEADER = 1 << 22  # bytes: a header describes a tensor in about 100
 FLOATS = ("F16", "BF16", "F32", "F64")
 FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
-SPARE = 1 << 20  # numbers that a model may have beside its weights
+SPARE = 1 << 20  # numbers that a model may have in addition to its weights
 
 
 class Header(NamedTuple):
@@ -28,7 +28,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Read no tensor. Raises UserError unless the file is a whole safetensors file of floating-point numbers."""
+    """Read no tensor. Raises UserError unless the file is a complete safetensors file of floating-point numbers."""
     from safetensors import SafetensorError, safe_open
 
     with path.open("rb") as file:
@@ -37,15 +37,15 @@ def read_header(path: Path) -> Header:
         raise UserError(f"{path}: does not fit the format of safetensors: its header would have {length:,} bytes")
     try:
         with safe_open(path, "pt") as tensors:
-            found = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
-            kinds = {name: part.get_dtype() for name, part in found.items()}
-            numbers = sum(math.prod(part.get_shape()) for part in found.values())
+            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
+            kinds = {name: part.get_dtype() for name, part in slices.items()}
+            numbers = sum(math.prod(part.get_shape()) for part in slices.values())
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: does not fit the format of safetensors: {error}; copy the bundle again") from None
     for name, kind in kinds.items():
         if kind not in FLOATS:
             raise UserError(f"{path}: does not fit a model: {name!r} is of type {kind}, not of {', '.join(FLOATS)}")
-    return Header(len(found), numbers)
+    return Header(len(slices), numbers)
 
 
 def build_within(header: Header, make: Callable[[], nn.Module]) -> nn.Module:
@@ -75,7 +75,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{path}: does not fit the model of config.json: {reason}; copy the bundle again, whole"
+            f"{path}: does not fit the model of config.json: {reason}; copy the whole bundle again"
         ) from None
 
 

@@ -3,7 +3,7 @@
     seq2seq average runs/a --last 5 runs/a-average
     seq2seq average runs/tuned-1 runs/tuned-2 other/bundle OUTPUT
 
-Without `--best` or `--last` each input is a bundle, or a run, which stands for its bundle; with one of them each is a
+Without `--best` or `--last` each input is a bundle, or a run with one; with one of them each is a
 run, which gives so many of the checkpoints that it kept (`callbacks.checkpoint.save_top_k`). The new bundle has no
 scores: translate the test set with it, and score.
 """

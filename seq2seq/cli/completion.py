@@ -65,7 +65,7 @@ fi""",
 UNINSTALL["zsh"] = UNINSTALL["bash"]
 
 
-def asked(argv: Iterable[str]) -> bool:
+def is_query(argv: Iterable[str]) -> bool:
     """Whether the arguments of `train` are about completion."""
     return any(word in FLAGS for word in argv)
 
@@ -87,7 +87,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def complete(line: str) -> list[str]:
-    """The words that could stand where the line ends; none where a file may."""
+    """The words that could complete the line; none where a file may."""
     _, *words = line.split() or [""]
     current = words.pop() if words and not line[-1:].isspace() else ""
     if not words:

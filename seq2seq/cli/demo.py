@@ -1,4 +1,4 @@
-"""`seq2seq demo`: the whole way once, on the embedded corpus: train, score, translate a file, and look at it."""
+"""`seq2seq demo`: every step once, on the embedded corpus: train, score, translate a file, and show translations."""
 
 import json
 import shlex
@@ -77,7 +77,7 @@ def read_results(path: Path) -> dict[str, Result]:
 
 
 def _translate(folder: Path, bundle: Path) -> int:
-    """Translate the test set's source as a user would, file to file, and print a few lines beside their references."""
+    """Translate the test set's source as a user would, file to file, and print a few lines next to their references."""
     from seq2seq.cli.main import main
     from seq2seq.corpora.datasets.embedded import Embedded
 

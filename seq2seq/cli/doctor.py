@@ -55,7 +55,7 @@ class Report:
         return self.facts[name]
 
     def show(self) -> None:
-        """For people."""
+        """Print the report for people to read."""
         from seq2seq.cli.describing.text import lines, printable, shown
 
         flat = {name: shown(fact) for name, fact in self.facts.items()}
@@ -70,7 +70,7 @@ class Report:
 
 def examine(report: Report) -> None:
     """Everything that a bug report needs. The load is read first, before this command makes some itself."""
-    from seq2seq.cli.describing import installation, machine, surroundings, torch_build
+    from seq2seq.cli.describing import environment, installation, machine, torch_build
 
     load = machine.load()
     report.find("seq2seq", lambda: f"{__version__}, {installation.kind()}")
@@ -90,7 +90,7 @@ def examine(report: Report) -> None:
     report.find("wandb", _wandb)
     for name, place in (("cache", "cache_root"), ("data", "data_root")):
         _folder(report, name, place)
-    report.find("variables", lambda: surroundings.variables() or "none of ours, of OpenMP or of MKL")
+    report.find("variables", lambda: environment.variables() or "none of seq2seq, OpenMP or MKL")
 
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _revision() -> str:
 
 def _wandb() -> dict[str, Any]:
     """What `logger=wandb` would do, and which variables may have decided it."""
-    from seq2seq.cli.describing.surroundings import names
+    from seq2seq.cli.describing.environment import names
     from seq2seq.training.wandb_options import logged_in, read_settings, resolve
 
     mode, account = resolve(None).mode, logged_in(read_settings())
@@ -127,20 +127,20 @@ def _load(report: Report, load: float | None, cores: dict[str, Any] | None) -> N
 def _packages(report: Report) -> None:
     from seq2seq.cli.describing import installation
 
-    found = report.find("packages", lambda: list(installation.requirements()))
-    if not found:
+    packages = report.find("packages", lambda: list(installation.requirements()))
+    if not packages:
         report.facts["packages"] = "unknown: the package is not installed (pip install -e .)"
         return
-    report.facts["packages"] = {each.name: each.told for each in found if not each.extra}
-    for each in found:
+    report.facts["packages"] = {each.name: each.description for each in packages if not each.extra}
+    for each in packages:
         if not each.extra and not each.right:
-            report.problems.append(f"{each.name}: {each.told}; pip install '{each.name}{each.asked}'")
-    extras = dict.fromkeys(each.extra for each in found if each.extra)
-    report.facts["extras"] = {extra: _extra(extra, found) for extra in extras}
+            report.problems.append(f"{each.name}: {each.description}; pip install '{each.name}{each.needed}'")
+    extras = dict.fromkeys(each.extra for each in packages if each.extra)
+    report.facts["extras"] = {extra: _extra(extra, packages) for extra in extras}
 
 
-def _extra(extra: str, found: list[Any]) -> str:
-    lacking = [each.name for each in found if each.extra == extra and not each.right]
+def _extra(extra: str, packages: list[Any]) -> str:
+    lacking = [each.name for each in packages if each.extra == extra and not each.right]
     return f"lacks {' '.join(lacking)}" if lacking else "present"
 
 
@@ -148,16 +148,16 @@ def _gpus(report: Report, built: dict[str, Any] | None) -> None:
     from seq2seq.cli.describing import machine, torch_build
 
     driver = machine.gpu_driver()
-    found = (report.find("gpu", torch_build.gpus) if built else None) or []
-    report.facts["gpu"] = found or "none that torch can use"
+    gpus = (report.find("gpu", torch_build.gpus) if built else None) or []
+    report.facts["gpu"] = gpus or "none that torch can use"
     if driver:
         report.facts["gpu_driver"] = driver
-    if driver and not any(each != "mps" for each in found):
+    if driver and not any(each != "mps" for each in gpus):
         report.notes.append("gpu: there is one, but this torch cannot use it; install a build of torch for its CUDA")
 
 
 def _folder(report: Report, name: str, place: str) -> None:
-    from seq2seq.cli.describing.surroundings import writable
+    from seq2seq.cli.describing.environment import writable
     from seq2seq.runtime import paths
 
     folder = report.find(name, getattr(paths, place), needed=name == "cache")

@@ -2,8 +2,8 @@
 
 The pairs are lines of `SOURCE<TAB>TARGET`, or, with `--targets`, the lines of two files. By default a line of the
 output is `LOG_PROB<TAB>MEAN<TAB>COUNT`: the log-probability of the target in nats, the same divided by the number of
-its pieces (the end of the sentence is one), and that number; `--format json` adds the pieces, with a log-probability
-each. Put beside the pairs it filters a corpus:
+its tokens (the end of the sentence is one), and that number; `--format json` adds the tokens, with a log-probability
+each. Pasted next to the pairs it filters a corpus:
 
     seq2seq force-decode BUNDLE pairs.tsv | paste - pairs.tsv | awk -F'\\t' '$2+0 > -3' | cut -f 4-
 
@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("output", type=Path, nargs="?", default=STREAM, help="where to write (default: stdout)")
     parser.add_argument("--targets", type=Path, metavar="FILE", help="the targets; the input then holds the sources")
     parser.add_argument(
-        "--format", choices=("tsv", "json"), default="tsv", help="tsv: log_prob, its mean a piece, number of pieces"
+        "--format", choices=("tsv", "json"), default="tsv", help="tsv: log_prob, its mean a token, number of tokens"
     )
     add_attention(parser)
     add_models(parser)
@@ -72,33 +72,33 @@ def run(arguments: Namespace) -> int:
         tqdm(total=total, unit=" pairs", disable=not sys.stderr.isatty()) as bar,
     ):
         given, shown = tee(_pairs(arguments.input, arguments.targets))
-        found = decoder.score(
+        scored = decoder.score(
             given, attention=aligner is not None, batch_size=arguments.batch_size, progress=bar.update
         )
-        for index, (pair, forced) in enumerate(zip(shown, found, strict=True)):
+        for index, (pair, forced) in enumerate(zip(shown, scored, strict=True)):
             links = aligner.pharaoh(pair[0], forced.tokens, forced.attention) if aligner else ""
             write_links(f"{links}\n".encode())
             if arguments.format == "tsv":
                 log_prob, mean = formats.rounded(forced.log_prob), formats.rounded(forced.mean_log_prob)
                 write(f"{log_prob}\t{mean}\t{len(forced.token_log_probs)}\n".encode())
                 continue
-            pieces = decoder.bundle.tokenizers.target.pieces(forced.tokens)
-            described = _as_json(index, pair, forced, pieces)
+            tokens = decoder.bundle.tokenizers.target.pieces(forced.tokens)
+            described = _as_json(index, pair, forced, tokens)
             if arguments.attention and aligner:
                 described |= {"alignment": links} | formats.weights(aligner, pair[0], forced.attention)
             write(f"{json.dumps(described, ensure_ascii=False)}\n".encode())
     return 0
 
 
-def _as_json(index: int, pair: tuple[str, str], forced: Forced, pieces: list[str]) -> dict[str, Any]:
-    """One pair: `tokens` end with </s>, so that there is a log-probability each; null stands for −∞."""
+def _as_json(index: int, pair: tuple[str, str], forced: Forced, tokens: list[str]) -> dict[str, Any]:
+    """One pair: `tokens` end with </s>, so that there is a log-probability each; null is −∞."""
     return {
         "index": index,
         "source": pair[0],
         "target": pair[1],
         "log_prob": formats.number(forced.log_prob),
         "mean_log_prob": formats.number(forced.mean_log_prob),
-        "tokens": pieces + ["</s>"] * (len(forced.token_log_probs) - len(pieces)),
+        "tokens": tokens + ["</s>"] * (len(forced.token_log_probs) - len(tokens)),
         "token_log_probs": [formats.number(value) for value in forced.token_log_probs],
     }
 

@@ -35,7 +35,7 @@ def run(arguments: Namespace) -> int:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The facts of a bundle, a run, or a sweep. Raises `UserError` where there is none of them."""
+    """The facts of a bundle, a run, or a sweep. Raises `UserError` where the folder is none of them."""
     from seq2seq.cli.describing.bundles import CONFIG, describe_bundle
     from seq2seq.cli.describing.runs import RUN, describe_run, describe_sweep
 

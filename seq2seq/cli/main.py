@@ -1,4 +1,4 @@
-"""The command `seq2seq`: finds the command that was asked for, imports only that one, and ends with its exit code.
+"""The command `seq2seq`: imports only the given subcommand, runs it, and ends with its exit code.
 
 Nothing heavy is imported here, so that `seq2seq --help` and `--version` cost a fraction of importing torch: therefore
 the one-line help of every command is in commands.py instead of in its module.
@@ -22,7 +22,7 @@ from seq2seq.cli.exit_codes import BROKEN_PIPE, CODES, INTERRUPTED, STOPPED, USE
 from seq2seq.errors import FULL, Stopped, UserError
 from seq2seq.runtime.home import settle
 
-TRAINING = ("tune", "reproduce", "demo")  # they train, beside `train`, in one process
+TRAINING = ("tune", "reproduce", "demo")  # they train, as `train` does, in one process
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +87,7 @@ def _run(argv: list[str]) -> int:
     if name == "train":
         from seq2seq.cli import completion
 
-        if completion.asked(argv[1:]):
+        if completion.is_query(argv[1:]):
             return completion.run(argv[1:])
         from seq2seq.cli import train
 
@@ -101,7 +101,7 @@ def _run(argv: list[str]) -> int:
         parser = _parser(name, module)
         arguments, rest = parser.parse_known_args(argv or ["--help"])
         if "overrides" in arguments and not any(text.startswith("-") for text in rest):
-            arguments.overrides += rest  # argparse gives up a list of positionals at the first option behind it
+            arguments.overrides += rest  # argparse gives up a list of positionals at the first option after it
         elif rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
     except SystemExit as stop:  # argparse ends the process itself after --help, --version and its own errors

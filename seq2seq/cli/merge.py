@@ -56,22 +56,22 @@ def _cards(target: Path) -> dict[Shard, Card]:
     """The cards of all shards, in order, which are all of one kind."""
     pattern = re.compile(rf"{re.escape(target.stem)}\.([1-9]\d*)-of-([1-9]\d*){re.escape(target.suffix)}\.json")
     names = [pattern.fullmatch(path.name) for path in target.parent.iterdir()]
-    found = sorted(Shard(int(name[1]), int(name[2])) for name in names if name)
-    if not found:
+    shards = sorted(Shard(int(name[1]), int(name[2])) for name in names if name)
+    if not shards:
         raise UserError(
             f"{target}: there is no shard of it, as {Shard(1, 8).named(target)}; see translate-file --shard"
         )
-    if len(sizes := sorted({shard.of for shard in found})) > 1:
+    if len(sizes := sorted({shard.of for shard in shards})) > 1:
         raise UserError(f"{target}: there are shards of {sizes[0]} and of {sizes[1]}; delete those that are not meant")
-    missing = [shard for number in range(1, sizes[0] + 1) if (shard := Shard(number, sizes[0])) not in found]
+    missing = [shard for number in range(1, sizes[0] + 1) if (shard := Shard(number, sizes[0])) not in shards]
     if missing:
         raise UserError(_missing(target, missing))
-    cards = {shard: read_card(card_of(shard.named(target))) for shard in found}
-    first = cards[found[0]]
+    cards = {shard: read_card(card_of(shard.named(target))) for shard in shards}
+    first = cards[shards[0]]
     for shard, card in cards.items():
         if differs := difference(_kind(card), _kind(first)):
             raise UserError(
-                f"{shard.named(target)}: was made with {differs} as {found[0].named(target)}; run one again"
+                f"{shard.named(target)}: was made with {differs} as {shards[0].named(target)}; run one again"
             )
     return cards
 
@@ -83,7 +83,7 @@ def _kind(card: Card) -> dict[str, Any]:
 def _missing(target: Path, missing: list[Shard]) -> str:
     names = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
     begun = any(partial_of(shard.named(target)).exists() for shard in missing)
-    remedy = "let them end, or go on with --resume" if begun else "run translate-file --shard for them"
+    remedy = "let them end, or resume them with --resume" if begun else "run translate-file --shard for them"
     return f"{target}: shards are missing or incomplete: {names}; {remedy}"
 
 

@@ -3,7 +3,7 @@
 The output has exactly one line for each input: the tags of the words of a line (between single spaces) for
 task=tagging, the label or labels for task=classification, a text for task=captioning, whose inputs are features in a
 .npz or JSON lines file. With `--probabilities` a line is JSON instead: `labels`, one list a word (or one for the text),
-and as many `probabilities`, by label, the most likely first. An output file appears whole or not at all.
+and as many `probabilities`, by label, the most likely first. The output file is written atomically.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def run(arguments: Namespace) -> int:
 
     limit_threads(arguments.threads)
     bundle = load_bundle(arguments.bundle, trusted=arguments.trust, device=arguments.device)
-    found = _texts(bundle, arguments) if TASKS[bundle.task].source == "features" else _labels(bundle, arguments)
+    outputs = _texts(bundle, arguments) if TASKS[bundle.task].source == "features" else _labels(bundle, arguments)
     with output(arguments.output) as write:
-        for line in found:
+        for line in outputs:
             write(f"{line}\n".encode())
     return 0
 
@@ -69,21 +69,24 @@ def _labels(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
         raise UserError(
             f"--max-length {arguments.max_length}: is for captioning, and this bundle gives labels; leave it out"
         )
-    predictor, size, said = Predictor(bundle), arguments.batch_size, False
+    predictor = Predictor(bundle)
+    warned = False
     total = count(arguments.input, arguments.errors)
     with tqdm(total=total, unit=" lines", disable=not sys.stderr.isatty()) as bar:
         for chunk in filter(None, chunks(arguments.input, CHUNK, errors=arguments.errors)):
-            if not said and (odd := next((i for i, text in enumerate(chunk.texts) if "\t" in text), None)) is not None:
-                said = True
+            odd = next((i for i, text in enumerate(chunk.texts) if "\t" in text), None)
+            if odd is not None and not warned:
+                warned = True
                 log.warning(
                     "%s:%d: has a tab, and the texts of training have none: the line is read as text, label and all "
                     "(cut -f 1 takes the first column)",
                     "standard input" if arguments.input == STREAM else arguments.input,
                     chunk.numbers[odd] + 1,
                 )
-            for found in predictor.predict_stream(chunk.texts, batch_size=size, progress=bar.update):
-                as_json = arguments.probabilities
-                yield json.dumps(found.as_dict(predictor.labels.labels), ensure_ascii=False) if as_json else found.text
+            results = predictor.predict_stream(chunk.texts, batch_size=arguments.batch_size, progress=bar.update)
+            for predicted in results:
+                described = predicted.as_dict(predictor.labels.labels) if arguments.probabilities else None
+                yield json.dumps(described, ensure_ascii=False) if described else predicted.text
 
 
 def _texts(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
@@ -99,7 +102,7 @@ def _texts(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
     captioner, cut_off = Captioner(bundle), CutOff()
     options = captioner.options(max_length=arguments.max_length)
     features = read_features(arguments.input, bundle.model.features)
-    for number, found in enumerate(captioner.caption_stream(features, options, batch_size=arguments.batch_size)):
-        cut_off.add(1, [number] if found[0].hypothesis.cut_off(options) else [])
-        yield found[0].text
+    for number, translations in enumerate(captioner.caption_stream(features, options, batch_size=arguments.batch_size)):
+        cut_off.add(1, [number] if translations[0].hypothesis.cut_off(options) else [])
+        yield translations[0].text
     cut_off.report()

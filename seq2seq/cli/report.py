@@ -32,7 +32,7 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page; what is missing from it is printed and stands in it."""
+    """Write the page; what is missing from it is printed and named in it."""
     from seq2seq.inference.files.streams import check_output
     from seq2seq.reporting.html import write_report
 

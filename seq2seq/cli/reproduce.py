@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Show the command and what differs; train and compare if asked to."""
+    """Show the command and what differs; train and compare where the arguments say so."""
     from seq2seq.bundle.format import read_provenance
 
     provenance, weights = read_provenance(arguments.bundle)
@@ -80,22 +80,22 @@ def differences(provenance: Mapping[str, Any], overrides: Sequence[str], config_
     """What is not as it was, a line each: versions, the platform, the data."""
     from seq2seq.training.provenance import versions
 
-    found = [
+    differences = [
         f"{key} was {provenance[key]}, is {now}"
         for key, now in versions().items()
         if key in provenance and provenance[key] != now  # older bundles do not say all of it
     ]
     if (together := provenance.get("processes", 1)) != 1:
-        found.append(f"{together} processes trained together, now it is one")
+        differences.append(f"{together} processes trained together, now it is one")
     if config_dir is not None:
-        return found  # composed by the run itself
+        return differences  # composed by the run itself
     try:
         fingerprint = _fingerprint(overrides)
     except UserError as error:
-        return [*found, f"the data cannot be compared: {error}"]
+        return [*differences, f"the data cannot be compared: {error}"]
     if fingerprint != provenance.get("data_fingerprint"):
-        found.append(f"the data differ: their sha256 was {provenance.get('data_fingerprint')}, is {fingerprint}")
-    return found
+        differences.append(f"the data differ: their sha256 was {provenance.get('data_fingerprint')}, is {fingerprint}")
+    return differences
 
 
 def _fingerprint(overrides: Sequence[str]) -> str:
@@ -117,6 +117,6 @@ def _again(options: Sequence[str], overrides: Sequence[str], folder: Path, weigh
     code = train.run([*options, *overrides, f"hydra.run.dir={quoted(folder)}"])
     if code:
         return code
-    _, found = read_provenance(folder / "bundle")
-    print(f"weights: {'the same, bit by bit' if found == weights else f'others, sha256 {found}'} ({folder}/bundle)")
-    return 0 if found == weights else DIFFERENT
+    _, actual = read_provenance(folder / "bundle")
+    print(f"weights: {'the same, bit by bit' if actual == weights else f'others, sha256 {actual}'} ({folder}/bundle)")
+    return 0 if actual == weights else DIFFERENT

@@ -1,6 +1,6 @@
 """`seq2seq sample`: text from a language model's bundle, printed as it is written.
 
-The prompt stands before each text. With `-n` above 1 a line `--- sample I of N ---` stands before each besides; sample
+Each text begins with the prompt. With `-n` above 1 there is also a line `--- sample I of N ---` before each; sample
 I is what the seed S + I − 1 gives alone.
 """
 
@@ -22,12 +22,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=int,
         default=500,
         metavar="N",
-        help="pieces to write: characters, if it knows these (%(default)s)",
+        help="tokens to write: characters, if those are its tokens (%(default)s)",
     )
     parser.add_argument(
         "--temperature", type=float, default=1.0, metavar="T", help="below 1 bolder, above 1 wilder (%(default)s)"
     )
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely pieces (default: from all)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens (default: from all)")
     parser.add_argument(
         "--top-p",
         type=float,

@@ -95,9 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
     measured = {system: scorer.measure(lines, list(references.values())) for system, lines in systems.items()}
     breakdowns = list(_breakdowns(arguments, references, systems, measured))
     scores = {
-        system: Scores({each.name: each.score(draws, other) for each, other in zip(found, against, strict=True)})
-        for system, found in measured.items()
-        for against in [[None] * len(found) if system == baseline else measured[baseline]]
+        system: Scores({each.name: each.score(draws, other) for each, other in zip(scorings, against, strict=True)})
+        for system, scorings in measured.items()
+        for against in [[None] * len(scorings) if system == baseline else measured[baseline]]
     }
     if arguments.plot:
         from seq2seq.reporting.breakdown_pictures import breakdown_plot
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _judge(arguments: argparse.Namespace, references: Sequence[Sequence[str]]) -> None:
-    """Say on standard error which metrics cannot tell systems apart by these references."""
+    """Say on standard error which metrics cannot distinguish systems by these references."""
     from seq2seq.scoring.suitability import weakness
 
     lines = [line for stream in references for line in stream]
@@ -116,7 +116,7 @@ def _judge(arguments: argparse.Namespace, references: Sequence[Sequence[str]]) -
         if weak := weakness(metric, lines, arguments.language):
             option = "" if weak.instead in arguments.metrics else f" (-m {weak.instead})"
             print(
-                f"seq2seq: warning: {NAMES[metric]} hardly tells systems apart here: {weak.reason}; go by "
+                f"seq2seq: warning: {NAMES[metric]} hardly distinguishes systems here: {weak.reason}; go by "
                 f"{NAMES[weak.instead]}{option}",
                 file=sys.stderr,
             )
@@ -150,7 +150,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.plot and (arguments.plot.suffix != ".png" or arguments.plot.is_dir()):
         raise UserError(f"score: --plot {arguments.plot}: give the name of a .png file")
     if arguments.plot and len(systems) > MOST:
-        raise UserError(f"score: --plot tells at most {MOST} systems apart, not {len(systems)}")
+        raise UserError(f"score: --plot distinguishes at most {MOST} systems, not {len(systems)}")
 
 
 def _draws(arguments: argparse.Namespace) -> Resampling:
@@ -196,25 +196,25 @@ def _breakdowns(
 
 def _references(paths: Sequence[str]) -> dict[str, list[str]]:
     """The lines of each reference file, equally many and not none."""
-    found = {path: list(lines(Path(path))) for path in paths}
-    first, *others = found
-    if not found[first]:
+    texts = {path: list(lines(Path(path))) for path in paths}
+    first, *others = texts
+    if not texts[first]:
         raise UserError(f"{first}: no lines, so there is nothing to score; give the raw reference text")
     for path in others:
-        if len(found[path]) != len(found[first]):
+        if len(texts[path]) != len(texts[first]):
             raise UserError(
-                f"{path}: {len(found[path])} lines, but {first} has {len(found[first])}; "
+                f"{path}: {len(texts[path])} lines, but {first} has {len(texts[first])}; "
                 "line n of each must be a translation of the same sentence"
             )
-    return found
+    return texts
 
 
 def _aligned(path: str, references: Mapping[str, Sequence[str]]) -> list[str]:
     """The lines of a file, as many as the references have."""
-    found, (name, reference) = list(lines(Path(path))), next(iter(references.items()))
-    if len(found) != len(reference):
+    hypotheses, (name, reference) = list(lines(Path(path))), next(iter(references.items()))
+    if len(hypotheses) != len(reference):
         raise UserError(
-            f"{path}: {len(found)} lines, but {name} has {len(reference)}; "
+            f"{path}: {len(hypotheses)} lines, but {name} has {len(reference)}; "
             "line n of one must be the translation of line n of the other"
         )
-    return found
+    return hypotheses

@@ -1,7 +1,7 @@
-"""The options of the commands that search: how, and what is asked of single lines.
+"""The search options of translate-file, and the constraints of single lines.
 
 With `--prefixes`, `--constraints`, or both, an input line has fields between tabs: the source; the prefix; and then the
-constraints, as many as there are. The rest of a line may be missing where nothing is asked of it:
+constraints, as many as there are. The rest of a line may be missing:
 
     A man sleeps.<TAB>Ein Mann                   --prefixes
     A man sleeps.<TAB>Mann<TAB>schläft           --constraints
@@ -24,21 +24,21 @@ SAMPLING = ("temperature", "top_k", "top_p", "seed")
 
 
 def add_search(parser: ArgumentParser) -> None:
-    """Declare them; where no default is named, it is the bundle's."""
-    group = parser.add_argument_group("search", "What is not given is as the bundle has it.")
+    """Declare the search options; where no default is named, it is the bundle's."""
+    group = parser.add_argument_group("search", "Defaults are those of the bundle.")
     group.add_argument("--beam-size", type=int, metavar="K", help="prefixes kept a sentence; 1 is greedy search")
     group.add_argument("--length-penalty", type=float, metavar="A", help="alpha of Wu et al. 2016, eq. 14; 0 is none")
     group.add_argument(
         "--coverage-penalty", type=float, metavar="B", help="beta of eq. 14, for models with attention; 0 is none"
     )
-    group.add_argument("--min-length", type=int, metavar="N", help="least pieces of a translation, the end not counted")
+    group.add_argument("--min-length", type=int, metavar="N", help="least tokens of a translation, the end not counted")
     group.add_argument("--max-length", type=int, metavar="N", help="most, the end counted (default: by the source)")
-    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N pieces in a row come twice; 0 is off")
+    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N tokens in a row occur twice; 0 is off")
     group.add_argument(
         "--diversity-groups",
         type=int,
         metavar="G",
-        help="G groups of the beam avoid each other's pieces: with --n-best, translations that differ",
+        help="G groups of the beam avoid each other's tokens: with --n-best, translations that differ",
     )
     group.add_argument("--diversity-penalty", type=float, metavar="L", help="how much they do: 0.2 to 0.8 are usual")
     _add_requests(parser)
@@ -46,18 +46,18 @@ def add_search(parser: ArgumentParser) -> None:
 
 
 def _add_requests(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("what a line asks for", "Both at once: source<TAB>prefix<TAB>phrase<TAB>…")
+    group = parser.add_argument_group("constraints of single lines", "Both at once: source<TAB>prefix<TAB>phrase<TAB>…")
     group.add_argument(
         "--prefixes",
         action="store_true",
         help="input is source<TAB>prefix: the translation begins with the prefix, which best ends with a word and has "
-        "no space behind it",
+        "no space after it",
     )
     group.add_argument(
         "--constraints",
         action="store_true",
         help="input is source<TAB>phrase<TAB>phrase…: the translation holds the phrases, and holds one that is listed "
-        "twice at two places; a beam wider than they have pieces finds better ones",
+        "twice at two places; a beam wider than they have tokens finds better ones",
     )
 
 
@@ -67,7 +67,7 @@ def _add_sampling(parser: ArgumentParser) -> None:
         "--sample", action=BooleanOptionalAction, help="draw the translations: --n-best of them a line, or one"
     )
     group.add_argument("--temperature", type=float, metavar="T", help="below 1 bolder, above 1 wilder")
-    group.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely pieces")
+    group.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens")
     group.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that have the mass P")
     group.add_argument("--seed", type=int, metavar="S", help="decides the draws, with the line's number")
     group.add_argument(

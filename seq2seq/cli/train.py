@@ -1,6 +1,6 @@
 """`seq2seq train`: Hydra composes the configuration (conf/), `seq2seq.training.run` trains; `-m` sweeps.
 
-Hydra is known here and nowhere else. The configuration that goes on from here is a plain dict.
+Hydra is known here and nowhere else. All other rooms get the configuration as a plain dict.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from seq2seq.cli.arguments import quoted
 from seq2seq.cli.composing.configurations import plain
 from seq2seq.cli.composing.hydra_errors import naming_hydra
 from seq2seq.cli.composing.job_status import (
-    Standing,
-    bury,
+    JobStatus,
+    error_message,
     identity,
+    job_status,
+    mark_stale_as_failed,
     name_after_sweep,
     overrides_of,
     record_failure,
     restart,
-    said,
-    standing,
 )
 from seq2seq.cli.composing.switching import spelled_for_hydra
 from seq2seq.cli.exit_codes import STOPPED
@@ -52,7 +52,7 @@ _sweeps: list[DictConfig] = []
 def run(argv: Sequence[str]) -> int:
     """Compose and train once, or with -m once for every combination; returns the exit code.
 
-    A sweep goes on after a job that fails, ends with a leaderboard, and returns 1 if a job failed. The same command
+    A sweep continues after a job that fails, ends with a leaderboard, and returns 1 if a job failed. The same command
     again runs the jobs that are missing or did not finish. Of several processes that train together (torchrun, srun),
     the first does all that, and the others train along.
     """
@@ -132,7 +132,7 @@ def _called(program: str, words: Sequence[str]) -> Iterator[None]:
 
 
 def _register_sweeper() -> None:
-    """Hydra's plugins first: it reads their modules anew, which would leave ours a subclass of what is gone."""
+    """Register the sweeper after Hydra's plugins: it reads their modules anew, and ours extends a class of theirs."""
     plugins = Plugins.instance()
     from seq2seq.cli.composing import sweeper
 
@@ -147,9 +147,9 @@ def job(config: DictConfig) -> float | None:
     typed: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # as typed: ${…} stays ${…}
     overrides = [override for override in typed if not override.startswith("resume=")]
     settled: dict[str, Any] = {}
-    with claim(folder) as mine:
+    with claim(folder) as claimed:
         try:
-            if not mine:
+            if not claimed:
                 raise UserError(f"{folder}: another process is training here; let it end, or choose another folder")
             settled = plain(config, overrides)
             from seq2seq.training.schema import check
@@ -161,12 +161,12 @@ def job(config: DictConfig) -> float | None:
 
             record = train(settled, folder, overrides, options=_options(settings), trial=trial)
         except Exception as error:
-            if mine:
+            if claimed:
                 name, seed = settled.get("name", folder.name), settled.get("seed")
                 record_failure(folder, overrides, error, name=str(name), seed=seed if isinstance(seed, int) else 0)
             _failures.append(error)
             if sweeping:
-                print(f"seq2seq: {folder}: {said(error)}", file=sys.stderr)
+                print(f"seq2seq: {folder}: {error_message(error)}", file=sys.stderr)
             return None
     if record["status"] == "interrupted":
         raise KeyboardInterrupt
@@ -175,7 +175,7 @@ def job(config: DictConfig) -> float | None:
 
 def score(record: Mapping[str, Any]) -> float | None:
     """The first test score of a run."""
-    return next((float(found["value"]) for found in record["test"].values()), None)
+    return next((float(score["value"]) for score in record["test"].values()), None)
 
 
 class EndOfSweep(Callback):
@@ -213,8 +213,8 @@ def _check_folder(key: str, config: DictConfig) -> None:
 def continued(argv: Sequence[str]) -> list[str]:
     """The command line, where `resume` names a run's folder, or one of its checkpoints, with that run's own before it.
 
-    So `seq2seq train resume=runs/first` is enough, and what is given besides comes last. Raises `UserError` where there
-    is no run to go on with.
+    So `seq2seq train resume=runs/first` is enough, and what else is given comes last. Raises `UserError` where there
+    is no run to resume.
     """
     named = [override for override in argv if override.startswith("resume=")]
     value = named[-1].partition("=")[2].strip("'\"") if named else ""
@@ -231,7 +231,7 @@ def continued(argv: Sequence[str]) -> list[str]:
 
 
 def _options(settings: Any) -> list[str]:
-    """What stood before the overrides and decides about them: the folder of the user's own YAML files."""
+    """The options before the overrides that decide about them: the folder of the user's own YAML files."""
     sources = settings.runtime.config_sources
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
@@ -244,11 +244,11 @@ def _begin(config: dict[str, Any], folder: Path, sweep: Path, overrides: Sequenc
             f"{folder}: holds a run with other overrides; choose another hydra.sweep.dir, or a "
             "hydra.sweep.subdir for each job"
         )
-    found = standing(folder)
-    if found is Standing.BROKEN:
+    status = job_status(folder)
+    if status is JobStatus.BROKEN:
         restart(config, folder)
     name_after_sweep(config, folder, sweep)
-    return found is not Standing.FINISHED
+    return status is not JobStatus.FINISHED
 
 
 def _end_of_sweep(config: DictConfig) -> int:
@@ -256,7 +256,7 @@ def _end_of_sweep(config: DictConfig) -> int:
     from seq2seq.reporting.leaderboard import leaderboard
 
     folder = Path(config.hydra.sweep.dir)
-    bury(folder)
+    mark_stale_as_failed(folder)
     rows = leaderboard(folder, other_sweeps=False)
     print(f"leaderboard: {folder}/leaderboard.md, .csv and .png")
     if "wandb" in config.logger:

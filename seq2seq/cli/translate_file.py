@@ -3,12 +3,12 @@
 The output has exactly one line for each input line, in order; an empty line stays empty. With `--n-best` above 1 it has
 one line for each translation instead, in the layout of Moses and Marian, `INDEX ||| TEXT ||| SCORE`: the index counts
 input lines from 0, and the score, best first, is the log-probability over the length penalty, with the coverage penalty
-(with `--mbr`: the expected utility). (The text may hold `|||` too: the index stands before the first one, the score
-behind the last.) Other formats: seq2seq/inference/files/formats.py. With `--ensemble` several bundles translate as one
+(with `--mbr`: the expected utility). (The text may hold `|||` too: the index is before the first one, the score
+after the last.) Other formats: seq2seq/inference/files/formats.py. With `--ensemble` several bundles translate as one
 (seq2seq/inference/ensemble.py).
 
 The input is a stream, of which a few chunks are held; from a terminal or another program, what has arrived is
-translated. An output file appears whole or not at all; a run that was killed goes on with `--resume`
+translated. Output files are written atomically; `--resume` resumes a run that was killed
 (seq2seq/inference/files/partial.py). `--workers` are processes of this machine, `--shard` is for several
 (seq2seq/inference/files/shards.py).
 """
@@ -267,12 +267,12 @@ def _made(arguments: Namespace) -> dict[str, Any]:
 
 
 def _complete(arguments: Namespace, targets: list[Path], made: dict[str, Any]) -> bool:
-    """Whether this shard is there already. Raises `UserError` where it is, but damaged, or not what is asked for."""
+    """Whether this shard is complete already. Raises `UserError` where it is, but damaged, or of other options."""
     if not arguments.shard or journal_of(targets[0]).exists() or not card_of(targets[0]).is_file():
         return False
     card = read_card(card_of(targets[0]))
-    if found := difference(card.made, made):
-        raise UserError(f"{targets[0]}: is complete, but was made with {found}; delete {card_of(targets[0])}")
+    if differs := difference(card.made, made):
+        raise UserError(f"{targets[0]}: is complete, but was made with {differs}; delete {card_of(targets[0])}")
     check_outputs(card, targets)
     for chunk in filter(
         None, chunks(arguments.input, CHUNK, arguments.shard, Place(card.lines, card.sha256), arguments.errors)

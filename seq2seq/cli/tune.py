@@ -51,7 +51,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("overrides", nargs="*", metavar="OVERRIDE", help="a Hydra override for every trial, as for `train`: cell=lstm")
     add("--trials", type=int, default=20, metavar="N", help="in all processes and calls together (%(default)s)")
-    add("--folder", type=Path, help="where the study and its runs are (default: tuned/SPACE); the same one goes on")
+    add(
+        "--folder",
+        type=Path,
+        help="where the study and its runs are (default: tuned/SPACE); the same one resumes",
+    )
     add("--storage", metavar="URL", help="a database instead of a file in the folder: sqlite:///…, postgresql://…, …")
     add("--sampler", choices=SAMPLERS, default="tpe", help="what draws the values (%(default)s)")
     add(
@@ -81,7 +85,7 @@ def run(arguments: Namespace) -> int:
             _try(study, trial, plan, folder)
     except KeyboardInterrupt:
         _end(study, plan, folder)
-        print("the same command goes on")
+        print("the same command resumes the study")
         raise
     return _end(study, plan, folder)
 
@@ -187,16 +191,16 @@ def _open(plan: Plan, folder: Path, arguments: Namespace) -> tuple[optuna.Study,
 
 
 def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> None:
-    """Run one trial and tell the study how it ended; whatever stops the process puts the trial back first."""
+    """Run one trial and report its end to the study; whatever stops the process puts the trial back first."""
     from optuna.trial import TrialState
 
-    from seq2seq.cli.composing.job_status import record_failure, said
+    from seq2seq.cli.composing.job_status import error_message, record_failure
     from seq2seq.training.run_record import claim
     from seq2seq.tuning.study import ERROR, place_of, put_back, reported, suggest
 
     place = place_of(trial, folder)
-    with claim(place) as mine:
-        if not mine:  # another process has just taken this one for dead, and repeats it
+    with claim(place) as claimed:
+        if not claimed:  # another process considers this one dead, and repeats its trial
             return
         setting = spelled(plan.space.draw(suggest(trial)))
         overrides = [*plan.overrides, *plan.pinned, *setting]
@@ -216,9 +220,9 @@ def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> 
             print(f"trial {trial.number}: {record['status']}, {plan.metric} = {value}")
         except Exception as error:
             record_failure(place, overrides, error, name=place.name, seed=0)
-            trial.set_user_attr(ERROR, said(error))
+            trial.set_user_attr(ERROR, error_message(error))
             study.tell(trial, state=TrialState.FAIL)
-            print(f"trial {trial.number}: failed: {said(error)}", file=sys.stderr)
+            print(f"trial {trial.number}: failed: {error_message(error)}", file=sys.stderr)
         except BaseException:
             put_back(study, study.get_trials(deepcopy=False)[trial.number], folder, "interrupted")
             raise
@@ -226,7 +230,7 @@ def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> 
 
 def _train(trial: optuna.Trial, overrides: list[str], place: Path) -> dict[str, Any]:
     from seq2seq.cli.composing.configurations import composed, composing
-    from seq2seq.cli.composing.job_status import Standing, name_after_sweep, restart, standing
+    from seq2seq.cli.composing.job_status import JobStatus, job_status, name_after_sweep, restart
     from seq2seq.training.run import train
     from seq2seq.training.run_record import read
 
@@ -237,10 +241,10 @@ def _train(trial: optuna.Trial, overrides: list[str], place: Path) -> dict[str, 
     with composing():
         config = composed(overrides)
     name_after_sweep(config, place, place.parent)
-    found = standing(place)
-    if found is Standing.FINISHED:  # its process died between the end of the run and telling the study
+    status = job_status(place)
+    if status is JobStatus.FINISHED:  # its process died between the end of the run and telling the study
         return read(place)
-    if found is Standing.BROKEN:
+    if status is JobStatus.BROKEN:
         restart(config, place)
     return train(config, place, overrides, watch=watch)
 
@@ -249,7 +253,7 @@ def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:
     """The leaderboard, the pictures, and the best trial as a command."""
     from optuna.trial import TrialState
 
-    from seq2seq.cli.composing.job_status import bury
+    from seq2seq.cli.composing.job_status import mark_stale_as_failed
     from seq2seq.reporting.leaderboard import leaderboard
     from seq2seq.training.loggers import log_leaderboard
     from seq2seq.tuning.plots import save_plots
@@ -257,7 +261,7 @@ def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:
 
     print()
     if any(folder.glob("*/run.json")):
-        bury(folder)
+        mark_stale_as_failed(folder)
         leaderboard(folder)
         if plan.wandb is not None:
             log_leaderboard(folder, plan.wandb)
@@ -267,7 +271,7 @@ def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:
     shown |= {"running": TrialState.RUNNING, "to be repeated": TrialState.WAITING}
     print("\ntrials: " + ", ".join(f"{states.count(state)} {name}" for name, state in shown.items() if state in states))
     if TrialState.COMPLETE not in states:
-        print("no trial came to its end; their errors stand in the table", file=sys.stderr)
+        print("no trial came to its end; their errors are in the table", file=sys.stderr)
         return 1
     print(f"pictures: {folder}/study.html")
     best = study.best_trial

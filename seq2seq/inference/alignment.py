@@ -1,4 +1,4 @@
-"""From attention between pieces to links between words, and the copying of source words that rests on them."""
+"""From attention between tokens to links between words, and the copying of source words that rests on them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from seq2seq.text.vocabulary import UNKNOWN
 
 
 class Words:
-    """Which word each piece belongs to. Words are what stands between spaces (U+0020), counted from 0, as in Pharaoh's
-    format. `whole`: every piece is a word."""
+    """The word that each token belongs to. Words are what is between spaces (U+0020), counted from 0, as in Pharaoh's
+    format. `whole`: every token is a word."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -24,7 +24,7 @@ class Words:
         self.whole = not subword and tokenizer.kind in ("sentencepiece", "whitespace")
 
     def of(self, ids: Sequence[int]) -> list[int]:
-        """The word of each piece; that of a piece which ends in a space is the word to come.
+        """The word of each token; that of a token which ends in a space is the word to come.
 
         It counts the words of each beginning of the sequence. One that ends within a character spelt in bytes (U+FFFD)
         counts as many as the next.
@@ -32,7 +32,7 @@ class Words:
         if self.whole:
             return list(range(len(ids)))
         texts = self.tokenizer.decode_batch([ids[: i + 1] for i in range(len(ids))])
-        if self.tokenizer.kind == "sentencepiece":  # it sets spaces around an unknown piece
+        if self.tokenizer.kind == "sentencepiece":  # it sets spaces around an unknown token
             texts = [text.replace(f" {UNKNOWN} ", UNKNOWN) for text in texts]
         for i in range(len(texts) - 2, -1, -1):
             texts[i] = texts[i + 1] if texts[i].endswith("\ufffd") else texts[i]
@@ -47,40 +47,42 @@ def split(text: str) -> list[str]:
 class Aligner:
     """Reads word alignments off attention weights; made by `Translator.aligner`.
 
-    A column of the weights stands for `stride` pieces of the source, of which the model read the first `limit`.
+    A column of the weights is for `stride` tokens of the source, of which the model read the first `limit`.
     """
 
     def __init__(self, tokenizers: Tokenizers, stride: int, limit: int) -> None:
-        self.stride, self.limit = stride, limit
-        self.source, self.target = Words(tokenizers.source), Words(tokenizers.target)
+        self.stride = stride
+        self.limit = limit
+        self.source = Words(tokenizers.source)
+        self.target = Words(tokenizers.target)
 
     def source_ids(self, text: str) -> list[int]:
-        """The pieces of a source that the model read, without eos."""
+        """The tokens of a source that the model read, without eos."""
         return self.source.tokenizer.encode(text)[: self.limit]
 
-    def by_piece(self, text: str, attention: Float[Tensor, "T S"]) -> Float[Tensor, "T P"]:
-        """Attention to each piece of the source and, in the last column, to its eos; positions that stand for several
-        pieces share theirs out evenly."""
+    def by_token(self, text: str, attention: Float[Tensor, "T S"]) -> Float[Tensor, "T P"]:
+        """Attention to each token of the source and, in the last column, to its eos; a position of several tokens
+        divides its weight evenly among them."""
         length = len(self.source_ids(text)) + 1
         spread = attention.repeat_interleave(self.stride, dim=1)[:, :length] / self.stride
-        rest = -length % self.stride  # the last position stands for fewer pieces, which share all that it has
+        rest = -length % self.stride  # the last position is of fewer tokens, which share all of its weight
         if rest:
             spread[:, rest - self.stride :] *= self.stride / (self.stride - rest)
         return spread
 
     def matrix(self, text: str, tokens: Sequence[int], attention: Float[Tensor, "T S"]) -> Float[Tensor, "I J"]:
-        """How much each target word looked at each source word, summed over the pieces of both; the last column is the
-        source's eos."""
-        pieces = self.by_piece(text, attention)[: len(tokens)]
+        """How much each target word attended to each source word, summed over the tokens of both; the last column is
+        that of the source's eos."""
+        by_token = self.by_token(text, attention)[: len(tokens)]
         words = len(split(text))
         columns = torch.tensor([*(min(word, words) for word in self.source.of(self.source_ids(text))), words])
         rows = torch.tensor(self.target.of(tokens), dtype=torch.long)
-        found = torch.zeros(int(rows.max()) + 1 if len(rows) else 0, words + 1)
-        return found.index_add_(0, rows, torch.zeros(len(pieces), words + 1).index_add_(1, columns, pieces))
+        links = torch.zeros(int(rows.max()) + 1 if len(rows) else 0, words + 1)
+        return links.index_add_(0, rows, torch.zeros(len(by_token), words + 1).index_add_(1, columns, by_token))
 
     def pharaoh(self, text: str, tokens: Sequence[int], attention: Float[Tensor, "T S"] | None) -> str:
-        """Links "source-target" of word positions from 0, one for each target word: to the source word that it looked
-        at most. A word that looked most at the end of the source has none."""
+        """Links "source-target" of word positions from 0, one for each target word: to the source word that it attended
+        to most. A word that attended most to the end of the source has none."""
         if attention is None or not tokens:
             return ""
         best = self.matrix(text, tokens, attention)[: len(split(self.target.tokenizer.decode(tokens)))].argmax(1)
@@ -88,26 +90,26 @@ class Aligner:
         return " ".join(f"{source}-{target}" for target, source in enumerate(best.tolist()) if source != end)
 
     def copy_unknown(self, text: str, tokens: Sequence[int], attention: Float[Tensor, "T S"]) -> str:
-        """The text of the tokens, with each unknown word replaced by the source word that it looked at most (Luong et
+        """The text of the tokens, with each unknown word replaced by the source word that it attended to most (Luong et
         al. 2015, "Addressing the Rare Word Problem"; Jean et al. 2015, §3.3; here without a dictionary)."""
         words = split(text)
-        looked = self.matrix(text, tokens, attention)[:, :-1].argmax(1).tolist()
+        attended = self.matrix(text, tokens, attention)[:, :-1].argmax(1).tolist()
         decode = self.target.tokenizer.decode
-        found = (words[looked[t]] if i == UNK else decode([i]) for t, i in enumerate(tokens))
-        return " ".join(word for word in found if word)
+        texts = (words[attended[t]] if i == UNK else decode([i]) for t, i in enumerate(tokens))
+        return " ".join(word for word in texts if word)
 
 
 def check_copying(aligner: Aligner) -> str | None:
     """Why copying can change nothing, for a target that is spelt in bytes where it must be.
 
-    Raises `UserError` where unknown pieces are not words.
+    Raises `UserError` where unknown tokens are not words.
     """
     tokenizer = aligner.target.tokenizer
     if "<0x00>" in tokenizer.pieces(range(PAD, len(tokenizer))):
         return "the bundle spells unknown words in bytes, so that there is nothing to copy"
     if not aligner.target.whole:
         raise UserError(
-            "--copy-unknown: an unknown piece of this bundle is a character, not a word; train with "
+            "--copy-unknown: an unknown token of this bundle is a character, not a word; train with "
             "tokenizer.byte_fallback=true, which spells every word, or with tokenizer=whitespace"
         )
     return None

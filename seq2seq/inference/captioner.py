@@ -37,7 +37,7 @@ class Captioner(Translator):
         self, sequences: Iterable[Any], options: SearchOptions | None = None, *, batch_size: int = BATCH_SIZE
     ) -> list[str]:
         """The best text of each sequence, in order."""
-        return [found[0].text for found in self.caption_stream(sequences, options, batch_size=batch_size)]
+        return [translations[0].text for translations in self.caption_stream(sequences, options, batch_size=batch_size)]
 
     def caption_stream(
         self,

@@ -2,12 +2,12 @@
 
     p(y_t | y_<t, x) = (1/M) Σ_m p_m(y_t | y_<t, x)
 
-The mean is of probabilities, not of log-probabilities: it is a distribution as it stands (the geometric mean must be
+The mean is of probabilities, not of log-probabilities: it is a distribution already (the geometric mean must be
 normalised again), and its log-probabilities are at most 0, on which the beam's early stop rests; and a member that
 is wrongly sure of a zero is outvoted instead of having a veto.
 
 The members share both vocabularies. The target's, because the mean runs over its tokens. The source's, because there is
-then one sequence of source pieces: what is cut, how long the output may become, and where attention looks mean the
+then one sequence of source tokens: what is cut, how long the output may become, and where attention looks mean the
 same for all of them.
 """
 
@@ -40,7 +40,8 @@ class Ensemble:
     """
 
     def __init__(self, models: Sequence[EncoderDecoder], *, int8: bool = False) -> None:
-        self.models, self.steps = tuple(models), tuple(Stepper(model, int8=int8) for model in models)
+        self.models = tuple(models)
+        self.steps = tuple(Stepper(model, int8=int8) for model in models)
         looking = [i for i, model in enumerate(models) if model.decoder.context.attends]
         self.looking = [i for i in looking if models[i].encoder.stride == models[looking[0]].encoder.stride]
 
@@ -66,16 +67,16 @@ class Ensemble:
         self, ids: Int[Tensor, "N"], state: States, encoded: tuple[Encoded, ...]
     ) -> tuple[Float[Tensor, "N V"], States, Float[Tensor, "N S"] | None]:
         """log Σ_m p_m − log M; see `seq2seq.search.StepFn`."""
-        found = [step(ids, own, seen) for step, own, seen in zip(self.steps, state, encoded, strict=True)]
-        total = torch.stack([log_probs for log_probs, _, _ in found]).logsumexp(0)
-        log_probs = total.sub_(math.log(len(found))).clamp_(max=0)  # rounding may leave 1e-7 above
-        watched = [weights for weights in (found[i][2] for i in self.looking) if weights is not None]
+        results = [step(ids, own, seen) for step, own, seen in zip(self.steps, state, encoded, strict=True)]
+        total = torch.stack([log_probs for log_probs, _, _ in results]).logsumexp(0)
+        log_probs = total.sub_(math.log(len(results))).clamp_(max=0)  # rounding may leave 1e-7 above
+        watched = [weights for weights in (results[i][2] for i in self.looking) if weights is not None]
         attention = torch.stack(watched).mean(0) if watched else None
-        return log_probs, tuple(state for _, state, _ in found), attention
+        return log_probs, tuple(state for _, state, _ in results), attention
 
 
 def check_members(bundles: Sequence[Bundle], names: Sequence[str]) -> None:
-    """Raise `UserError`, naming both and the first difference, unless all bundles read and write the same pieces."""
+    """Raise `UserError`, naming both and the first difference, unless all bundles read and write the same tokens."""
     first, start = names[0], bundles[0]
     for name, bundle in zip(names[1:], bundles[1:], strict=True):
         if bundle.task != start.task:
@@ -92,7 +93,7 @@ REMEDY = "train both on the same data with the same tokenizer settings"
 
 
 def _read_differently(one: Bundle, other: Bundle) -> str | None:
-    source, its = one.tokenizers.source, other.tokenizers.source
-    if source.fingerprint == its.fingerprint:
+    first, second = one.tokenizers.source, other.tokenizers.source
+    if first.fingerprint == second.fingerprint:
         return None
-    return difference(source, its) or "the pieces are the same, but not how text is cut into them"
+    return difference(first, second) or "the tokens are the same, but not how text is split"

@@ -3,7 +3,7 @@
     log p(y | x) = Σ_t log p(y_t | y_<t, x)        eos is the last y_t
 
 The steps are those of a search, whose choices are made beforehand, so that the numbers are those which a search gives
-for the same tokens. (For the same text, where it cut it into pieces as the tokenizer does; a search may cut otherwise.)
+for the same tokens. (For the same text, where it split it as the tokenizer does; a search may split it otherwise.)
 """
 
 from __future__ import annotations
@@ -54,17 +54,20 @@ class EncodedPair(NamedTuple):
 def force(
     model: Translating, step: StepFn[Any, Any], sources: Tokens | Features, targets: Tokens
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T S"] | None]:
-    """The log-probability of each target token, and the attention weights; what stands on padding has no meaning."""
+    """The log-probability of each target token, and the attention weights; what is on padding has no meaning."""
     state, encoded = model.start(model.encode(sources))
     ids = torch.full_like(targets.ids[:, 0], BOS)
-    found, looked = [], []
+    chosen: list[Tensor] = []
+    attended: list[Tensor | None] = []
     for column in targets.ids.unbind(1):
         log_probs, state, weights = step(ids, state, encoded)
-        found.append(log_probs.gather(1, column[:, None])[:, 0].float())
-        looked.append(weights)
+        chosen.append(log_probs.gather(1, column[:, None])[:, 0].float())
+        attended.append(weights)
         ids = column
-    attention = None if looked[0] is None else torch.stack([weights for weights in looked if weights is not None], 1)
-    return torch.stack(found, 1), attention
+    attention = (
+        None if attended[0] is None else torch.stack([weights for weights in attended if weights is not None], 1)
+    )
+    return torch.stack(chosen, 1), attention
 
 
 class ForcedDecoder(Translator):

@@ -1,4 +1,4 @@
-"""A translation that a notebook can draw: the pieces, how sure the model was of each, and where it looked."""
+"""A translation that a notebook can draw: the tokens, how sure the model was of each, and what it attended to."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Shown(NamedTuple):
     itself, loads nothing, and takes its ink from the page, so that it is read on light and dark ones."""
 
     text: str
-    source: Sequence[str]  # pieces, the end of the sentence among them; none without attention
+    source: Sequence[str]  # tokens, the end of the sentence among them; none without attention
     target: Sequence[str]
-    log_probs: Sequence[float]  # of each target piece
-    weights: Sequence[Sequence[float]]  # a row a target piece, a column a source piece
+    log_probs: Sequence[float]  # of each target token
+    weights: Sequence[Sequence[float]]  # a row a target token, a column a source token
 
     def __str__(self) -> str:
         return self.text
@@ -35,23 +35,23 @@ class Shown(NamedTuple):
         top = max(map(_width, self.source), default=0) + GAP
         right, bottom = left + CELL * len(self.source) + GAP, top + CELL * len(self.target) + GAP
         parts = [self._row(t, left, top) for t in range(len(self.target))]
-        parts += [_label(piece, left + CELL * (s + 0.5), top - GAP) for s, piece in enumerate(self.source)]
+        parts += [_label(token, left + CELL * (s + 0.5), top - GAP) for s, token in enumerate(self.source)]
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{right:.0f}" height="{bottom:.0f}" '
             f'viewBox="0 0 {right:.0f} {bottom:.0f}" style="max-width:100%;height:auto" '
             f'font-family="sans-serif" font-size="{FONT}" fill="currentColor" '
-            f'role="img" aria-label="attention: target pieces down, source pieces across; bars: probability">'
+            f'role="img" aria-label="attention: target tokens down, source tokens across; bars: probability">'
             f"{''.join(parts)}</svg>"
         )
 
     def _row(self, t: int, left: float, top: float) -> str:
-        """One target piece: the bar of its probability, its label, and its weights as squares from clear to full."""
-        y, piece, p = top + CELL * t, escape(self.target[t]), math.exp(min(0.0, self.log_probs[t]))
+        """One target token: the bar of its probability, its label, and its weights as squares from clear to full."""
+        y, token, p = top + CELL * t, escape(self.target[t]), math.exp(min(0.0, self.log_probs[t]))
         bar = (
             f'<rect x="{BAR * (1 - p):.1f}" y="{y + 6:.1f}" width="{BAR * p:.1f}" height="{CELL - 12}" fill="#E69F00">'
-            f"<title>{piece}: probability {p:.3f}</title></rect>"
+            f"<title>{token}: probability {p:.3f}</title></rect>"
         )
-        label = f'<text x="{left - GAP / 2:.1f}" y="{y + 14:.1f}" text-anchor="end">{piece}</text>'
+        label = f'<text x="{left - GAP / 2:.1f}" y="{y + 14:.1f}" text-anchor="end">{token}</text>'
         return bar + label + "".join(self._cell(t, s, left + CELL * s, y) for s in range(len(self.source)))
 
     def _cell(self, t: int, s: int, x: float, y: float) -> str:
@@ -63,10 +63,10 @@ class Shown(NamedTuple):
         )
 
 
-def _label(piece: str, x: float, y: float) -> str:
-    """A source piece, read upwards."""
-    return f'<text transform="translate({x + 4:.1f} {y:.1f}) rotate(-90)">{escape(piece)}</text>'
+def _label(token: str, x: float, y: float) -> str:
+    """A source token, read upwards."""
+    return f'<text transform="translate({x + 4:.1f} {y:.1f}) rotate(-90)">{escape(token)}</text>'
 
 
-def _width(piece: str) -> float:
-    return LETTER * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in piece)
+def _width(token: str) -> float:
+    return LETTER * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in token)

@@ -16,7 +16,6 @@ import torch
 
 from seq2seq.bundle.format import Bundle, check_task, load_bundle
 from seq2seq.inference.batching import BATCH_SIZE, CHUNK, pad_ids, run_batched
-from seq2seq.models import Tagger
 from seq2seq.models.label_model import Labels
 from seq2seq.models.task_descriptors import LABELLING
 from seq2seq.runtime.threads import set_threads
@@ -71,7 +70,7 @@ class Predictor:
 
     def predict(self, lines: Iterable[str], *, batch_size: int = BATCH_SIZE) -> list[str]:
         """The labels of each line, in order, as a file holds them; for a tagger, a line without words has none."""
-        return [found.text for found in self.predict_stream(lines, batch_size=batch_size)]
+        return [predicted.text for predicted in self.predict_stream(lines, batch_size=batch_size)]
 
     def predict_stream(
         self,
@@ -103,7 +102,7 @@ class Predictor:
         for number, text in items:
             check_text(text, f"line {number}")
         encoded = self.bundle.tokenizers.source.encode_batch([without_line_end(text) for _, text in items])
-        return encoded if isinstance(self.bundle.model, Tagger) else [[*ids, EOS] for ids in encoded]
+        return [[*ids, EOS] for ids in encoded] if self.bundle.model.reads_eos else encoded
 
     @torch.no_grad()
     def _label(self, sources: list[list[int]]) -> list[Predicted]:
@@ -120,4 +119,4 @@ def written(labels: Labels, names: LabelTokenizer) -> list[Predicted]:
     counts = labels.counts.tolist()
     lists = [list(islice(stream, count)) for count in counts]
     rows = labels.probabilities.cpu().split(counts)
-    return [Predicted(names.join(each), each, found) for each, found in zip(lists, rows, strict=True)]
+    return [Predicted(names.join(each), each, probabilities) for each, probabilities in zip(lists, rows, strict=True)]

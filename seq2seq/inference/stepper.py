@@ -26,7 +26,7 @@ class Translating(Protocol):
         """Whether there is attention to the source."""
 
     def encode(self, source: Tokens | Features) -> Any:
-        """Read the source."""
+        """Encode the source into a memory, of any type that the other methods take."""
 
     def mask(self, memory: Any) -> Bool[Tensor, "B S"]:
         """True where attention may look."""
@@ -35,7 +35,7 @@ class Translating(Protocol):
         """The first state, and what steps look at."""
 
     def step(self, ids: Int[Tensor, "N"], state: Any, encoded: Any) -> tuple[Any, Any, Any]:
-        """See `seq2seq.search.StepFn`."""
+        """Take one time step, as a `seq2seq.search.StepFn`."""
 
 
 class Stepper:
@@ -56,7 +56,7 @@ class Stepper:
     def __call__(
         self, ids: Int[Tensor, "N"], state: DecoderState, encoded: Encoded
     ) -> tuple[Float[Tensor, "N V"], DecoderState, Float[Tensor, "N S"] | None]:
-        """See `seq2seq.search.StepFn`."""
+        """Log-probabilities of the next token, the next state and attention weights, as a `seq2seq.search.StepFn`."""
         embedded = self.model.target_embedding(ids)
         with self.packed.active():
             features, state, weights = self.model.decoder.step(embedded, state, encoded, self.table[ids])
@@ -72,7 +72,7 @@ def translate_ids(
     sentences: Sentences | None = None,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each source, best first; token sources end with eos, and eos counts in the limits.
-    `sentences` is what is asked of each beside; its mask need not be given.
+    `sentences` holds prefixes and constraints of each; its mask need not be given.
 
     The model is used as it is: put it into eval mode first, or its dropout falls on the translations. `step` takes the
     place of the model's own, for instance a `Stepper`, which pays where many batches are translated.

@@ -21,7 +21,7 @@ INCOMPLETE = "\ufffd"  # what a character decodes to of which not all bytes are 
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How tokens are drawn; `length` counts pieces, line feeds included. Raises `UserError` for a wrong value."""
+    """How tokens are drawn; `length` counts tokens, line feeds included. Raises `UserError` for a wrong value."""
 
     length: int = 500
     temperature: float = 1.0
@@ -43,7 +43,8 @@ class Sampler:
                 f"the bundle is of task={bundle.task}, which writes no text of its own; use a bundle of "
                 "task=language_modeling"
             )
-        self.model, self.tokenizer = bundle.model, bundle.tokenizers.target
+        self.model = bundle.model
+        self.tokenizer = bundle.tokenizers.target
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "cpu", trusted: Sequence[str] = ()) -> Sampler:
@@ -79,12 +80,10 @@ class Sampler:
         """A line's end, as before every text, and the ids of the prompt, whose last line is not ended."""
         ids = [EOS]
         for number, line in enumerate(prompt.split("\n")):
-            found = self.tokenizer.encode(line)
-            if UNK in found:
-                raise UserError(
-                    f"prompt: {self._unseen(line)!r} never stood in the model's training text; leave it out"
-                )
-            ids += [EOS] * (number > 0) + found
+            encoded = self.tokenizer.encode(line)
+            if UNK in encoded:
+                raise UserError(f"prompt: {self._unseen(line)!r} was never in the model's training text; leave it out")
+            ids += [EOS] * (number > 0) + encoded
         return ids
 
     def _unseen(self, line: str) -> str:
@@ -94,31 +93,36 @@ class Sampler:
 
 
 class Transcript:
-    """The text of a growing list of ids, told in parts, never taken back: eos is a line feed, and a character of
-    which not all bytes are there is held back. `line` are the ids of a line's beginning that was told already.
+    """The text of a growing list of ids, returned in parts, never taken back: eos is a line feed, and a character of
+    which not all bytes are there is held back. `line` are the ids of a line's beginning that was returned already.
 
-    A part is what two decodings differ by, of the piece before it and of both, since a piece may look otherwise at the
+    A part is what two decodings differ by, of the token before it and of both, since a token may look otherwise at the
     beginning of a line.
     """
 
     def __init__(self, tokenizer: Tokenizer, line: Sequence[int]) -> None:
-        self._tokenizer, self._line = tokenizer, list(line)
-        self._before, self._told = 0, len(self._line)
+        self._tokenizer = tokenizer
+        self._line = list(line)
+        self._before = 0
+        self._returned = len(self._line)
 
     def add(self, token: int) -> str:
         """What `token` adds to the text."""
         if token == EOS:
             part = self.rest()
-            self._line, self._before, self._told = [], 0, 0
+            self._line = []
+            self._before = 0
+            self._returned = 0
             return part + "\n"
         self._line.append(token)
         part = self.rest()
         if part.endswith(INCOMPLETE):
             return ""
-        self._before, self._told = self._told, len(self._line)
+        self._before = self._returned
+        self._returned = len(self._line)
         return part
 
     def rest(self) -> str:
         """What was held back."""
-        told = self._tokenizer.decode(self._line[self._before : self._told])
-        return self._tokenizer.decode(self._line[self._before :])[len(told) :]
+        returned = self._tokenizer.decode(self._line[self._before : self._returned])
+        return self._tokenizer.decode(self._line[self._before :])[len(returned) :]

@@ -55,7 +55,7 @@ class Translator:
     1), as a product of matrices is added up in an order that depends on their shapes; a tie as close may fall either
     way.
 
-    `max_source` is the limit of a source in pieces: the rest is cut off, with a warning that says the line's number.
+    `max_source` is the limit of a source in tokens: the rest is cut off, with a warning that says the line's number.
     `int8` takes the 8-bit output layer of `seq2seq.nn.int8`: on a CPU faster, and nearly the same. With `others` it is
     an ensemble (seq2seq/inference/ensemble.py), whose search options are those of the first; `names` are what errors
     call them.
@@ -119,7 +119,7 @@ class Translator:
         return self.translate([text])[0]
 
     def show(self, text: str) -> Shown:
-        """The translation of one sentence to look at: in a notebook it draws where each piece came from."""
+        """The translation of one sentence to look at: in a notebook it draws what each token attended to."""
         ((best, *_),) = self.translate_full([text], self.options(n_best=1, return_attention=True))
         hypothesis, tokenizers = best.hypothesis, self.bundle.tokenizers
         target = tokenizers.target.pieces(hypothesis.tokens) + ["</s>"] * hypothesis.finished
@@ -128,7 +128,7 @@ class Translator:
             return shown
         aligner = self.aligner()
         source = [*tokenizers.source.pieces(aligner.source_ids(text)), "</s>"]
-        return shown._replace(source=source, weights=aligner.by_piece(text, hypothesis.attention).tolist())
+        return shown._replace(source=source, weights=aligner.by_token(text, hypothesis.attention).tolist())
 
     def options(
         self,
@@ -151,7 +151,7 @@ class Translator:
     ) -> SearchOptions:
         """The bundle's search options, changed where a value is given.
 
-        `max_length` is the most pieces of a translation, the end counted; without it the limit follows the source's
+        `max_length` is the most tokens of a translation, the end counted; without it the limit follows the source's
         length. Raises `UserError` for a value out of its range.
         """
         changes = locals()
@@ -169,7 +169,7 @@ class Translator:
     ) -> list[str]:
         """The best translation of each line, in order; a line without text becomes an empty one."""
         options = self.options(beam_size=beam_size, length_penalty=length_penalty, n_best=1, max_length=max_length)
-        return [found[0].text for found in self.translate_stream(lines, options, batch_size=batch_size)]
+        return [translations[0].text for translations in self.translate_stream(lines, options, batch_size=batch_size)]
 
     def translate_full(
         self,
@@ -219,7 +219,7 @@ class Translator:
         )
 
     def _encode(self, items: list[tuple[int, Any]], options: SearchOptions) -> list[EncodedRequest]:
-        """Encode lines with their numbers, from 0, and what is asked of their translations."""
+        """Encode lines with their numbers, from 0, and the constraints of their translations."""
         requests = [as_request(item) for _, item in items]
         sources = self._sources([(number, request.text) for (number, _), request in zip(items, requests, strict=True)])
         encoded = []
@@ -262,5 +262,5 @@ class Translator:
 def _ranked(translations: list[Translation], utility: Utility) -> list[Translation]:
     """The different translations, best first, each with its utility as the score of its first hypothesis."""
     ranked = rank([translation.text for translation in translations], utility)
-    found = [(translations[i], value) for i, value in ranked]
-    return [Translation(text, hypothesis._replace(score=value)) for (text, hypothesis), value in found]
+    chosen = [(translations[i], value) for i, value in ranked]
+    return [Translation(text, hypothesis._replace(score=value)) for (text, hypothesis), value in chosen]

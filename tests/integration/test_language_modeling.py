@@ -170,7 +170,7 @@ def test_draws_follow_the_models_probabilities(bundle):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--prompt", "buckle ϟ"], "prompt: 'ϟ' never stood in the model's training text"),
+        (["--prompt", "buckle ϟ"], "prompt: 'ϟ' was never in the model's training text"),
         (["--temperature", "0"], "temperature=0.0 must be above 0"),
         (["--top-p", "1.5"], "top_p=1.5"),
         (["--top-k", "0"], "top_k=0"),

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 from hydra.core.plugins import Plugins
 
-from seq2seq.cli.composing.job_status import Standing, bury, by_overrides, identity, place, restart, standing
+from seq2seq.cli.composing.job_status import (
+    JobStatus,
+    by_overrides,
+    identity,
+    job_status,
+    mark_stale_as_failed,
+    place,
+    restart,
+)
 from seq2seq.cli.main import main
 from seq2seq.training.run_record import LOCK, claim
 from tests.fake_training import train
@@ -192,21 +200,21 @@ def test_place(tmp_path):
     assert folders == ["'x'", "'10'", "'7'", "'11'"]
     assert place([["a=3"]], tmp_path, numbered=False) == [["a=3"]]
     assert set(by_overrides(tmp_path)) == {frozenset({f"a={n}"}) for n in (1, 2, 4)}
-    assert [standing(tmp_path / name) for name in ("0", "x", "9")] == [
-        Standing.FINISHED,
-        Standing.BROKEN,
-        Standing.MISSING,
+    assert [job_status(tmp_path / name) for name in ("0", "x", "9")] == [
+        JobStatus.FINISHED,
+        JobStatus.BROKEN,
+        JobStatus.MISSING,
     ]
 
 
-def test_bury_tells_the_dead_from_the_living(tmp_path):
+def test_mark_stale_as_failed_tells_the_dead_from_the_living(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         run = {"status": "running", "name": "n", "seed": 3, "overrides": ["x=1"], "parameters": 5}
         (tmp_path / name / "run.json").write_text(json.dumps(run))
-    with claim(tmp_path / "a") as mine:
-        assert mine
-        bury(tmp_path)
+    with claim(tmp_path / "a") as claimed:
+        assert claimed
+        mark_stale_as_failed(tmp_path)
     a, b = (json.loads((tmp_path / name / "run.json").read_text()) for name in "ab")
     assert (a["status"], b["status"], b["parameters"]) == ("running", "failed", 5)
 
@@ -214,12 +222,12 @@ def test_bury_tells_the_dead_from_the_living(tmp_path):
 def test_the_lock_ends_with_its_process(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, cwd=ROOT) as other:
         assert other.stdout.readline() == b"True\n"
-        with claim(tmp_path) as mine:
-            assert not mine
+        with claim(tmp_path) as claimed:
+            assert not claimed
         other.kill()
         other.wait()
-        with claim(tmp_path) as mine:
-            assert mine
+        with claim(tmp_path) as claimed:
+            assert claimed
     assert (tmp_path / LOCK).exists()
 
 

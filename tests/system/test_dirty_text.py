@@ -174,7 +174,7 @@ def test_a_line_of_a_megabyte_is_cut_and_named(bundles: Path, tmp_path: Path, ca
         )
     assert (code, found and len(found)) == (0, 3)
     assert "line 2: its " in caplog.text
-    assert "pieces are cut to the first 50" in caplog.text
+    assert "tokens are cut to the first 50" in caplog.text
 
 
 def test_a_tagger_labels_every_word_of_a_long_line(bundles: Path, tmp_path: Path) -> None:

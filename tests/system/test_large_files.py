@@ -158,7 +158,7 @@ def test_a_torn_end_is_cut_off_and_an_unfinished_chunk_done_again(folder, monkey
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        (lambda: None, [], "out.partial: an interrupted run has done 8 lines; add --resume to go on, or delete it"),
+        (lambda: None, [], "out.partial: an interrupted run has done 8 lines; add --resume to resume it, or delete it"),
         (lambda: None, ["--resume", "--beam-size", 2], "was begun with --beam-size null, not 2"),
         (lambda: None, ["--resume", "--format", "tsv"], 'was begun with --format "text", not "tsv"'),
         (lambda: None, ["--resume", "--alignments", "links"], "was begun with --alignments false, not true"),
@@ -378,7 +378,7 @@ def test_a_shard_that_is_being_made_is_named(folder, monkeypatch, capsys):
     interrupt(monkeypatch, 5)
     assert translate("--shard", "2/2") == 130
     assert main(["merge", "out"]) == 2
-    assert "incomplete: 2/2; let them end, or go on with --resume" in said(capsys)
+    assert "incomplete: 2/2; let them end, or resume them with --resume" in said(capsys)
 
 
 @pytest.mark.parametrize(

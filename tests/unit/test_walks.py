@@ -13,6 +13,7 @@ import pytest
 
 from seq2seq.cli import translate_file
 from seq2seq.cli.main import main
+from seq2seq.runtime import home
 from seq2seq.runtime.paths import PACKAGE
 from tests.bundles import save
 
@@ -75,6 +76,7 @@ def test_translate_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     save(tmp_path / "bundle", search={"beam_size": 1})
     (tmp_path / "in.txt").write_text("a man sleeps\n\nthe dog runs\n")
     beginning, walk = Trace(), Trace()
+    home.settle.cache_clear()
     load = translate_file.ChunkTranslator.__init__
 
     def loaded(self: translate_file.ChunkTranslator, arguments: Any) -> None:

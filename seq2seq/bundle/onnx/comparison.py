@@ -62,24 +62,24 @@ def _difference(model: EncoderDecoder, encoder: Any, decoder: Any, source: Token
     flat = encoder.run(None, {"ids": source.ids.numpy(), "lengths": source.lengths.numpy()})
     given = dict(zip([output.name for output in encoder.get_outputs()], flat, strict=True))
     expected = dict([*states(model.decoder, state), *memories(model, encoded)])
-    # Values on padding have no meaning, and no weight: the mask stands between.
+    # Values on padding have no meaning, and no weight: the mask hides them.
     worst = max(_gap(given[name], value) for name, value in expected.items() if name.startswith("state."))
     ids = torch.full_like(source.lengths, BOS)
     names = [output.name for output in decoder.get_outputs()]
     wanted = {put.name for put in decoder.get_inputs()}
     for step in range(STEPS):
         feed = {name: value for name, value in {**given, "ids": ids.numpy()}.items() if name in wanted}
-        found = dict(zip(names, decoder.run(None, feed), strict=True))
+        results = dict(zip(names, decoder.run(None, feed), strict=True))
         log_probs, state, weights = model.step(ids, state, encoded)
         pairs = [("log_probs", log_probs), *((f"next_{name}", value) for name, value in states(model.decoder, state))]
         pairs += [] if weights is None else [("attention", weights)]
-        worst = max(worst, *(_gap(found[name], value) for name, value in pairs))
-        given |= {name.removeprefix("next_"): found[name] for name in names if name.startswith("next_")}
+        worst = max(worst, *(_gap(results[name], value) for name, value in pairs))
+        given |= {name.removeprefix("next_"): results[name] for name in names if name.startswith("next_")}
         ids = log_probs.topk(step + 1).indices[:, -1]
     return worst
 
 
-def _gap(found: Any, expected: Tensor) -> float:
+def _gap(actual: Any, expected: Tensor) -> float:
     wanted = expected.double()
-    gap = (torch.from_numpy(found).double() - wanted).abs() / wanted.abs().clamp_min(1)
+    gap = (torch.from_numpy(actual).double() - wanted).abs() / wanted.abs().clamp_min(1)
     return float(gap.max()) if gap.numel() else 0.0

@@ -5,7 +5,7 @@
     export.json                  the special tokens, and the limits of a search
     translate_onnx.py            the example: greedy search with numpy and onnxruntime
 
-Before the folder appears, ONNX Runtime runs both networks beside the model, at several sizes.
+Before the folder is in place, ONNX Runtime and the model run both networks at several sizes, and must agree.
 """
 
 from __future__ import annotations
@@ -168,13 +168,13 @@ def _log_sigmoid(x: Any) -> Any:
 
 def _outputs(model: EncoderDecoder, names: Sequence[str]) -> list[str]:
     """Those of the decoder's network. Inputs and outputs of one network differ in name: the next state has its own."""
-    looked = ["attention"] if model.decoder.context.attends else []
-    return ["log_probs", *looked, *(f"next_{name}" for name in names if name.startswith("state."))]
+    attention = ["attention"] if model.decoder.context.attends else []
+    return ["log_probs", *attention, *(f"next_{name}" for name in names if name.startswith("state."))]
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """The exporter tells of packages that it does not need, of constants, and of deprecations of its own."""
+    """Hide the exporter's warnings of packages that it does not need, of constants, and of its own deprecations."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -49,8 +49,8 @@ class DecoderNetwork(nn.Module):
         """`flat` is what the encoder's network gives; the outputs are log_probs, attention, and the next state."""
         state, encoded = restored(self.model, list(flat))
         log_probs, state, weights = self.model.step(ids, state, encoded)
-        looked = () if weights is None else (weights,)
-        return (log_probs, *looked, *(value for _, value in states(self.model.decoder, state)))
+        attention = () if weights is None else (weights,)
+        return (log_probs, *attention, *(value for _, value in states(self.model.decoder, state)))
 
 
 def without_loops(encoder: Encoder) -> Encoder:

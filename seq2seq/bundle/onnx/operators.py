@@ -32,7 +32,8 @@ class OnnxLayer(nn.Module):
         super().__init__()
         cells: list[Cell[Any]] = list(layer)
         self.kind = type(cells[0])
-        self.direction, self.hidden_size = DIRECTIONS[layer.reverse], cells[0].hidden_size
+        self.direction = DIRECTIONS[layer.reverse]
+        self.hidden_size = cells[0].hidden_size
         for name, rows in _weights(cells).items():
             self.register_buffer(name, rows)
         first: Any = cells[0]
@@ -45,7 +46,7 @@ class OnnxLayer(nn.Module):
     def forward(
         self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]
     ) -> tuple[Float[Tensor, "B S D"], CellState]:
-        """As `Layer.forward`."""
+        """Run the layer over all time steps, with the arguments and results of `Layer.forward`."""
         batch, length, ways = vectors.size(0), vectors.size(1), self.weight.size(0)  # type: ignore[operator]
         inputs: list[Any] = [vectors.transpose(0, 1), self.weight, self.recurrent, self.bias, mask.sum(1).int()]
         shapes = [(length, ways, batch, self.hidden_size), (ways, batch, self.hidden_size)]
@@ -67,7 +68,7 @@ class OnnxLayer(nn.Module):
 
 def _weights(cells: list[Any]) -> dict[str, Tensor]:
     """W, R, B and P of the operator, one direction above the other."""
-    found = {
+    weights = {
         "weight": torch.stack([_rows(cell, cell.weight_ih) for cell in cells]),
         "recurrent": torch.stack([_rows(cell, cell.weight_hh) for cell in cells]),
         "bias": torch.stack(
@@ -75,8 +76,8 @@ def _weights(cells: list[Any]) -> dict[str, Tensor]:
         ),
     }
     if getattr(cells[0], "peephole_f", None) is not None:
-        found["peepholes"] = torch.stack([_peepholes(cell) for cell in cells])
-    return {name: value.detach().clone() for name, value in found.items()}
+        weights["peepholes"] = torch.stack([_peepholes(cell) for cell in cells])
+    return {name: value.detach().clone() for name, value in weights.items()}
 
 
 def _bias(cell: Any, bias: Tensor | None) -> Tensor:

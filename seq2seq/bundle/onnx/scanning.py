@@ -19,12 +19,13 @@ class ScannedLayer(nn.Module):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.cells, self.reverse = nn.ModuleList(layer), layer.reverse
+        self.cells = nn.ModuleList(layer)
+        self.reverse = layer.reverse
 
     def forward(
         self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]
     ) -> tuple[Float[Tensor, "B S D"], CellState]:
-        """As `Layer.forward`."""
+        """Run the layer over all time steps, with the arguments and results of `Layer.forward`."""
         runs = [
             _scanned(cell, vectors, mask, reverse)  # type: ignore[arg-type]
             for cell, reverse in zip(self.cells, self.reverse, strict=True)

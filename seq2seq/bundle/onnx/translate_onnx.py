@@ -51,7 +51,8 @@ class Words:
     """Text to ids and back with a list of words, which have the ids 4, 5, …; others are unknown, 1."""
 
     def __init__(self, words: Sequence[str], lowercase: bool) -> None:
-        self.words, self.lowercase = words, lowercase
+        self.words = words
+        self.lowercase = lowercase
         self.ids = {word: i for i, word in enumerate(words, 4)}
 
     def encode(self, text: str) -> list[int]:
@@ -68,7 +69,8 @@ class Characters:
     """Text to ids and back with a list of characters, which have the ids 4, 5, …; `letters`: after decomposition."""
 
     def __init__(self, characters: str, letters: bool) -> None:
-        self.characters, self.letters = characters, letters
+        self.characters = characters
+        self.letters = letters
         self.ids = {character: i for i, character in enumerate(characters, 4)}
 
     def encode(self, text: str) -> list[int]:
@@ -106,21 +108,22 @@ class Model:
             for name in ("encoder.onnx", "decoder.onnx")
         )
         self.settings = json.loads((folder / "export.json").read_text(encoding="utf-8"))
-        self.source, self.target = tokenizer(folder, "source"), tokenizer(folder, "target")
+        self.source = tokenizer(folder, "source")
+        self.target = tokenizer(folder, "target")
 
     def translate(self, lines: Sequence[str]) -> list[str]:
         """The translation of each line."""
         special = self.settings["special"]
         sources = [self.source.encode(line)[:MAX_SOURCE] if line.strip() else [] for line in lines]
         given = [i for i, source in enumerate(sources) if source]
-        found = self.greedy([[*sources[i], special["eos"]] for i in given]) if given else []
+        outputs = self.greedy([[*sources[i], special["eos"]] for i in given]) if given else []
         texts = [""] * len(lines)
-        for i, ids in zip(given, found, strict=True):
+        for i, ids in zip(given, outputs, strict=True):
             texts[i] = self.target.decode(ids)
         return texts
 
     def greedy(self, sources: list[list[int]]) -> list[list[int]]:
-        """The likeliest next piece at every step, until the end of the sentence or its limit."""
+        """The likeliest next token at every step, until the end of the sentence or its limit."""
         special, search = self.settings["special"], self.settings["search"]
         lengths = np.array([len(source) for source in sources])
         padded = np.full((len(sources), lengths.max()), special["pad"])
@@ -129,7 +132,7 @@ class Model:
         values = run(self.encoder, {"ids": padded, "lengths": lengths})
         limits = [self.limit(int(length)) for length in lengths]
         ids = np.full(len(sources), special["bos"])
-        found: list[list[int]] = [[] for _ in sources]
+        outputs: list[list[int]] = [[] for _ in sources]
         done = np.zeros(len(sources), dtype=bool)
         for step in range(max(limits)):
             values |= run(self.decoder, {**values, "ids": ids})
@@ -137,18 +140,18 @@ class Model:
             log_probs[:, [special["pad"], special["bos"]]] = -np.inf
             if search["equal_length"] or step < search["min_length"]:
                 log_probs[:, special["eos"]] = -np.inf
-            for row, written in zip(log_probs, found, strict=True):
+            for row, written in zip(log_probs, outputs, strict=True):
                 forbid_repeats(row, written, search["no_repeat_ngram"])
             ids = log_probs.argmax(1)
             done |= (ids == special["eos"]) | (step >= np.array(limits))
             for i in np.flatnonzero(~done):
-                found[i].append(int(ids[i]))
+                outputs[i].append(int(ids[i]))
             if done.all():
                 break
-        return found
+        return outputs
 
     def limit(self, length: int) -> int:
-        """The most steps for a source of so many pieces, its end counted."""
+        """The most steps for a source of so many tokens, its end counted."""
         search = self.settings["search"]
         if search["equal_length"]:
             return max(1, length - 1)

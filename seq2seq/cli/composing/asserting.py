@@ -34,8 +34,8 @@ def recompile(module: ModuleType) -> None:
 
 def _functions(code: CodeType, place: str) -> list[tuple[str, CodeType]]:
     """The code of each function at the top of a module, or in its classes, by its qualified name."""
-    found = []
+    functions = []
     for each in code.co_consts:
         if isinstance(each, CodeType):
-            found += [(f"{place}{each.co_name}", each), *_functions(each, f"{place}{each.co_name}.")]
-    return found
+            functions += [(f"{place}{each.co_name}", each), *_functions(each, f"{place}{each.co_name}.")]
+    return functions

@@ -38,13 +38,13 @@ def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     with naming_hydra(overrides):
         if missing := sorted(OmegaConf.missing_keys(config)):
             raise UserError(f"{missing[0]}: a value is needed here: {missing[0]}=VALUE")
-        found: Any = OmegaConf.to_container(config, resolve=True)
-    found = current(found)
+        settings: Any = OmegaConf.to_container(config, resolve=True)
+    settings = current(settings)
     for key in UNUSED:
-        found.pop(key, None)
-    if isinstance(wandb := (found.get("logger") or {}).get("wandb"), dict) and not _named_by_default(config):
-        wandb["name"] = wandb.get("name") or found["name"]  # what is given wins over WANDB_NAME
-    settled = filled(found)
+        settings.pop(key, None)
+    if isinstance(wandb := (settings.get("logger") or {}).get("wandb"), dict) and not _named_by_default(config):
+        wandb["name"] = wandb.get("name") or settings["name"]  # what is given wins over WANDB_NAME
+    settled = filled(settings)
     if settled["init_from"] is not None:
         from seq2seq.training.init_from import adopted  # imports torch
 

@@ -40,7 +40,7 @@ def naming_hydra(overrides: Sequence[str]) -> Iterator[None]:
             f"{error.filename}: {error.strerror}; choose another folder (hydra.run.dir=…, hydra.sweep.dir=…)"
         ) from None
     except Exception as error:
-        if _is_ours(error):
+        if _is_of_this_project(error):
             raise
         raise UserError(explained(error, overrides)) from None
 
@@ -53,9 +53,9 @@ def explained(error: BaseException, overrides: Iterable[str]) -> str:
         return _missing(error)
     if str(error).startswith("Config group override must be"):
         return _no_group(overrides) or one_line(error)
-    if gone := re.match(r"Could not delete (?:from config\. )?'(.*?)'", str(error)):
-        return f"~{gone[1]}: there is nothing to take away (it is null already, or not there); leave it out"
-    near = [f"{key}: there is no such option; did you mean {found}?" for key, found in _mistyped(overrides)]
+    if missing := re.match(r"Could not delete (?:from config\. )?'(.*?)'", str(error)):
+        return f"~{missing[1]}: there is nothing to take away (it is null already, or not there); leave it out"
+    near = [f"{key}: there is no such option; did you mean {option}?" for key, option in _mistyped(overrides)]
     return "; ".join([one_line(error), *near])
 
 
@@ -65,8 +65,8 @@ def one_line(error: BaseException) -> str:
     place = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
     lines = [line for line in lines if not line.startswith("full_key: ")]
     cause = error.__cause__
-    if isinstance(cause, OmegaConfBaseException) and (said := str(cause).partition("\n")[0]) not in lines:
-        lines.append(f"({said})")
+    if isinstance(cause, OmegaConfBaseException) and (reason := str(cause).partition("\n")[0]) not in lines:
+        lines.append(f"({reason})")
     if not lines:
         return type(error).__name__
     known = isinstance(error, (HydraException, OmegaConfBaseException))
@@ -117,6 +117,6 @@ def _mistyped(overrides: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield key, near
 
 
-def _is_ours(error: BaseException) -> bool:
+def _is_of_this_project(error: BaseException) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and Path(frames[-1].filename).is_relative_to(PACKAGE)

@@ -1,4 +1,4 @@
-"""What became of the runs of a sweep, and what there is to do with each: a job is known by its overrides."""
+"""The status of the jobs of a sweep, and what remains to be done with each; overrides identify a job."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from seq2seq.reporting.sweep_folders import place_in, runs_in
 from seq2seq.runtime.redaction import hide
 from seq2seq.training.run_record import LOCK, Record, claim, read
 
-KEPT = (LOCK, "hydra")  # what Hydra wrote for the job that begins now, before it called us
+KEPT = (LOCK, "hydra")  # what Hydra wrote for the job that begins now
 NO_MATTER = ("resume",)  # keys that say how a run is run, not what it is
 
 
-class Standing(Enum):
-    """What there is to do with a job of a sweep."""
+class JobStatus(Enum):
+    """Whether a job of a sweep must run, run again, or is done."""
 
     MISSING = "missing"
     BROKEN = "broken"  # failed, interrupted or killed
     FINISHED = "finished"  # or given up by a study
 
 
-def standing(folder: Path) -> Standing:
-    """What became of the run in `folder`, as its record says: for a folder that this process has claimed."""
+def job_status(folder: Path) -> JobStatus:
+    """The status of the run in `folder`, by its record: for a folder that this process has claimed."""
     status = read(folder).get("status")
     if status in ("finished", "pruned"):
-        return Standing.FINISHED
-    return Standing.BROKEN if (folder / "run.json").exists() else Standing.MISSING
+        return JobStatus.FINISHED
+    return JobStatus.BROKEN if (folder / "run.json").exists() else JobStatus.MISSING
 
 
 def identity(overrides: Sequence[str]) -> frozenset[str]:
-    """What tells a job from another: its overrides in any order, without those that only say how it is run."""
+    """What identifies a job: its overrides in any order, without those that only say how it is run."""
     return frozenset(
         current_override(text) for text in overrides if text.lstrip("+~").partition("=")[0] not in NO_MATTER
     )
@@ -48,19 +48,19 @@ def identity(overrides: Sequence[str]) -> frozenset[str]:
 
 def overrides_of(folder: Path) -> list[str] | None:
     """The overrides of the job in `folder`: from its record, or where it was killed before it had one, from Hydra's."""
-    found = read(folder).get("overrides")
-    if not isinstance(found, list):
+    overrides = read(folder).get("overrides")
+    if not isinstance(overrides, list):
         try:
-            found = yaml.safe_load((folder / "hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+            overrides = yaml.safe_load((folder / "hydra" / "overrides.yaml").read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
             return None
-    return [str(text) for text in found] if isinstance(found, list) else None
+    return [str(text) for text in overrides] if isinstance(overrides, list) else None
 
 
 def by_overrides(sweep: Path) -> dict[frozenset[str], Path]:
     """The folder of each job that is in a sweep, by its identity; of two equal ones the finished."""
     folders = [path for path in runs_in(sweep, other_sweeps=False) if overrides_of(path) is not None]
-    folders.sort(key=lambda folder: standing(folder) is Standing.FINISHED)
+    folders.sort(key=lambda folder: job_status(folder) is JobStatus.FINISHED)
     return {identity(overrides_of(folder) or ()): folder for folder in folders}
 
 
@@ -74,7 +74,7 @@ def place(jobs: Sequence[list[str]], sweep: Path, *, numbered: bool) -> list[lis
     placed = []
     for job in jobs:
         folder = known.get(identity(job))
-        if folder is None or standing(folder) is not Standing.FINISHED:
+        if folder is None or job_status(folder) is not JobStatus.FINISHED:
             name = place_in(sweep, folder) if folder else str(next(free)) if numbered else None
             placed.append([*job, f"hydra.sweep.subdir={quoted(name)}"] if name else job)
     return placed
@@ -91,7 +91,7 @@ def name_after_sweep(config: dict[str, Any], folder: Path, sweep: Path) -> None:
 
 
 def restart(config: dict[str, Any], folder: Path) -> None:
-    """Prepare a broken run for another start: to go on from its checkpoint where training can, else anew."""
+    """Prepare a broken run for another start: it resumes from its checkpoint where it can, else it starts anew."""
     if "resume" in config and read(folder):
         config["resume"] = "auto"
         return
@@ -102,28 +102,28 @@ def restart(config: dict[str, Any], folder: Path) -> None:
 
 
 def record_failure(folder: Path, overrides: Sequence[str], error: Exception, *, name: str, seed: int) -> None:
-    """Leave the error in run.json, unless what stands there is another run's, or this one's from before."""
+    """Write the error to run.json, unless that describes another run, or an earlier start of this one."""
     known = read(folder)
     if known and (known["status"] != "running" or identity(known["overrides"]) != identity(overrides)):
         return
     with suppress(OSError):  # a full disk, perhaps: the error itself is what must be seen
         Record(folder, name=name, seed=seed, overrides=list(overrides)).update(
-            status="failed", error=hide(said(error), everything=True)
+            status="failed", error=hide(error_message(error), everything=True)
         )
 
 
-def said(error: Exception) -> str:
-    """A user's mistake in its own words, anything else after the name of its class."""
+def error_message(error: Exception) -> str:
+    """The message of an error; of one that is no `UserError`, after the name of its class."""
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
-def bury(sweep: Path) -> None:
+def mark_stale_as_failed(sweep: Path) -> None:
     """Set the status of the runs that say "running", but whose process is gone, to "failed"."""
     for folder in runs_in(sweep, other_sweeps=False):
         values = read(folder)
         if values.get("status") != "running":
             continue
-        with claim(folder) as mine:
-            if mine:
+        with claim(folder) as claimed:
+            if claimed:
                 record = Record(folder, name=values["name"], seed=values["seed"], overrides=values["overrides"])
                 record.update(status="failed", error="its process ended before it did")

@@ -61,7 +61,7 @@ class ResumingSweeper(BasicSweeper):
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             print(f"seq2seq: the launcher gave up: {type(error).__name__}: {reason}", file=sys.stderr)
-            print("seq2seq: the same command goes on with the jobs that are missing", file=sys.stderr)
+            print("seq2seq: the same command resumes with the jobs that are missing", file=sys.stderr)
             return []
 
 
@@ -71,7 +71,7 @@ def _check_inside(subdir: str) -> None:
 
 
 def register(plugins: Plugins) -> None:
-    """Let `hydra/sweeper=resuming` find the class, without a folder `hydra_plugins` beside the package."""
+    """Let `hydra/sweeper=resuming` find the class, without a folder `hydra_plugins` next to the package."""
     try:
         parent = import_module("hydra_plugins")
     except ModuleNotFoundError:  # no other plugin is installed

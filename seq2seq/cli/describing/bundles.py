@@ -18,7 +18,7 @@ from seq2seq.runtime.strict_json import read_json
 CONFIG, METRICS, CHECKSUMS, MODEL = "config.json", "metrics.json", "checksums.json", "model.safetensors"
 FORMAT = 2  # the newest that this seq2seq reads
 HASHED = 2 << 30  # bytes of all files that are hashed: seconds
-FILES = 1000  # of a bundle that are looked at
+FILES = 1000  # of a bundle that are read
 KIND = re.compile(rb'"kind":\s*"([a-z_]{1,40})"')
 
 
@@ -60,10 +60,10 @@ _SIDES = ("source", "target")
 def _json(path: Path) -> dict[str, Any]:
     if path.is_symlink() and path.resolve().parent != path.parent.resolve():
         raise UserError(f"{path}: is a link out of the bundle; copy the files themselves into it (cp -L)")
-    found = read_json(path)
-    if not isinstance(found, dict):
+    content = read_json(path)
+    if not isinstance(content, dict):
         raise UserError(f"{path}: is not a JSON object; copy the bundle again")
-    return found
+    return content
 
 
 def _or_problem(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -82,8 +82,8 @@ def _weights(path: Path, problems: list[str]) -> Weights | None:
         return None
 
 
-def _mapping(found: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = found.get(key)
+def _mapping(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = parent.get(key)
     return value if isinstance(value, dict) else {}
 
 
@@ -98,7 +98,7 @@ def _component(node: Any, depth: int = 4) -> str:
     target = node.get("_target_")
     name = [str(target).rpartition(".")[2]] if target is not None else []
     options = [
-        f"{key}=({found})" if " " in (found := _component(value, depth - 1)) else f"{key}={found}"
+        f"{key}=({component})" if " " in (component := _component(value, depth - 1)) else f"{key}={component}"
         for key, value in node.items()
         if not key.startswith("_") and value is not None
     ]
@@ -107,14 +107,14 @@ def _component(node: Any, depth: int = 4) -> str:
 
 def _tokenizers(folder: Path) -> dict[str, str]:
     """The kind of each; their beginning is read, which holds it."""
-    found = {}
+    kinds = {}
     for name in ("joint", *_SIDES):
         path = folder / f"{name}.json"
         if path.is_file():
             with path.open("rb") as file:
                 kind = KIND.search(file.read(1024))
-            found[name] = kind[1].decode() if kind else "unknown"
-    return found
+            kinds[name] = kind[1].decode() if kind else "unknown"
+    return kinds
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, Any]:

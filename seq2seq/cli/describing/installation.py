@@ -16,27 +16,27 @@ EXTRA = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
 
 
 class Requirement(NamedTuple):
-    """A dependency: what is asked for, what is installed (None: nothing), and of which extra it is ("": needed)."""
+    """A dependency: the needed version, the installed one (None: nothing), and of which extra it is ("": needed)."""
 
     name: str
-    asked: str
+    needed: str
     installed: str | None
     right: bool
     extra: str
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The installed version, and what is wrong with it."""
         if self.installed is None:
-            return f"missing (needs {self.asked or 'any version'})"
-        return self.installed if self.right else f"{self.installed}, needs {self.asked}"
+            return f"missing (needs {self.needed or 'any version'})"
+        return self.installed if self.right else f"{self.installed}, needs {self.needed}"
 
 
 def kind() -> str:
     """How the package was installed: a checkout, an archive, or from an index."""
     try:
-        found = metadata.distribution(NAME)
-        written = found.read_text("direct_url.json")  # a file of the metadata, always UTF-8
+        distribution = metadata.distribution(NAME)
+        written = distribution.read_text("direct_url.json")  # a file of the metadata, always UTF-8
         origin: dict[str, Any] = json.loads(written or "{}")
     except metadata.PackageNotFoundError:
         return f"not installed; imported from {PACKAGE.parent}"
@@ -48,7 +48,7 @@ def kind() -> str:
 
 
 def requirements() -> Iterator[Requirement]:
-    """What the package asks for, extras included, and what there is; nothing where it is not installed."""
+    """The dependencies of the package, extras included; none where it is not installed."""
     with suppress(metadata.PackageNotFoundError):
         for line in metadata.requires(NAME) or ():
             yield _requirement(line)

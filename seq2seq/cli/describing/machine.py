@@ -1,4 +1,4 @@
-"""The operating system, processor, memory and load of this machine, from what it says of itself; torch is not asked."""
+"""The operating system, processor, memory and load of this machine, as the system reports them, without torch."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def processor() -> dict[str, Any]:
     """Model and instruction sets."""
     text = _read(Path("/proc/cpuinfo"))
     lines = dict(line.split(":", 1) for line in reversed(text.splitlines()) if ":" in line)
-    found = {key.strip(): value.strip() for key, value in lines.items()}
-    model = found.get("model name") or _answer("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
-    flags = set((found.get("flags") or found.get("Features") or "").split())
+    cpu = {key.strip(): value.strip() for key, value in lines.items()}
+    model = cpu.get("model name") or _answer("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
+    flags = set((cpu.get("flags") or cpu.get("Features") or "").split())
     return {
         "model": model or platform.machine(),
         "instructions": [each for each in INSTRUCTIONS if each in flags] or platform.machine(),
@@ -67,8 +67,8 @@ def _quota(text: str) -> float | None:
 def memory() -> dict[str, str]:
     """All and available memory, and a cgroup's limit."""
     rows = (line.split(":") for line in _read(Path("/proc/meminfo")).splitlines())
-    found = {key: int(value.split()[0]) * 1024 for key, value in rows}
-    sizes = {"total": found.get("MemTotal") or _pages(), "available": found.get("MemAvailable")}
+    sizes_by_name = {key: int(value.split()[0]) * 1024 for key, value in rows}
+    sizes = {"total": sizes_by_name.get("MemTotal") or _pages(), "available": sizes_by_name.get("MemAvailable")}
     limit = _read(CGROUP / "memory.max").strip()
     sizes["cgroup"] = int(limit) if limit.isdigit() else None
     return {name: human(size) for name, size in sizes.items() if size}
@@ -88,7 +88,7 @@ def load() -> float | None:
 
 
 def gpu_driver() -> list[str]:
-    """Name and driver of each GPU, as NVIDIA's own program tells; none where there is no such program."""
+    """Name and driver of each GPU, by NVIDIA's own program; none where there is no such program."""
     text = _answer("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     return [line.strip() for line in text.splitlines() if line.strip()]
 

@@ -19,7 +19,7 @@ from seq2seq.training.run_record import LOCK
 RUN, SETTINGS, METRICS, LAST = "run.json", "hparams.yaml", "metrics.csv", "checkpoints/last.ckpt"
 LIMIT = 1 << 20  # bytes of a run's settings
 ROWS = 1_000_000  # of metrics.csv that are read
-JOBS = 10_000  # folders of a sweep that are looked at
+JOBS = 10_000  # folders of a sweep that are read
 KEPT = ("parameters", "seconds", "tokens_per_second")
 NEXT = {
     "finished": "seq2seq train init_from={bundle} … trains it further",
@@ -72,10 +72,10 @@ def describe_sweep(folder: Path) -> dict[str, Any] | None:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    found = read_json(folder / RUN)
-    if not isinstance(found, dict):
+    content = read_json(folder / RUN)
+    if not isinstance(content, dict):
         raise UserError(f"{folder / RUN}: is not a JSON object; the run's record is damaged")
-    return found
+    return content
 
 
 def _hint(folder: Path) -> dict[str, str]:
@@ -92,7 +92,7 @@ def _status(folder: Path, record: Mapping[str, Any]) -> str:
 
 
 def _held(path: Path) -> bool:
-    """Whether a living process holds the run; where locks tell nothing, the record is believed."""
+    """Whether a living process holds the run; where the system has no locks, by the record."""
     try:
         with path.open("rb") as file:
             return try_lock(file, shared=True) is not True
@@ -134,17 +134,17 @@ def _settings(path: Path) -> dict[str, Any]:
 
     with suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
         if path.stat().st_size <= LIMIT:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return found if isinstance(found, dict) else {}
+            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return settings if isinstance(settings, dict) else {}
     return {}
 
 
 def _at(settings: Mapping[str, Any], place: str) -> Any:
     """A setting by its full key; None where there is none, or it is no plain value."""
-    found: Any = settings
+    value: Any = settings
     for key in place.split("."):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, (str, int, float)) else None
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, (str, int, float)) else None
 
 
 def _progress(path: Path, settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

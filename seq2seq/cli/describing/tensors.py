@@ -49,8 +49,8 @@ def _counted(tensors: dict[str, Any], space: int) -> Weights:
         if name == "__metadata__":
             continue
         shape, (begin, last) = tensor["shape"], tensor["data_offsets"]
-        whole = len(shape) <= AXES and all(isinstance(side, int) and side >= 0 for side in (*shape, begin, last))
-        if not whole or math.prod(shape) * BYTES[tensor["dtype"]] != last - begin:
+        valid = len(shape) <= AXES and all(isinstance(side, int) and side >= 0 for side in (*shape, begin, last))
+        if not valid or math.prod(shape) * BYTES[tensor["dtype"]] != last - begin:
             raise ValueError(f"{name[:80]!r} has not the size that its shape says")
         parts[_part(name)] += math.prod(shape)
         kinds[tensor["dtype"]] += 1

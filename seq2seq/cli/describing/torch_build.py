@@ -31,11 +31,13 @@ def gpus() -> list[str]:
     """The GPUs that torch can use."""
     import torch
 
-    found = []
+    devices = []
     for i in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(i)
-        found.append(f"{device.name}, {device.total_memory / 2**30:.0f} GiB, capability {device.major}.{device.minor}")
-    return found + (["mps"] if torch.backends.mps.is_available() else [])
+        devices.append(
+            f"{device.name}, {device.total_memory / 2**30:.0f} GiB, capability {device.major}.{device.minor}"
+        )
+    return devices + (["mps"] if torch.backends.mps.is_available() else [])
 
 
 def threads() -> int:
@@ -52,14 +54,14 @@ def speed() -> dict[str, Any]:
     from seq2seq.nn import matmul
 
     a, b = (torch.randn(SIZE, SIZE) for _ in range(2))
-    found: dict[str, Any] = {"torch": _rate(lambda: torch.mm(a, b))}
+    speeds: dict[str, Any] = {"torch": _rate(lambda: torch.mm(a, b))}
     operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     if operator is not None and torch.backends.mkldnn.is_available():
         try:
-            found["onednn"] = _rate(lambda: operator(a, b.t(), None, "none", [], ""))
+            speeds["onednn"] = _rate(lambda: operator(a, b.t(), None, "none", [], ""))
         except RuntimeError as error:  # a processor or a build without such a kernel
-            found["onednn"] = f"does not work here ({str(error).partition(chr(10))[0]})"
-    return found | {"used": "onednn" if matmul.onednn() else "torch"}
+            speeds["onednn"] = f"does not work here ({str(error).partition(chr(10))[0]})"
+    return speeds | {"used": "onednn" if matmul.onednn() else "torch"}
 
 
 def _rate(product: Callable[[], object]) -> float:

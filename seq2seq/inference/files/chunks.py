@@ -37,8 +37,8 @@ WHOLE = Shard()
 
 def shard(text: str) -> Shard:
     """The type of an argument `i/n`."""
-    if (found := re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)) and 1 <= int(found[1]) <= int(found[2]):
-        return Shard(int(found[1]), int(found[2]))
+    if (match := re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)) and 1 <= int(match[1]) <= int(match[2]):
+        return Shard(int(match[1]), int(match[2]))
     raise ArgumentTypeError(f"{text!r} is no shard: 1/8 is the first of eight, 8/8 the last")
 
 
@@ -53,7 +53,7 @@ BEGINNING = Place(0, hashlib.sha256().hexdigest())
 
 
 class Chunk(NamedTuple):
-    """Lines of an input, with their numbers from 0, and the place behind the last line that was read for them."""
+    """Lines of an input, with their numbers from 0, and the place after the last line that was read for them."""
 
     numbers: range
     texts: list[str]
@@ -65,7 +65,7 @@ def chunks(
 ) -> Iterator[Chunk | None]:
     """The lines of a shard, at most `size` at once, from the place `after` on; the last chunk may have none.
 
-    None stands where the next line has not arrived yet; what has arrived is a chunk before it. `errors` is what becomes
+    None says that the next line has not arrived yet; what has arrived is a chunk before it. `errors` is what becomes
     of bytes that are not UTF-8.
 
     Raises `UserError` where the input does not begin with the lines of `after`.

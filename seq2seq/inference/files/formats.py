@@ -1,4 +1,4 @@
-"""How `translate-file` writes translations: as text, TSV or JSON lines, with word alignments beside.
+"""How `translate-file` writes translations: as text, TSV or JSON lines, with word alignments in a file of their own.
 
     text   the translation; with --n-best above 1 `INDEX ||| TEXT ||| SCORE`, as Moses and Marian write it
     tsv    index, rank, score, log_prob, text: the text last, as it may hold anything but a line's end
@@ -36,7 +36,7 @@ Format = Literal["text", "tsv", "json"]
 
 @contextmanager
 def maybe_output(path: Path | None) -> Iterator[Write]:
-    """`seq2seq.inference.files.streams.output`, or nowhere."""
+    """Open an output (`streams.output`); without a path, what is written is dropped."""
     if path is None:
         yield len
         return
@@ -45,14 +45,17 @@ def maybe_output(path: Path | None) -> Iterator[Write]:
 
 
 class Formatter:
-    """The lines of translations. `aligner` reads off the attention what is asked for; None where nothing is."""
+    """Formats translations as lines. `aligner` reads alignments off the attention; None where none are written."""
 
     def __init__(
         self, translator: Translator, form: Format, *, listed: bool, attention: bool, aligned: bool, copy: bool
     ) -> None:
         from seq2seq.inference.alignment import check_copying
 
-        self.form, self.listed, self.attention, self.copy = form, listed, attention, copy
+        self.form = form
+        self.listed = listed
+        self.attention = attention
+        self.copy = copy
         self.target = translator.bundle.tokenizers.target
         self.aligner: Aligner | None = translator.aligner() if attention or aligned or copy else None
         if copy and self.aligner and (reason := check_copying(self.aligner)):
@@ -72,16 +75,18 @@ class Formatter:
 
     def lines(self, index: int, source: str, translations: Sequence[Translation]) -> str:
         """What is written for one input line, line ends included."""
-        found = []
+        formatted = []
         for rank, translation in enumerate(translations, 1):
             text, hypothesis = translation
             if self.form == "json":
-                found.append(json.dumps(self.as_json(index, rank, source, translation), ensure_ascii=False))
+                formatted.append(json.dumps(self.as_json(index, rank, source, translation), ensure_ascii=False))
             elif self.form == "tsv":
-                found.append(f"{index}\t{rank}\t{rounded(hypothesis.score)}\t{rounded(hypothesis.log_prob)}\t{text}")
+                formatted.append(
+                    f"{index}\t{rank}\t{rounded(hypothesis.score)}\t{rounded(hypothesis.log_prob)}\t{text}"
+                )
             else:
-                found.append(f"{index} ||| {text} ||| {rounded(hypothesis.score)}" if self.listed else text)
-        return "".join(f"{line}\n" for line in found)
+                formatted.append(f"{index} ||| {text} ||| {rounded(hypothesis.score)}" if self.listed else text)
+        return "".join(f"{line}\n" for line in formatted)
 
     def alignments(self, source: str, translations: Sequence[Translation]) -> str:
         """One line of links a translation."""
@@ -92,7 +97,7 @@ class Formatter:
         is not finite is null. With attention: a row of `attention` a token, a column for each of `source_tokens`."""
         hypothesis = translation.hypothesis
         tokens = self.target.pieces(hypothesis.tokens)
-        found = {
+        described = {
             "index": index,
             "rank": rank,
             "source": source,
@@ -104,9 +109,9 @@ class Formatter:
             "token_log_probs": [number(value) for value in hypothesis.token_log_probs],
         }
         if self.attention and self.aligner:
-            found |= {"alignment": self._links(source, translation)}
-            found |= weights(self.aligner, source, hypothesis.attention)
-        return found
+            described |= {"alignment": self._links(source, translation)}
+            described |= weights(self.aligner, source, hypothesis.attention)
+        return described
 
     def _links(self, source: str, translation: Translation) -> str:
         assert self.aligner is not None
@@ -118,12 +123,14 @@ class CutOff:
 
     def __init__(self, option: str = "--max-length N") -> None:
         self.option = option
-        self.outputs, self.cut = 0, 0
+        self.outputs = 0
+        self.cut = 0
         self.first: int | None = None
 
     def add(self, outputs: int, cut: Sequence[int]) -> None:
         """Count so many outputs; `cut` are the numbers, from 0, of those that were cut off."""
-        self.outputs, self.cut = self.outputs + outputs, self.cut + len(cut)
+        self.outputs = self.outputs + outputs
+        self.cut = self.cut + len(cut)
         self.first = min([*cut, *([] if self.first is None else [self.first])], default=None)
 
     def report(self) -> None:
@@ -137,12 +144,12 @@ class CutOff:
 
 
 def weights(aligner: Aligner, source: str, attention: Tensor | None) -> dict[str, Any]:
-    """The pieces of a source and, a row a target piece, how much each was looked at."""
+    """The tokens of a source and, a row a target token, how much each was attended to."""
     if attention is None:
         return {"source_tokens": [], "attention": []}
-    pieces = [*aligner.source.tokenizer.pieces(aligner.source_ids(source)), "</s>"]
-    rows = aligner.by_piece(source, attention).tolist()
-    return {"source_tokens": pieces, "attention": [[rounded(weight) for weight in row] for row in rows]}
+    tokens = [*aligner.source.tokenizer.pieces(aligner.source_ids(source)), "</s>"]
+    rows = aligner.by_token(source, attention).tolist()
+    return {"source_tokens": tokens, "attention": [[rounded(weight) for weight in row] for row in rows]}
 
 
 def number(value: float) -> float | None:

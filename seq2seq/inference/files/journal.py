@@ -38,10 +38,12 @@ class Journal:
     file."""
 
     def __init__(self, target: Path) -> None:
-        self.path, self._partial = journal_of(target), partial_of(target)
+        self.path = journal_of(target)
+        self._partial = partial_of(target)
         self._length = 0  # bytes of whole lines
         self.made: Made | None = None
-        self.place, self.ended = BEGINNING, False
+        self.place = BEGINNING
+        self.ended = False
         self.sizes: list[int] | None = None  # bytes of each output that are done
         for entry in self._read():
             if self.made is None:
@@ -49,9 +51,12 @@ class Journal:
             elif "end" in entry:
                 self.ended = True
             else:
-                self.place, self.sizes = Place(entry["lines"], entry["sha256"]), entry["bytes"]
+                self.place = Place(entry["lines"], entry["sha256"])
+                self.sizes = entry["bytes"]
         if not self.ended and not self._partial.exists():
-            self.made, self.place, self.sizes = None, BEGINNING, None
+            self.made = None
+            self.place = BEGINNING
+            self.sizes = None
 
     def _read(self) -> Iterator[Any]:
         if not self.path.exists():
@@ -65,18 +70,18 @@ class Journal:
                 self._length += len(line)
 
     def check(self, made: Made) -> None:
-        """Raise `UserError` where the journal tells of something else than `made`, with the first difference."""
-        if self.made is not None and (found := difference(self.made, made)):
-            raise UserError(f"{self._partial}: was begun with {found}; give the same to go on, or delete it")
+        """Raise `UserError` where the journal describes something else than `made`, with the first difference."""
+        if self.made is not None and (differs := difference(self.made, made)):
+            raise UserError(f"{self._partial}: was begun with {differs}; give the same to resume, or delete it")
 
     def begin(self, made: Made) -> None:
-        """A new journal."""
+        """Start the journal anew, with a line of what is made."""
         self.path.write_bytes(b"")
         self._length = 0
         self.append(made)
 
     def append(self, entry: Made) -> None:
-        """One more line; what it tells is on the disk already."""
+        """Append a line; what it says is on the disk already."""
         with self.path.open("r+b") as file:
             file.seek(self._length)
             file.truncate()

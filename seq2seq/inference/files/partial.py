@@ -1,11 +1,11 @@
-"""Output files that a command which is killed can go on with.
+"""Output files of a command that can be killed and resumed.
 
-While it works, there stand beside an output OUT
+While it works, there are next to an output OUT
 
     OUT.partial           what is written so far, never compressed
     OUT.partial.journal   what is made, and how far it has come (seq2seq/inference/files/journal.py)
 
-What is behind the last place that the journal knows is cut off when the work goes on: so the outputs are, byte for
+What is after the last place in the journal is cut off when the command resumes: so the outputs are, byte for
 byte, those of a run that nobody disturbed. At the end the partial files become the outputs, and the journal goes.
 """
 
@@ -32,7 +32,7 @@ def check_partial(target: Path, resume: bool) -> None:
     """Raise `UserError` where an interrupted run has left lines, and nobody said what to do with them."""
     if not resume and (done := Journal(target).place.lines):
         raise UserError(
-            f"{partial_of(target)}: an interrupted run has done {done} lines; add --resume to go on, or delete it"
+            f"{partial_of(target)}: an interrupted run has done {done} lines; add --resume to resume it, or delete it"
         )
 
 
@@ -59,7 +59,7 @@ def resumable(targets: Sequence[Path]) -> bool:
 
 @contextmanager
 def outputs(targets: Sequence[Path], made: Made, finish: Callable[[Place], object] | None = None) -> Iterator[Outputs]:
-    """Writes to files which are there at the end of the block and not before; goes on where an interrupted run stood.
+    """Write files that are in place at the end of the block and not before; resume where an interrupted run ended.
 
     `finish` is called when they are there, with the place at the input's end. After an exception the partial files stay
     if a line is done. Where they are not `resumable`, nothing stays.
@@ -71,20 +71,20 @@ def outputs(targets: Sequence[Path], made: Made, finish: Callable[[Place], objec
         with ExitStack() as stack:
             yield _Direct([stack.enter_context(output(target)) for target in targets])
         return
-    found = _Partial(targets)
+    partial = _Partial(targets)
     try:
-        found.open(json.loads(json.dumps(made)))
-        yield found
-        found.install()
+        partial.open(json.loads(json.dumps(made)))
+        yield partial
+        partial.install()
         if finish:
-            finish(found.place)
-        found.journal.path.unlink()
+            finish(partial.place)
+        partial.journal.path.unlink()
     finally:
-        found.close()
+        partial.close()
 
 
 class _Direct:
-    """Streams, and what is written beside them."""
+    """Streams, pipes and devices, of which nothing can be resumed."""
 
     place, ended = BEGINNING, False
 
@@ -149,7 +149,7 @@ class _Partial:
         if not self._files or not self.journal.path.exists():
             return
         if lines := Journal(self._targets[0]).place.lines:  # what it says on the disk, wherever the end came
-            stay = f"{lines} lines are done and stay in {self._partials[0]}; --resume goes on behind them"
+            stay = f"{lines} lines are done and stay in {self._partials[0]}; --resume resumes after them"
             print(f"seq2seq: {stay}", file=sys.stderr)
         else:
             self.journal.path.unlink()
@@ -166,12 +166,12 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path, size: int) -> BinaryIO:
-    """The file to go on with behind its first `size` bytes; nobody else does so at the same time."""
+    """Open a file to write after its first `size` bytes; no other process does so at the same time."""
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
     try:
         _lock(file, path)
         if (there := file.seek(0, os.SEEK_END)) < size:
-            raise UserError(f"{path}: has {there} bytes, and its journal tells of {size}; delete it to begin again")
+            raise UserError(f"{path}: has {there} bytes, and its journal says {size}; delete it to begin again")
         file.truncate(size)
         file.seek(size)
     except BaseException:

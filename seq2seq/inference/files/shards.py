@@ -1,8 +1,8 @@
-"""Shards of an input, for jobs side by side: which lines each has, where it writes, and what it leaves for the merging.
+"""Shards of an input, for jobs at the same time: what each writes next to its output, and how it is checked.
 
 A shard i/n of an input has its lines i, i + n, i + 2n, …, counted from 1. So neither its length need be known (it may
-be a stream), nor does it matter how it is ordered: the shards of a sorted file take equally long. Beside the finished
-output of a shard stands its card, a JSON file: what was made, the whole input's length and hash, the outputs' hashes,
+be a stream), nor does it matter how it is ordered: the shards of a sorted file take equally long. Next to the finished
+output of a shard is its card, a JSON file: what was made, the input's length and hash, the outputs' hashes,
 and the hash of all that.
 
 A shard's batches are not the whole input's, and in another batch floating-point numbers are added up in another order:
@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 class Card(NamedTuple):
-    """What stands beside a shard's outputs."""
+    """What is written next to a shard's outputs."""
 
     made: dict[str, Any]  # what decides the content, but the shard
     lines: int  # of the whole input
@@ -48,9 +48,9 @@ def write_card(made: Mapping[str, Any], lines: int, sha256: str, outputs: Sequen
 def read_card(path: Path) -> Card:
     """Read one. Raises `UserError` for a file that is none, or not as it was written."""
     try:
-        found = json.loads(path.read_bytes())
-        card = Card(*(found[name] for name in Card._fields))
-        if found == signed(card):
+        content = json.loads(path.read_bytes())
+        card = Card(*(content[name] for name in Card._fields))
+        if content == signed(card):
             return card
     except (ValueError, TypeError, KeyError, RecursionError):
         pass

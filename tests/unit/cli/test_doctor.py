@@ -6,7 +6,8 @@ from importlib import metadata
 import pytest
 import torch
 
-from seq2seq.cli.describing import installation, machine, surroundings, torch_build
+from seq2seq.cli.describing import environment as process_environment
+from seq2seq.cli.describing import installation, machine, torch_build
 from seq2seq.cli.main import main
 from seq2seq.nn import matmul
 
@@ -135,7 +136,7 @@ def test_a_gpu_that_torch_cannot_use(capsys, monkeypatch):
     ],
 )
 def test_the_state_of_wandb(tmp_path, monkeypatch, capsys, environment, mode):
-    for name in surroundings.names("WANDB_"):
+    for name in process_environment.names("WANDB_"):
         monkeypatch.delenv(name)
     for name, value in ({"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")} | environment).items():
         monkeypatch.setenv(name, value)
@@ -160,5 +161,5 @@ def test_where_the_package_is_not_installed(capsys, monkeypatch):
 
 def test_a_folder_that_does_not_exist_yet_is_writable_where_its_parent_is(tmp_path):
     (tmp_path / "file").touch()
-    assert surroundings.writable(tmp_path / "a" / "b")
-    assert not surroundings.writable(tmp_path / "file" / "b")
+    assert process_environment.writable(tmp_path / "a" / "b")
+    assert not process_environment.writable(tmp_path / "file" / "b")

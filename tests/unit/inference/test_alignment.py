@@ -82,7 +82,7 @@ def test_words_sum_over_their_pieces():
 def test_positions_that_stand_for_several_pieces_share_out_all_their_attention(stride, pieces, columns):
     """`pieces` and eos, in groups of `stride`; the last group may be smaller, and columns behind it are padding."""
     weights = torch.rand(3, columns).softmax(1)
-    spread = aligner(stride).by_piece(" ".join(["red"] * pieces), torch.cat([weights, torch.zeros(3, 2)], 1))
+    spread = aligner(stride).by_token(" ".join(["red"] * pieces), torch.cat([weights, torch.zeros(3, 2)], 1))
     assert spread.shape == (3, pieces + 1)
     groups = [spread[:, i : i + stride].sum(1) for i in range(0, pieces + 1, stride)]
     torch.testing.assert_close(torch.stack(groups, 1), weights)

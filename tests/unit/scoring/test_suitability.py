@@ -80,7 +80,7 @@ def test_score_says_so(tmp_path, capsys):
             assert said == ""
         else:
             assert said.count("\n") == 1
-            assert "BLEU hardly tells systems apart here: 100% of the references" in said
+            assert "BLEU hardly distinguishes systems here: 100% of the references" in said
             assert said.rstrip().endswith("go by chrF" if name == "short" else "go by BLEU-char (-m bleu-char)")
     assert main(["score", str(tmp_path / "short"), "-i", str(tmp_path / "short.out"), "-m", "exact"]) == 0
     assert capsys.readouterr().err == ""

@@ -13,8 +13,8 @@ SHOWN = ("SEQ2SEQ_", "OMP_", "GOMP_", "KMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_
 
 def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables that change speed or places, with their values; one that is called a secret without."""
-    found = sorted(name for name in environment if name.startswith(SHOWN))
-    return {name: "set" if SECRET.search(name) else environment[name] for name in found}
+    names = sorted(name for name in environment if name.startswith(SHOWN))
+    return {name: "set" if SECRET.search(name) else environment[name] for name in names}
 
 
 def names(prefix: str, environment: Mapping[str, str] = os.environ) -> list[str]:
