@@ -17,7 +17,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from seq2seq.errors import UserError
 
-DECAYS = ("linear", "exponential", "inverse_sigmoid")
-CHOICES = ("argmax", "sample")
+Decay = Literal["linear", "exponential", "inverse_sigmoid"]
+Choice = Literal["argmax", "sample"]
 
 
 class SamplingState(NamedTuple):
@@ -46,7 +46,7 @@ class SamplingState(NamedTuple):
 class Feedback(ABC):
     """`choice` of the model's own token: its most probable one (`argmax`), or a `sample` of its distribution."""
 
-    choice: str = "argmax"
+    choice: Choice = "argmax"
 
     @abstractmethod
     def truth(self, step: int) -> float:
@@ -62,10 +62,10 @@ class TeacherForcing(Feedback):
 
 
 class FreeRunning(Feedback):
-    """Always the model's own token. Raises `UserError` for an unknown `choice`."""
+    """Always the model's own token."""
 
-    def __init__(self, *, choice: str = "argmax") -> None:
-        self.choice = _choice(choice)
+    def __init__(self, *, choice: Choice = "argmax") -> None:
+        self.choice = choice
 
     def truth(self, step: int) -> float:
         """0."""
@@ -84,15 +84,16 @@ class ScheduledSampling(Feedback):
     """
 
     def __init__(
-        self, *, decay: str = "inverse_sigmoid", halfway: int = 2000, floor: float = 0.0, choice: str = "sample"
+        self, *, decay: Decay = "inverse_sigmoid", halfway: int = 2000, floor: float = 0.0, choice: Choice = "sample"
     ) -> None:
-        if decay not in DECAYS:
-            raise UserError(f"decoder.feedback: decay={decay!r} is not known; use {', '.join(DECAYS)}")
         if halfway < 1:
             raise UserError(f"decoder.feedback: halfway={halfway} is a number of optimizer steps, at least 1")
         if not 0 <= floor <= 1:
             raise UserError(f"decoder.feedback: floor={floor} is a probability, from 0 to 1")
-        self.decay, self.halfway, self.floor, self.choice = decay, halfway, floor, _choice(choice)
+        self.decay = decay
+        self.halfway = halfway
+        self.floor = floor
+        self.choice = choice
 
     def truth(self, step: int) -> float:
         """The equations above."""
@@ -143,7 +144,7 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
             each.training = True
 
 
-def _chosen(log_probs: Float[Tensor, "B V"], choice: str, generator: torch.Generator) -> Int[Tensor, "B"]:
+def _chosen(log_probs: Float[Tensor, "B V"], choice: Choice, generator: torch.Generator) -> Int[Tensor, "B"]:
     if choice == "argmax":
         return log_probs.argmax(-1)
     return torch.multinomial(log_probs.float().exp(), 1, generator=generator)[:, 0]
@@ -155,9 +156,3 @@ def _inverse_sigmoid(halfway: int) -> float:
     for _ in range(50):
         k = (k + halfway) / (math.log(k) + 1)
     return k
-
-
-def _choice(choice: str) -> str:
-    if choice not in CHOICES:
-        raise UserError(f"decoder.feedback: choice={choice!r} is not known; use {' or '.join(CHOICES)}")
-    return choice

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seq2seq.errors import UserError
 from seq2seq.nn.cells.cell_gradients import CellSteps
-from seq2seq.nn.cells.initialization import check_init, initialize
+from seq2seq.nn.cells.initialization import Init, check_init, initialize
 from seq2seq.nn.matmul import linear
 from seq2seq.nn.types import HiddenState, LSTMState, StateShape
 
@@ -34,7 +34,7 @@ class Cell(nn.Module, ABC, Generic[S]):
     state_type: ClassVar[type[HiddenState] | type[LSTMState]] = HiddenState
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, bias: bool = True, init: str = "uniform", init_scale: float = 1.0
+        self, input_size: int, hidden_size: int, *, bias: bool = True, init: Init = "uniform", init_scale: float = 1.0
     ) -> None:
         super().__init__()
         check_init(type(self).__name__, init, init_scale, self.recurrent)

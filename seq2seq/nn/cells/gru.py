@@ -13,16 +13,16 @@ Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", EMNLP 2
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import Function
 
-from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
 from seq2seq.nn.cells.cell_gradients import CellSteps
+from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.cells.once_differentiable import once_differentiable
 from seq2seq.nn.matmul import addmm, linear, mm, multiplier, tmm
 from seq2seq.nn.time_steps import time_steps
@@ -30,7 +30,7 @@ from seq2seq.nn.types import HiddenState
 
 
 class GRU(Cell[HiddenState]):
-    """Options `reset` (before, after) and `update` (keep, write); raises `UserError` for other values."""
+    """The equations above; `reset` and `update` choose among the forms."""
 
     blocks = 3
 
@@ -40,15 +40,11 @@ class GRU(Cell[HiddenState]):
         hidden_size: int,
         *,
         bias: bool = True,
-        reset: str = "after",
-        update: str = "keep",
-        init: str = "uniform",
+        reset: Literal["before", "after"] = "after",
+        update: Literal["keep", "write"] = "keep",
+        init: Init = "uniform",
         init_scale: float = 1.0,
     ) -> None:
-        if reset not in ("before", "after"):
-            raise UserError(f"GRU: reset={reset!r} is not known; use before (Cho 2014) or after (cuDNN)")
-        if update not in ("keep", "write"):
-            raise UserError(f"GRU: update={update!r} is not known; use keep (Cho 2014, torch) or write")
         super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
         self.reset, self.update = reset, update
 

@@ -18,26 +18,25 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
 
+Init = Literal["uniform", "normal", "xavier", "orthogonal", "identity"]
 # How one gate's rows are drawn: of the recurrent weights, of the input weights. `uniform` draws everything alike.
-DRAWS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+DRAWS: dict[Init, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "normal": (nn.init.normal_, nn.init.normal_),
     "xavier": (nn.init.xavier_uniform_, nn.init.xavier_uniform_),
     "orthogonal": (nn.init.orthogonal_, nn.init.xavier_uniform_),
     "identity": (nn.init.eye_, functools.partial(nn.init.normal_, std=0.001)),
 }
-INITS = ("uniform", *DRAWS)
 
 
-def check_init(owner: str, init: str, scale: float, recurrent: bool) -> None:
-    """Raise `UserError` for an unknown `init`, one that a cell without recurrent weights cannot use, or a scale ≤ 0."""
-    if init not in INITS:
-        raise UserError(f"{owner}: init={init!r} is not known; use {', '.join(INITS[:-1])} or {INITS[-1]}")
+def check_init(owner: str, init: Init, scale: float, recurrent: bool) -> None:
+    """Raise `UserError` for an `init` that a cell without recurrent weights cannot use, or a scale ≤ 0."""
     if not recurrent and init in ("orthogonal", "identity"):
         raise UserError(f"{owner}: init={init} is about recurrent weights, of which it has none; use init=xavier")
     if not (scale > 0 and math.isfinite(scale)):
@@ -45,7 +44,7 @@ def check_init(owner: str, init: str, scale: float, recurrent: bool) -> None:
 
 
 @torch.no_grad()
-def initialize(parameters: Iterable[tuple[str, Tensor]], hidden_size: int, init: str, scale: float) -> None:
+def initialize(parameters: Iterable[tuple[str, Tensor]], hidden_size: int, init: Init, scale: float) -> None:
     """Draw the named parameters of one cell in place by the table above; `weight_hh` is the recurrent matrix."""
     for name, weight in parameters:
         if init == "uniform":

@@ -13,12 +13,14 @@ r, z, n.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
+from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.matmul import linear
 from seq2seq.nn.types import HiddenState
 
@@ -34,12 +36,10 @@ class LayerNormGRU(Cell[HiddenState]):
         hidden_size: int,
         *,
         bias: bool = True,
-        update: str = "keep",
-        init: str = "uniform",
+        update: Literal["keep", "write"] = "keep",
+        init: Init = "uniform",
         init_scale: float = 1.0,
     ) -> None:
-        if update not in ("keep", "write"):
-            raise UserError(f"LayerNormGRU: update={update!r} is not known; use keep (torch) or write (Ba 2016)")
         super().__init__(input_size, hidden_size, bias=False, init=init, init_scale=init_scale)
         self.update = update
         self.norm_input_rz = nn.LayerNorm(2 * hidden_size, bias=bias)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
+from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.matmul import linear
 from seq2seq.nn.types import LSTMState
 
@@ -38,7 +39,7 @@ class LayerNormLSTM(Cell[LSTMState]):
         *,
         bias: bool = True,
         forget_bias: float = 0.0,
-        init: str = "uniform",
+        init: Init = "uniform",
         init_scale: float = 1.0,
     ) -> None:
         if forget_bias and not bias:

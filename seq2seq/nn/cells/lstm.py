@@ -24,6 +24,7 @@ from torch.autograd.function import Function
 from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
 from seq2seq.nn.cells.cell_gradients import CellSteps
+from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.cells.once_differentiable import once_differentiable
 from seq2seq.nn.matmul import addmm, linear, mm, tmm
 from seq2seq.nn.time_steps import time_steps
@@ -44,7 +45,7 @@ class LSTM(Cell[LSTMState]):
         forget_bias: float = 0.0,
         peepholes: bool = False,
         coupled: bool = False,
-        init: str = "uniform",
+        init: Init = "uniform",
         init_scale: float = 1.0,
     ) -> None:
         if forget_bias and not bias:

@@ -14,17 +14,19 @@ paper's logarithms, which need positive ones, are not needed.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import Function
 
-from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
+from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.time_steps import time_steps
 from seq2seq.nn.types import HiddenState
+
+CandidateActivation = Literal["positive", "linear"]
 
 
 class LinearCell(Cell[HiddenState]):
@@ -41,12 +43,10 @@ class LinearCell(Cell[HiddenState]):
         hidden_size: int,
         *,
         bias: bool = True,
-        activation: str = "positive",
-        init: str = "uniform",
+        activation: CandidateActivation = "positive",
+        init: Init = "uniform",
         init_scale: float = 1.0,
     ) -> None:
-        if activation not in ("positive", "linear"):
-            raise UserError(f"{type(self).__name__}: activation={activation!r} is not known; use positive or linear")
         super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
         self.activation = activation
 

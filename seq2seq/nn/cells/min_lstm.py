@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seq2seq.errors import UserError
-from seq2seq.nn.cells.min_gru import LinearCell
+from seq2seq.nn.cells.initialization import Init
+from seq2seq.nn.cells.min_gru import CandidateActivation, LinearCell
 
 
 class MinLSTM(LinearCell):
@@ -30,9 +31,9 @@ class MinLSTM(LinearCell):
         hidden_size: int,
         *,
         bias: bool = True,
-        activation: str = "positive",
+        activation: CandidateActivation = "positive",
         forget_bias: float = 0.0,
-        init: str = "uniform",
+        init: Init = "uniform",
         init_scale: float = 1.0,
     ) -> None:
         if forget_bias and not bias:

@@ -9,16 +9,16 @@ activation=relu and init=identity it is the IRNN of Le, Jaitly & Hinton (arXiv 1
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import Function
 
-from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
 from seq2seq.nn.cells.cell_gradients import CellSteps
+from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.cells.once_differentiable import once_differentiable
 from seq2seq.nn.matmul import addmm, linear, mm, tmm
 from seq2seq.nn.time_steps import time_steps
@@ -26,7 +26,7 @@ from seq2seq.nn.types import HiddenState
 
 
 class Vanilla(Cell[HiddenState]):
-    """h_t = φ(W_x x_t + W_h h_{t−1} + b); raises `UserError` for an activation other than tanh or relu."""
+    """h_t = φ(W_x x_t + W_h h_{t−1} + b); φ is `activation`."""
 
     blocks = 1
 
@@ -36,12 +36,10 @@ class Vanilla(Cell[HiddenState]):
         hidden_size: int,
         *,
         bias: bool = True,
-        activation: str = "tanh",
-        init: str = "uniform",
+        activation: Literal["tanh", "relu"] = "tanh",
+        init: Init = "uniform",
         init_scale: float = 1.0,
     ) -> None:
-        if activation not in ("tanh", "relu"):
-            raise UserError(f"Vanilla: activation={activation!r} is not known; use tanh or relu")
         super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
         self.activation = activation
 

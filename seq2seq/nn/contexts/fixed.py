@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seq2seq.errors import UserError
 from seq2seq.nn.contexts.base import Context, Keys
 from seq2seq.nn.types import Memory
 
 
 class FixedContext(Context):
-    """c = the encoder's last states (`last`), or the `mean` or `max` of its memory over real positions.
-
-    Raises `UserError` for another `summary`.
-    """
+    """c = the encoder's last states (`last`), or the `mean` or `max` of its memory over real positions:
+    `summary`."""
 
     attends = False
     constant = True
 
-    def __init__(self, memory_size: int, query_size: int, *, summary: str = "last") -> None:
+    def __init__(self, memory_size: int, query_size: int, *, summary: Literal["last", "mean", "max"] = "last") -> None:
         super().__init__()
-        if summary not in ("last", "mean", "max"):
-            raise UserError(f"context: summary={summary!r} is not known; use last, mean or max")
         self.size, self.summary = memory_size, summary
 
     def prepare(self, memory: Memory) -> Keys:

@@ -7,6 +7,8 @@ scaled   e_{t,s} = s_t^T h_s / √H         the decoder's size must equal the me
 
 from __future__ import annotations
 
+from typing import Literal
+
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -18,12 +20,12 @@ from seq2seq.nn.types import Memory
 
 
 class MultiplicativeContext(Context):
-    """`score`: dot, general or scaled. Raises `UserError` for another, or where dot and scaled do not fit."""
+    """`score`: dot, general or scaled. Raises `UserError` where dot and scaled do not fit."""
 
-    def __init__(self, memory_size: int, query_size: int, *, score: str = "general") -> None:
+    def __init__(
+        self, memory_size: int, query_size: int, *, score: Literal["dot", "general", "scaled"] = "general"
+    ) -> None:
         super().__init__()
-        if score not in ("dot", "general", "scaled"):
-            raise UserError(f"context: score={score!r} is not known; use dot, general or scaled")
         if score != "general" and memory_size != query_size:
             raise UserError(
                 f"context: score={score} compares a query of size {query_size} with a memory of size {memory_size}; "

@@ -8,16 +8,17 @@ al. (2015) feed to their captioner is the case of one region, what Xu et al. (20
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from seq2seq.errors import UserError
 from seq2seq.nn.embedding import Dropout
 from seq2seq.nn.encoders.base import Encoder
 from seq2seq.nn.types import Memory, StateShape
 
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+Activation = Literal["tanh", "relu"]
 
 
 class VectorEncoder(Encoder):
@@ -27,12 +28,13 @@ class VectorEncoder(Encoder):
     for another activation.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, activation: str = "relu", dropout: float = 0.0) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, *, activation: Activation = "relu", dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise UserError(f"encoder: activation={activation!r} is not known; use {' or '.join(ACTIVATIONS)}")
         self.output_size = hidden_size
-        self.regions = nn.Sequential(nn.Linear(input_size, hidden_size), ACTIVATIONS[activation]())
+        squash = nn.Tanh() if activation == "tanh" else nn.ReLU()
+        self.regions = nn.Sequential(nn.Linear(input_size, hidden_size), squash)
         self.summary = nn.Linear(hidden_size, hidden_size)
         self.dropout = Dropout(dropout)
         begin(self.regions[0], activation)
@@ -48,7 +50,7 @@ class VectorEncoder(Encoder):
         return Memory(outputs, mask, torch.tanh(self.summary(mean(outputs, mask))), ())
 
 
-def begin(layer: nn.Module, activation: str) -> None:
+def begin(layer: nn.Module, activation: Activation) -> None:
     """Start a layer as its nonlinearity needs it to keep the size of what passes (He et al. 2015, eq. 10).
 
     Torch's own start divides a signal by about 2.4 at each layer with relu: after four of them little is left of what

@@ -1,18 +1,20 @@
 """What training reads as the previous token: against teacher forcing, and search, and as a function of the moment."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
 from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.nn.scheduled_sampling import DECAYS, FreeRunning, SamplingState, ScheduledSampling, TeacherForcing, mixed
+from seq2seq.nn.scheduled_sampling import Decay, FreeRunning, SamplingState, ScheduledSampling, TeacherForcing, mixed
 from seq2seq.search import SearchOptions, greedy
 from tests.conftest import model_config, node, options
 from tests.unit.models.test_models import SOURCE, TARGET, batch
 
 BOS, EOS, PAD = 2, 3, 0
+DECAYS = get_args(Decay)
 
 
 def make(feedback="teacher", context="fixed", *, dropout=0.0, decoder=None, **changes):

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seq2seq.errors import UserError
+from seq2seq.models import factory
 from seq2seq.text import (
     EOS,
     PAD,
     UNK,
     SentencePieceTokenizer,
     SentencePieceTrainer,
+    TokenizerTrainer,
     WhitespaceTokenizer,
     WhitespaceTrainer,
     load_tokenizer,
@@ -134,20 +136,21 @@ def test_a_vocabulary_too_large_names_the_largest_that_works(model_type: str) ->
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"model_type": "bpee"}, "model_type=bpee.*bpe, unigram"),
+        ({"model_type": "bpee"}, "model_type='bpee' is not known; use bpe, unigram"),
         ({"vocabulary_size": 260}, "260 are taken by .* bytes"),
         ({"vocabulary_size": None}, "char or word only"),
-        ({"normalization": "lower"}, "normalization=lower"),
+        ({"normalization": "lower"}, "normalization='lower'"),
         ({"training_lines": 0}, "training_lines=0"),
         ({"sampling_alpha": 1.5}, "sampling_alpha=1.5"),
         ({"sampling_alpha": 0.1, "byte_fallback": False}, "needs byte_fallback"),
         ({"sampling_alpha": 0.1, "model_type": "word"}, "knows one segmentation"),
-        ({"sampling_alpha": 0.1, "sampling_sides": "left"}, "sampling_sides=left"),
+        ({"sampling_alpha": 0.1, "sampling_sides": "left"}, "sampling_sides='left'"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, object], words: str) -> None:
+    node = {"_target_": "seq2seq.text.SentencePieceTrainer", **settings}
     with pytest.raises(UserError, match=words):
-        SentencePieceTrainer(**settings)  # type: ignore[arg-type]
+        factory.component(node, "tokenizer", base=TokenizerTrainer)()
 
 
 def test_text_that_cannot_be_learned_from() -> None:

@@ -2,6 +2,7 @@
 weights start."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch.func import functional_call
 from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.nn.cells import GRU, LSTM, MGU, LayerNormGRU, LayerNormLSTM, MinGRU, MinLSTM, Vanilla
-from seq2seq.nn.cells.initialization import INITS
+from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.cells.min_gru import LinearScan, in_rounds, in_turn
 from seq2seq.nn.losses import token_cross_entropy
 from seq2seq.nn.recurrence import unroll
@@ -372,7 +373,7 @@ def test_extreme_inputs_stay_finite(form):
 # How weights start
 
 
-@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize("init", get_args(Init))
 @pytest.mark.parametrize("form", CELLS)
 def test_initializations(form, init):
     inputs, hidden = 30, 40
@@ -434,10 +435,10 @@ def test_the_scan_is_chosen():
 @pytest.mark.parametrize(
     ("form", "changes", "message"),
     [
-        ("gru", {"init": "glorot"}, r"GRU: init='glorot' is not known; use uniform, normal"),
+        ("gru", {"init": "glorot"}, r"cell.init='glorot' is not known; use uniform, normal"),
         ("lstm", {"init_scale": 0.0}, r"LSTM: init_scale=0.0 must be a positive number"),
-        ("layer_norm_gru", {"update": "copy"}, r"LayerNormGRU: update='copy'.*keep.*write"),
-        ("min_gru", {"activation": "tanh"}, r"MinGRU: activation='tanh'.*positive or linear"),
+        ("layer_norm_gru", {"update": "copy"}, r"cell.update='copy' is not known; use keep or write"),
+        ("min_gru", {"activation": "tanh"}, r"cell.activation='tanh' is not known; use positive or linear"),
     ],
 )
 def test_errors_name_the_remedy(form, changes, message):

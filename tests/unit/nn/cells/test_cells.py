@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from seq2seq.errors import UserError
+from seq2seq.models import factory
 from seq2seq.nn.cells import GRU, LSTM, Cell, Vanilla
 from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import Inputs, map_tensors, mask_from_lengths
+from tests.conftest import node
 
 pytestmark = pytest.mark.numerical
 
@@ -127,10 +129,12 @@ def test_padding_changes_nothing(form, reverse):
 
 
 def test_errors_name_the_remedy():
-    with pytest.raises(UserError, match=r"activation='sin'.*tanh or relu"):
-        Vanilla(2, 2, activation="sin")
-    with pytest.raises(UserError, match="before"):
-        GRU(2, 2, reset="never")
+    for name, option, message in (
+        ("vanilla", {"activation": "sin"}, r"activation='sin' is not known; use tanh or relu"),
+        ("gru", {"reset": "never"}, r"reset='never' is not known; use before or after"),
+    ):
+        with pytest.raises(UserError, match=message):
+            factory.component(node("cell", name, **option), "cell", ("input_size", "hidden_size"))
     with pytest.raises(UserError, match="hidden_size=0"):
         LSTM(2, 0)
     with pytest.raises(UserError, match="'fused' is not one of GRU's"):
