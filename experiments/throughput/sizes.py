@@ -78,7 +78,7 @@ class Plan:
     peak_size: int = 2048
 
 
-PATHS = ("auto", "step", "hand", "fused")
+PATHS = ("auto", "step", "manual", "fused")
 PLANS = {
     "full": Plan(
         name="full",

@@ -34,10 +34,10 @@ class Difference(NamedTuple):
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], trusted: Sequence[str] = ()) -> Iterator[Difference]:
     """The keys in which two models differ, defaults counted, but for those of training only."""
-    mine, its = (dict(_leaves(with_defaults(config, trusted), "")) for config in (one, other))
-    for key in dict.fromkeys([*mine, *its]):
-        if mine.get(key) != its.get(key) and key.rpartition(".")[2] not in BY_SHAPE:
-            yield Difference(key, mine.get(key), its.get(key))
+    first, second = (dict(_leaves(with_defaults(config, trusted), "")) for config in (one, other))
+    for key in dict.fromkeys([*first, *second]):
+        if first.get(key) != second.get(key) and key.rpartition(".")[2] not in BY_SHAPE:
+            yield Difference(key, first.get(key), second.get(key))
 
 
 def with_defaults(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> dict[str, Any]:
@@ -49,17 +49,17 @@ def with_defaults(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> dic
 
 
 def _node(node: Mapping[str, Any], place: str, trusted: Sequence[str]) -> dict[str, Any]:
-    found = {
+    given_values = {
         key: _node(value, f"{place}.{key}", trusted) if isinstance(value, Mapping) else value
         for key, value in node.items()
     }
     role = place.rpartition(".")[2]
     if TARGET not in node or role not in factory.ROLES:
-        return found
+        return given_values
     try:
         kind = factory.resolve(node[TARGET], place, trusted)
     except UserError:  # it is somebody's own, and building the model says so
-        return found
+        return given_values
     given = factory.GIVEN.get(role, ())
     usual = {
         name: option.default
@@ -67,7 +67,7 @@ def _node(node: Mapping[str, Any], place: str, trusted: Sequence[str]) -> dict[s
         if name not in (*given, *factory.ROLES) and option.default is not REQUIRED
     }
     named = {TARGET: f"{kind.__module__}.{kind.__qualname__}"}  # first: another class says most
-    return named | usual | found | named
+    return named | usual | given_values | named
 
 
 def _leaves(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 """Names to components: the only place that turns a configuration into objects.
 
 A node is a plain mapping with `_target_`, the dotted name of a component class, and that class's own hyper-parameters;
-nodes may nest (`encoder.cell`). Sizes that follow from other parts stand in no configuration: the model passes them.
+nodes may nest (`encoder.cell`). Sizes that follow from other parts are in no configuration: the model passes them.
 A `_target_` resolves only to a class of a known base in this project, or in a package that the user named as trusted;
 nothing else is ever imported or called, so that a configuration which came with a model is only data.
 """
@@ -87,16 +87,16 @@ def resolve(target: object, place: str, trusted: Sequence[str] = (), base: type 
     if package == "seq2seq" and not f"{module_name}.".startswith(tuple(f"{part}." for part in COMPONENTS)):
         raise UserError(f"{place}._target_: {target!r} is not a component")
     if package in trusted and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last, so that nothing installed is hidden by a file that lies here
+        sys.path.append(os.getcwd())  # last, so that nothing installed is hidden by a file of this folder
     try:
-        found = getattr(importlib.import_module(module_name), name, None)
+        named = getattr(importlib.import_module(module_name), name, None)
     except ImportError as error:
         raise UserError(f"{place}._target_: {target!r} cannot be imported: {error}") from error
-    if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
+    if not isinstance(named, type) or not issubclass(named, base) or inspect.isabstract(named):
         raise UserError(f"{place}._target_: {target!r} is not a {base.__name__}")
-    if found.__module__.partition(".")[0] not in ("seq2seq", *trusted):
-        raise UserError(f"{place}._target_: {target!r} comes from {found.__module__}, which is not trusted")
-    return found
+    if named.__module__.partition(".")[0] not in ("seq2seq", *trusted):
+        raise UserError(f"{place}._target_: {target!r} comes from {named.__module__}, which is not trusted")
+    return named
 
 
 def component(
@@ -243,14 +243,14 @@ def language_model(config: Mapping[str, Any], sizes: Mapping[str, int], trusted:
     encoder: Encoder = encoder_of(embedding.size)
     if not encoder.carries_state:
         raise UserError(
-            f"encoder: a language model goes on from where it stopped, which {type(encoder).__name__} cannot; "
+            f"encoder: a language model resumes from the state it left, which {type(encoder).__name__} cannot; "
             "use encoder=stack"
         )
     stack = cast(RecurrentStack, encoder)
     return LanguageModel(embedding, stack, head_of(encoder.output_size, 0, embedding.weight))
 
 
-# The arguments that the model passes itself, so that no size stands twice.
+# The arguments that the model passes itself, so that no size is given twice.
 GIVEN = {
     "encoder": ("input_size",),
     "bridge": ("memory_size", "encoder_states", "decoder_states"),

@@ -63,6 +63,6 @@ def sets(target: Tokens, bos: int, first: int, size: int) -> Float[Tensor, "M V"
     ids, mask = target.ids.flatten(), target.mask.flatten()
     begins, label = mask & (ids == bos), mask & (ids >= first)
     row = begins.cumsum(0) - 1
-    found = torch.zeros(int(begins.sum()), size, device=ids.device)
-    found[row[label], ids[label] - first] = 1.0
-    return found
+    rows = torch.zeros(int(begins.sum()), size, device=ids.device)
+    rows[row[label], ids[label] - first] = 1.0
+    return rows

@@ -1,4 +1,4 @@
-"""Recurrent layers, one above the other: their states, and what stands between two of them.
+"""Recurrent layers, one above the other: their states, and what is between two of them.
 
     x_1 = input      x_{l+1} = dropout(y_l)      y_l = layer_l(x_l), and + x_l in the layers that are residual
 

@@ -28,7 +28,7 @@ class Words(NamedTuple):
 
 
 class Spelled(NamedTuple):
-    """Word ids, and each word's characters: 0 where none stands, else a number from 1."""
+    """Word ids, and each word's characters: 0 where there is none, else a number from 1."""
 
     words: Tokens
     characters: Int[Tensor, "B T N"]
@@ -82,9 +82,9 @@ def split(tokens: Tokens, spelling: range) -> Spelled:
     words = ids.new_zeros(ids.size(0), max(1, int(lengths.max())))
     words[row[begins], word[begins]] = ids[begins] - len(spelling) * (ids[begins] >= spelling.stop)
     longest = max(1, int((since * spells).max()))
-    found = ids.new_zeros(*words.shape, longest)
-    found[row[spells], word[spells], since[spells] - 1] = ids[spells] - spelling.start + 1
-    return Spelled(Tokens(words, lengths), found)
+    characters = ids.new_zeros(*words.shape, longest)
+    characters[row[spells], word[spells], since[spells] - 1] = ids[spells] - spelling.start + 1
+    return Spelled(Tokens(words, lengths), characters)
 
 
 def without_last(tokens: Tokens) -> Tokens:

@@ -103,14 +103,14 @@ class Decoder(DecoderStep):
     # A whole target, in a loop over time
 
     def _offers_manual_loop(self) -> bool:
-        """Whether the loop has derivatives by hand: one layer, whose gates see the c_t of the previous state."""
+        """Whether the loop has a manual backward pass: one layer, whose gates see the c_t of the previous state."""
         free = self.path in ("auto", "manual") and len(self.layers) == 1 and self.recurrent
         return free and self.query_previous and self.to_cell and offers(self.layers.first, self.context)
 
     def _manual(
         self, vectors: Tensor | DeduplicatedEmbedding, state: DecoderState, keys: Keys
     ) -> tuple[Tensor, Tensor | None]:
-        """The loop over attention with its backpropagation derived by hand."""
+        """The loop over attention with its manual backward pass."""
         cell = self.layers.first
         arguments = (cell, self.context, project(cell, vectors), keys, state.layers[0], self.embedding_size)
         tops, cs = in_full(attend_through_time, *arguments)

@@ -78,8 +78,8 @@ class Embedding(nn.Module):
         elsewhere the host would wait for their number). Their projection is then two to three times faster."""
         dropped = self.training and (self.word_dropout or self.dropout.rate)
         if dropped or ids.device.type != "cpu":
-            found: Tensor = self(ids)
-            return found
+            vectors: Tensor = self(ids)
+            return vectors
         distinct, rows = torch.unique(ids, return_inverse=True)
         return DeduplicatedEmbedding(nn.functional.embedding(distinct, self.weight), rows)
 

@@ -49,7 +49,7 @@ def _product(rows: Int8[Tensor, "N F"], weight: Int8[Tensor, "F V"]) -> Tensor:
 
 @cache
 def _integers_work() -> bool:
-    """Whether torch multiplies 8-bit integers on this machine, and without an overflow on the way: found by trying."""
+    """Whether torch multiplies 8-bit integers on this machine, and without an overflow on the way: by trying it."""
     largest = torch.full((64, 64), LEVELS, dtype=torch.int8)
     try:
         return bool((torch._int_mm(largest, largest) == 64 * LEVELS * LEVELS).all())

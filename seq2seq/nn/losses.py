@@ -4,7 +4,7 @@
 |--------|------------------------------------------------------------|-------------------------------------------|
 | plain  | all logits, then `cross_entropy`                           | GPUs, and torch before 2.13               |
 | torch  | torch's fused linear cross-entropy, in chunks of rows      | CPUs                                      |
-| chunks | the same by hand, with this project's products             | CPUs where those are not torch's          |
+| chunks | the same, with a manual backward pass and `nn.matmul`      | CPUs where those are not torch's          |
 | auto   | the fastest of them                                        |                                           |
 """
 

@@ -41,32 +41,32 @@ def onednn() -> bool:
 
 
 def mm(a: Float[Tensor, "M K"], b: Float[Tensor, "K N"]) -> Float[Tensor, "M N"]:
-    """a b; without gradients, for functions that are derived by hand."""
+    """a b; without gradients, for manual backward passes."""
     return _product(a, b, None) if _fits(a, b) else a @ b
 
 
 def multiplier(b: Float[Tensor, "K N"]) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """The function (a, plus) → plus + a b for a loop over many a: what there is to know of b is found out once."""
+    """The function (a, plus) → plus + a b for a loop over many a: what there is to know of b is determined once."""
     if not _fits(b, b):
         return lambda a, plus: a @ b if plus is None else torch.addmm(plus, a, b)
     transposed = _dense(b).t()
     plain, added = torch.ops.mkldnn._linear_pointwise.default, torch.ops.mkldnn._linear_pointwise.binary
 
-    def product(a: Tensor, plus: Tensor | None) -> Tensor:
+    def multiply(a: Tensor, plus: Tensor | None) -> Tensor:
         if len(a) < 2:
             return mm(a, b) if plus is None else addmm(plus, a, b)
         if plus is None or plus.dim() == 1:
-            found: Tensor = plain(a, transposed, plus, "none", [], "")
+            product: Tensor = plain(a, transposed, plus, "none", [], "")
         else:
-            found = added(a, plus, transposed, None, "add")
-        return found
+            product = added(a, plus, transposed, None, "add")
+        return product
 
-    return product
+    return multiply
 
 
 def tmm(a: Float[Tensor, "N M"], b: Float[Tensor, "N K"]) -> Float[Tensor, "M K"]:
-    """aᵀ b, a weight's gradient from all steps at once; without gradients. oneDNN's left matrix must stand row by row,
-    so the narrower of the two is copied."""
+    """aᵀ b, a weight's gradient from all steps at once; without gradients. oneDNN's left matrix must be row-major, so
+    the narrower of the two is copied."""
     if a.size(1) <= b.size(1):
         return mm(a.t(), b)
     return mm(b.t(), a).t().contiguous() if _fits(b.t(), a) else a.t() @ b
@@ -80,8 +80,8 @@ def addmm(plus: Tensor, a: Float[Tensor, "M K"], b: Float[Tensor, "K N"]) -> Flo
         return _product(a, b, plus)
     if len(a) == 1:
         return _product(a, b, None) + plus
-    found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(a, plus.contiguous(), _dense(b).t(), None, "add")
-    return found
+    product: Tensor = torch.ops.mkldnn._linear_pointwise.binary(a, plus.contiguous(), _dense(b).t(), None, "add")
+    return product
 
 
 def linear(x: Float[Tensor, "*N K"], weight: Float[Tensor, "M K"], bias: Tensor | None = None) -> Float[Tensor, "*N M"]:
@@ -91,12 +91,12 @@ def linear(x: Float[Tensor, "*N K"], weight: Float[Tensor, "M K"], bias: Tensor 
     flat = x.reshape(-1, x.size(-1))
     packed = _packed.get()
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        found: Tensor = _Linear.apply(flat, weight, bias)  # type: ignore[no-untyped-call]
+        product: Tensor = _Linear.apply(flat, weight, bias)  # type: ignore[no-untyped-call]
     elif packed is not None:
-        found = torch.ops.mkldnn._linear_pointwise(flat, packed.of(weight), bias, "none", [], "")
+        product = torch.ops.mkldnn._linear_pointwise(flat, packed.of(weight), bias, "none", [], "")
     else:
-        found = _product(flat, weight.t(), bias)
-    return found.view(*x.shape[:-1], len(weight))
+        product = _product(flat, weight.t(), bias)
+    return product.view(*x.shape[:-1], len(weight))
 
 
 class Packed:
@@ -107,7 +107,7 @@ class Packed:
     """
 
     def __init__(self) -> None:
-        # What is packed is kept beside the packed form: while it lives, its place in memory names it.
+        # What is packed is kept next to the packed form: while it lives, its place in memory identifies it.
         self._kept: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
     def of(self, weight: Float[Tensor, "M K"]) -> Tensor:
@@ -171,8 +171,8 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     on them at all no library promises.)"""
     alone = len(a) == 1
     rows = a.expand(2, -1) if alone else a
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, _dense(b).t(), bias, "none", [], "")
-    return found[:1] if alone else found
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, _dense(b).t(), bias, "none", [], "")
+    return product[:1] if alone else product
 
 
 def _dense(b: Tensor) -> Tensor:
@@ -200,11 +200,11 @@ def _works() -> bool:
     try:
         operator = torch.ops.mkldnn._linear_pointwise
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
-        found = [operator(a, w, plus[0], "none", [], "") for w in (weight, packed)]
-        found.append(operator.binary(a, plus, weight, None, "add"))
+        products = [operator(a, w, plus[0], "none", [], "") for w in (weight, packed)]
+        products.append(operator.binary(a, plus, weight, None, "add"))
     except (AttributeError, RuntimeError):
         return False
-    return all(torch.equal(one, plus + a @ weight.t()) for one in found)
+    return all(torch.equal(one, plus + a @ weight.t()) for one in products)
 
 
 def _amd() -> bool:

@@ -1,16 +1,16 @@
 """Run a cell over a sequence, one way of five that agree; time-major inside, batch-first outside.
 
-| path  | what runs                                           | gradients by                          |
-|-------|-----------------------------------------------------|---------------------------------------|
-| step  | `cell.step`, a step at a time                       | autograd: any new cell works at once  |
-| scan  | all steps at once, where no gate waits for a state  | a scan the other way                  |
-| hand  | the cell's own function over all steps              | backpropagation through time by hand  |
-| fused | torch's kernel (oneDNN on CPU, cuDNN)               | the kernel                            |
-| auto  | the fastest of them that the cell offers on this device                                     |
+| path   | what runs                                          | gradients by                          |
+|--------|----------------------------------------------------|---------------------------------------|
+| step   | `cell.step`, a step at a time                      | autograd: any new cell works at once  |
+| scan   | all steps at once, where no gate waits for a state | a scan the other way                  |
+| manual | the cell's own function over all steps             | a manual backward pass                |
+| fused  | torch's kernel (oneDNN on CPU, cuDNN)              | the kernel                            |
+| auto   | the fastest of them that the cell offers on this device                                     |
 
 Where the machine has no fused kernel for a precision (asked by a tiny call, see `seq2seq.nn.cells.kernels`), `fused`
-runs in float32 under autocast, and otherwise by hand or a step at a time. A `fused` that was forced says so in one
-line, so that a configuration, or a bundle, with a forced path works on any machine; `auto` chooses among what there is.
+runs in float32 under autocast, and otherwise `manual` or `step` runs. A forced `fused` says so in one line, so that a
+configuration, or a bundle, with a forced path works on any machine; `auto` chooses among what there is.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def unroll(
 def in_full(function: Callable[..., Result], *arguments: Any) -> Result:
     """Call a function in the precision of the weights: under autocast, which would make another of each product's, its
     arguments (tensors, and tuples of them) are turned to float32 and it runs without autocast. So do the functions with
-    derivatives by hand, and kernels that the machine has in float32 only."""
+    a manual backward pass, and kernels that the machine has in float32 only."""
     kinds: list[str] = []
 
     def look(tensor: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def _fastest(cell: Cell[Any]) -> str:
 
 
 def _instead_of_fused(cell: Cell[Any], *, forced: bool) -> str:
-    """The path where the machine has no kernel in the present precision: fused in float32, else by hand or by steps."""
+    """The path where the machine has no kernel in the present precision: fused in float32, else manual or step."""
     kind = cell.weight_ih.device.type
     lower = lower_precision(kind)
     path, how = "fused", "it runs in float32"
@@ -147,8 +147,8 @@ def _stepwise(
     return torch.stack(outputs), state
 
 
-def _where(here: Tensor, new: CellState, old: CellState) -> CellState:
-    return type(new)(*(torch.where(here[:, None], a, b) for a, b in zip(new, old, strict=True)))
+def _where(real: Tensor, new: CellState, old: CellState) -> CellState:
+    return type(new)(*(torch.where(real[:, None], a, b) for a, b in zip(new, old, strict=True)))
 
 
 def _fused(

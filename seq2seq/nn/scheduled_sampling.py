@@ -3,7 +3,7 @@
 | kind              | step t reads                                                                             |
 |-------------------|------------------------------------------------------------------------------------------|
 | TeacherForcing    | y_{t−1} of the target (Williams & Zipser 1989)                                           |
-| ScheduledSampling | y_{t−1} with probability ε, which falls as training goes on, else its own (Bengio et al. 2015) |
+| ScheduledSampling | y_{t−1} with probability ε, which falls during training, else its own (Bengio et al. 2015) |
 | FreeRunning       | its own, as in a search                                                                  |
 
 The model's own tokens are chosen first, by the same step function as in a search, without dropout and without a graph;
@@ -31,7 +31,8 @@ Choice = Literal["argmax", "sample"]
 
 
 class SamplingState(NamedTuple):
-    """Where a training run stands. Every draw is a function of it alone, so that a resumed run needs nothing saved."""
+    """The seed and the progress of a training run. Every draw is a function of it alone, so that a resumed run needs
+    nothing saved."""
 
     seed: int
     step: int  # optimizer steps done

@@ -2,7 +2,7 @@
 
 Dimension letters, here and everywhere: B batch, S source time, T target time, E embedding, H hidden, C context,
 D memory, V vocabulary, L layers, K beam, N = B·K, F features, G gates (all of a cell's gates side by side).
-Masks are True where a token (or frame) stands. Every state tensor leads with the batch dimension.
+Masks are True where there is a token (or frame). Every state tensor leads with the batch dimension.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Tokens(NamedTuple):
 
     @property
     def mask(self) -> Bool[Tensor, "B T"]:
-        """True where a token stands."""
+        """True where there is a token."""
         return mask_from_lengths(self.lengths, self.ids.size(1))
 
 
@@ -37,7 +37,7 @@ class Features(NamedTuple):
 
     @property
     def mask(self) -> Bool[Tensor, "B T"]:
-        """True where a frame stands."""
+        """True where there is a frame."""
         return mask_from_lengths(self.lengths, self.values.size(1))
 
 
@@ -52,7 +52,7 @@ class Pairs(NamedTuple):
 
 class Window(NamedTuple):
     """The next tokens of B parallel streams: `targets[:, t]` is what follows `inputs[:, t]`. The streams `begin` here,
-    or go on where the window before ended."""
+    or continue where the window before ended."""
 
     inputs: Int[Tensor, "B T"]
     targets: Int[Tensor, "B T"]
@@ -95,7 +95,7 @@ class StateShape(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What an encoder leaves behind: one vector a position, a summary, and each layer's final state."""
+    """What an encoder returns: one vector a position, a summary, and each layer's final state."""
 
     outputs: Float[Tensor, "B S D"]
     mask: Bool[Tensor, "B S"]
@@ -132,7 +132,7 @@ IGNORED = -100
 
 
 def flatten_unpadded(values: Float[Tensor, "B T *F"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "M *F"]:
-    """The rows where a token stands, sentence by sentence. Elsewhere than on a CPU all rows, for the host would have to
+    """The rows of real tokens, sentence by sentence. On other devices than a CPU all rows, for the host would have to
     wait for the device to know their number, and batches of like lengths hold few pads."""
     return values[mask] if mask.device.type == "cpu" else values.flatten(0, 1)
 

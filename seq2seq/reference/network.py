@@ -1,4 +1,4 @@
-"""The vanilla network as the textbook writes it, for one sequence, and its backward pass derived by hand.
+"""The vanilla network as the textbook writes it, for one sequence, and its manual backward pass.
 
     a_t = b + W s_{t−1} + U x_t                            eq. 10.8
     s_t = tanh(a_t)                                        eq. 10.9
@@ -38,7 +38,7 @@ class Network(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What the forward pass leaves behind. s has a row more than x: s[0] is the initial state, s[t] follows x[t − 1],
+    """What the forward pass returns. s has a row more than x: s[0] is the initial state, s[t] follows x[t − 1],
     so that no index is ever −1 (which Python would read as the last state)."""
 
     x: Float64[np.ndarray, "T I"]

@@ -1,6 +1,6 @@
 """Any cell over a batch of sequences, forward and back: the loop through time, padding, reversal and initial states.
 
-A cell (vanilla.py, gru.py, lstm.py) knows one step and its derivatives; what time adds is here, the same for all:
+A cell (vanilla.py, gru.py, lstm.py) knows one step and its derivatives; what time adds is below, the same for all:
 
     forward    (state_t, cache_t) = step(x_t, state_{t−1})                 every step keeps its OWN cache
     backward   ∂L/∂state_t = what step t+1 sends back + ∂L/∂output_t       t runs against the order of reading
@@ -46,7 +46,7 @@ class Cell(Protocol):
 
 
 class Run(NamedTuple):
-    """What `forward` leaves behind: outputs, the state after the last real token read, and the way there."""
+    """What `forward` returns: outputs, the state after the last real token read, and the way there."""
 
     outputs: Float64[np.ndarray, "B T H"]
     final: State

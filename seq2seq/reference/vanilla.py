@@ -5,7 +5,7 @@
     ∂x = W_ihᵀ ∂a   ∂h = W_hhᵀ ∂a   ∂W_ih = ∂a xᵀ   ∂W_hh = ∂a hᵀ   ∂b_ih = ∂b_hh = ∂a
 
 Elman, "Finding Structure in Time", Cognitive Science 14 (1990). The textbook's U, W and b are W_ih, W_hh and the sum of
-the two biases: network.py. Rows of a batch stand side by side, so a product with a vector is x Wᵀ here.
+the two biases: network.py. Sentences are the rows of a batch, so a product with a vector is x Wᵀ here.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ StepFn: TypeAlias = Callable[
 
 
 class Sentences(NamedTuple):
-    """What is known of each of the B sentences beside its limit; None where there is nothing to say.
+    """What is known of each of the B sentences in addition to its limit; None where there is nothing to say.
 
     `prefixes` are the tokens that the output begins with. `constraints` are phrases, each of one token or more, that
     the output holds; one that is listed twice, it holds twice. `numbers` decide the draws of sampling, with the seed

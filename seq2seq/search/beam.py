@@ -10,7 +10,7 @@ log-probability ℓ has more than ℓ; lp (see SearchOptions.normaliser) never f
 
 Rules and constraints take continuations away, which leaves the bound true. A tie closes the sentence too: of equal
 scores, the hypothesis that finished first is kept. At its limit a sentence is closed, and its live prefixes with the
-best scores fill the places that no finished hypothesis took. They stay behind the finished ones whatever their score:
+best scores fill the places that no finished hypothesis took. They come after the finished ones whatever their score:
 the probability of a prefix is that of all its continuations together.
 
 Log-probability alone chooses the K, within a bank of constraints and a group of a diverse beam; lp and cp compare what
@@ -40,7 +40,7 @@ class Beam(NamedTuple):
     """The sentences still open: one index_select drops the others. The slots, and the places, of each of the G groups
     are neighbours."""
 
-    sentences: Int[Tensor, "B"]  # where they stand in the batch that was given
+    sentences: Int[Tensor, "B"]  # their places in the batch that was given
     limits: Int[Tensor, "B"]
     limit_penalties: Float[Tensor, "B"]  # lp(limit)
     totals: Float[Tensor, "B K"]  # log-probabilities of the live prefixes; −∞ in a slot without one
@@ -167,7 +167,7 @@ def _coverage(live: Live, rules: Rules, chosen: Step, options: SearchOptions) ->
 
 
 def _finish(batch: Beam, chosen: Step, ended: Bool[Tensor, "B K"], penalty: Float[Tensor, ""], first_end: int) -> Beam:
-    """Move the prefixes that `ended` to the hypotheses kept, in so far as they are among the n best of their group."""
+    """Move the prefixes that `ended` to the hypotheses kept, as far as they are among the n best of their group."""
     found = _scores(batch, chosen, penalty).masked_fill(~ended, -math.inf)
     totals = batch.totals.masked_fill(ended, -math.inf)
     return _keep(batch._replace(totals=totals), found, first_end, batch.scores)

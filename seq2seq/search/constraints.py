@@ -3,7 +3,7 @@ beam's slots dealt out in turn as Hu et al. (NAACL 2019, aclanthology.org/N19-10
 
 A prefix knows two things of its sentence's phrases: how far into them it is, a node of their Aho-Corasick automaton
 (the longest end of the prefix that a phrase begins with), and how many times each is still missing. From these follows
-the number of tokens that it needs: it can go on with the phrase that it is furthest in, and then write the others out,
+the number of tokens that it needs: it can continue the phrase that it is furthest in, and then write the others out,
 
     need = Σ_p missing_p · |p| − max over the missing p of the tokens of p that the prefix ends with.
 
@@ -51,7 +51,7 @@ class Candidates(NamedTuple):
 
 
 class Phrases:
-    """The automaton of one sentence, as plain lists: A tokens that stand in phrases, Q nodes, P different phrases."""
+    """The automaton of one sentence, as plain lists: A tokens that are in phrases, Q nodes, P different phrases."""
 
     def __init__(self, constraints: Sequence[Sequence[int]]) -> None:
         wanted = [tuple(phrase) for phrase in constraints]
@@ -137,7 +137,7 @@ class Automaton(NamedTuple):
         eos: int,
         banned: tuple[int, ...],
     ) -> Candidates:
-        """The `size` best tokens that stand in no phrase, all of which lead to the same need, and all that do.
+        """The `size` best tokens that are in no phrase, all of which lead to the same need, and all that do.
 
         `log_probs` are those of `rules.permitted`: the strict ones, and the loose ones for tokens that lower the need.
         """

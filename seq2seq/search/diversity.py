@@ -25,7 +25,7 @@ def diverse_columns(
 ) -> Int[Tensor, "B K"]:
     """The columns that each group takes, group by group. Their columns are neighbours, unless all are `shared`.
 
-    `choose` takes the columns of a group from its values, which stand at a slice of the columns. A prefix gives its K
+    `choose` takes the columns of a group from its values, which are at a slice of the columns. A prefix gives its K
     best tokens here: the groups before it took K − K/G at most, so that its K/G best are among them.
     """
     width = totals.size(1) if shared else totals.size(1) // groups

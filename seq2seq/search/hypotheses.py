@@ -1,4 +1,4 @@
-"""What a search returns, and how it is read off the tensors that the loop over time left behind."""
+"""What a search returns, and how it is read off the tensors that the loop over time recorded."""
 
 from __future__ import annotations
 

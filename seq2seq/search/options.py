@@ -139,7 +139,7 @@ class SearchOptions:
 
 
 def check_sampling(temperature: Any, top_k: Any, top_p: Any, owner: str = "") -> None:
-    """Raise `UserError` for a value from which no token can be drawn; `owner` stands before its name."""
+    """Raise `UserError` for a value from which no token can be drawn; `owner` is written before its name."""
     if not _is_number(temperature) or not 0 < temperature < math.inf:
         raise UserError(f"{owner}temperature={temperature} must be above 0; top_k=1 takes the most likely token always")
     if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):

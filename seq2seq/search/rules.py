@@ -1,7 +1,7 @@
 """What may follow a prefix: forced beginnings, and n-grams that come once.
 
 Both close the other ways with −∞, and neither closes all of them. A forced token keeps its own log-probability. Where a
-prefix could go on with nothing but n-grams that it holds already (eos, which repeats nothing, being too early), they
+prefix could continue with nothing but n-grams that it holds already (eos, which repeats nothing, being too early), they
 are open to it at that step: a prefix is never lost to the rule, and breaks it only where the alternative is no output.
 Blocking compares the continuations of one prefix, and here it has nothing to compare.
 """
@@ -24,7 +24,7 @@ from seq2seq.search.options import SearchOptions
 class Rules(NamedTuple):
     """Of the open sentences, one row each: one index_select drops the others', as from the memory. None: no rule."""
 
-    prefixes: Int[Tensor, "B P"] | None  # −1 behind the end
+    prefixes: Int[Tensor, "B P"] | None  # −1 after the end
     automaton: Automaton | None
     mask: Bool[Tensor, "B S"] | None  # see Sentences; for the coverage penalty
 

@@ -109,5 +109,5 @@ def truncated(
 
 def _open_tokens(log_probs: Float[Tensor, "N V"], banned: tuple[int, ...]) -> Float[Tensor, "N V"]:
     """−∞ for banned tokens and NaN."""
-    found = torch.where(log_probs > -math.inf, log_probs, -math.inf)
-    return found.index_fill(1, torch.tensor(banned, device=found.device), -math.inf)
+    allowed = torch.where(log_probs > -math.inf, log_probs, -math.inf)
+    return allowed.index_fill(1, torch.tensor(banned, device=allowed.device), -math.inf)

@@ -65,10 +65,10 @@ def best_tokens(
 
 
 def _candidates(log_probs: Float[Tensor, "N V"], size: int) -> Int[Tensor, "N C"] | None:
-    """Ascending columns that hold the `size` largest values of each row; None stands for all columns.
+    """Ascending columns that hold the `size` largest values of each row; None means all columns.
 
-    A value among the `size` largest stands in one of the `size` blocks with the largest maxima: each other block is
-    behind `size` blocks that have a value before its own. One pass over V, and then only `size` blocks to sort.
+    A value among the `size` largest is in one of the `size` blocks with the largest maxima: each other block is
+    after `size` blocks that have a value before its own. One pass over V, and then only `size` blocks to sort.
     """
     vocabulary = log_probs.size(1)
     blocks = vocabulary // BLOCK

@@ -1,4 +1,4 @@
-"""Characters: one piece for each code point of the training text, for language models of text as it stands."""
+"""Characters: one token for each code point of the training text, for language models of unchanged text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seq2seq.text.vocabulary import EOS, SPECIALS, UNK, UNKNOWN
 class CharacterTokenizer(PlainFiles):
     """Code points; those of `characters` have the ids 4, 5, …, all others are unk.
 
-    One piece a character, always: `len(encode(text)) == len(text)`; and `decode(encode(text)) == text` where each is
+    One token a character, always: `len(encode(text)) == len(text)`; and `decode(encode(text)) == text` where each is
     known. Unlike sentencepiece's `char` it sets nothing before a line and spells nothing in bytes.
     """
 
@@ -25,7 +25,7 @@ class CharacterTokenizer(PlainFiles):
         self._characters = characters
         self._ids = {character: i for i, character in enumerate(characters, len(SPECIALS))}
         if len(self._ids) != len(characters):
-            raise UserError("character tokenizer: a character stands twice in its list")
+            raise UserError("character tokenizer: a character is twice in its list")
 
     def __len__(self) -> int:
         return len(SPECIALS) + len(self._characters)

@@ -39,7 +39,7 @@ class LabelTokenizer(PlainFiles):
         self.labels, self.form, self.separator, self.none = tuple(map(str, labels)), form, separator, none
         self._ids = {label: i for i, label in enumerate(self.labels, len(SPECIALS))}
         if len(self._ids) != len(self.labels):
-            raise UserError("labels: a label stands twice in its list")
+            raise UserError("labels: a label is twice in its list")
 
     def __len__(self) -> int:
         return len(SPECIALS) + len(self.labels)

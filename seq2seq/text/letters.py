@@ -38,5 +38,5 @@ class LetterTrainer(CharacterTrainer):
 
     def train(self, lines: Iterable[str]) -> LetterTokenizer:
         """Count the letters; see `CharacterTrainer.train`."""
-        found = super().train(unicodedata.normalize("NFD", line) for line in lines)
-        return LetterTokenizer(**found.describe())
+        characters = super().train(unicodedata.normalize("NFD", line) for line in lines)
+        return LetterTokenizer(**characters.describe())

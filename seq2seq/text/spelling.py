@@ -15,7 +15,7 @@ from seq2seq.text.vocabulary import EOS, SPECIALS
 from seq2seq.text.words import WhitespaceTokenizer, WhitespaceTrainer
 
 BYTES = range(len(SPECIALS), len(SPECIALS) + 256)
-"""The ids of the bytes 0 to 255; words of the list have the ids behind them."""
+"""The ids of the bytes 0 to 255; words of the list have the ids after them."""
 
 
 class SpellingTokenizer(PlainFiles):

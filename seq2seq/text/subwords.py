@@ -13,7 +13,7 @@ from seq2seq.text.tokenizer import PlainFiles, Sampling, TokenizerTrainer
 from seq2seq.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
 
 LONG = 4096  # characters of a line that are learned from together
-ALL = 10_000_000  # pieces: more than any text has; the trainer takes memory for as many
+ALL = 10_000_000  # tokens: more than any text has; the trainer takes memory for as many
 SAMPLED_SIDES = {"source": (True, False), "target": (False, True), "both": (True, True)}
 
 # sentencepiece writes a space as U+2581, so that a U+2581 of the text would come back as a space. It is therefore
@@ -86,7 +86,7 @@ class SentencePieceTokenizer(PlainFiles):
         return [self._clean(text, sentence) for text, sentence in zip(texts, kept, strict=True)]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The piece of each id; a space at its beginning is shown as U+2581."""
+        """The subword of each id; a space at its beginning is shown as U+2581."""
         return [SPECIALS[i] if i <= EOS else str(self._processor.id_to_piece(int(i))) for i in ids]
 
     def _clean(self, text: str, ids: list[int]) -> str:
@@ -117,7 +117,7 @@ class SentencePieceTrainer(TokenizerTrainer):
             raise UserError("tokenizer.vocabulary_size=null means all of them: for model_type char or word only")
         if self.vocabulary_size is not None and self.vocabulary_size <= self._reserved:
             raise UserError(
-                f"tokenizer.vocabulary_size={self.vocabulary_size}: {self._reserved} are taken by the special pieces"
+                f"tokenizer.vocabulary_size={self.vocabulary_size}: {self._reserved} are taken by the special tokens"
                 f"{' and the 256 bytes of tokenizer.byte_fallback' * self.byte_fallback}; set it higher"
             )
         if self.training_lines < 1:
@@ -161,7 +161,7 @@ class SentencePieceTrainer(TokenizerTrainer):
     def train(self, lines: Iterable[str]) -> SentencePieceTokenizer:
         """Train on sentences, one thread and no file names, so that the model's bytes depend on the text alone.
 
-        Raises UserError if the text is empty or supports fewer (or needs more) pieces than `vocabulary_size`.
+        Raises UserError if the text is empty or supports fewer (or needs more) tokens than `vocabulary_size`.
         """
         import sentencepiece
 
@@ -180,7 +180,7 @@ class SentencePieceTrainer(TokenizerTrainer):
                 character_coverage=self.character_coverage,
                 normalization_rule_name=self.normalization,
                 remove_extra_whitespaces=False,
-                add_dummy_prefix=True,  # a word is the same piece at the beginning of a sentence
+                add_dummy_prefix=True,  # a word is the same token at the beginning of a sentence
                 max_sentence_length=2**30,  # bytes; the default leaves out lines over 4,192 silently
                 pad_id=PAD,
                 unk_id=UNK,
@@ -197,11 +197,11 @@ class SentencePieceTrainer(TokenizerTrainer):
         return tokenizer
 
     def _explain(self, message: str) -> str:
-        if found := re.search(r"set it to a value <= (\d+)", message):
-            return self._too_large(int(found[1]))
-        if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        if match := re.search(r"set it to a value <= (\d+)", message):
+            return self._too_large(int(match[1]))
+        if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
             return (
-                f"tokenizer.vocabulary_size={self.vocabulary_size}: the text's characters alone need {found[1]}; "
+                f"tokenizer.vocabulary_size={self.vocabulary_size}: the text's characters alone need {match[1]}; "
                 f"set at least that, or tokenizer.character_coverage=0.9995"
             )
         if "sentences_.empty()" in message:
@@ -210,7 +210,7 @@ class SentencePieceTrainer(TokenizerTrainer):
 
     def _too_large(self, largest: int) -> str:
         return (
-            f"tokenizer.vocabulary_size={self.vocabulary_size}: this text supports at most {largest} pieces "
+            f"tokenizer.vocabulary_size={self.vocabulary_size}: this text supports at most {largest} tokens "
             f"(model_type={self.model_type}); set tokenizer.vocabulary_size={largest} or less"
         )
 

@@ -25,10 +25,10 @@ TextPairs = Callable[[], Iterable[tuple[str, str]]]
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Text to piece ids and back. Ids 0 to 3 are pad, unk, bos and eos; `encode` adds none of them but unk."""
+    """Text to token ids and back. Ids 0 to 3 are pad, unk, bos and eos; `encode` adds none of them but unk."""
 
     def __len__(self) -> int:
-        """Vocabulary size, special pieces included."""
+        """Vocabulary size, special tokens included."""
 
     def encode(self, text: str) -> list[int]:
         """Ids of one sentence, without bos and eos."""
@@ -43,10 +43,10 @@ class Tokenizer(Protocol):
         """Text of each sentence."""
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The piece of each id as it is shown to people."""
+        """The token of each id as it is shown to people."""
 
     def describe(self) -> dict[str, Any]:
-        """What the JSON description holds beside kind and format."""
+        """What the JSON description holds in addition to kind and format."""
 
     @property
     def model(self) -> bytes:
@@ -70,12 +70,12 @@ class PlainFiles:
     kind: ClassVar[str]
 
     def describe(self) -> dict[str, Any]:
-        """Nothing beside the model."""
+        """Nothing in addition to the model."""
         return {}
 
     @property
     def model(self) -> bytes:
-        """No model beside the description."""
+        """No model in addition to the description."""
         return b""
 
     @property
@@ -84,7 +84,7 @@ class PlainFiles:
         return hashlib.sha256(self._description().encode() + self.model).hexdigest()
 
     def save(self, folder: Path, name: str) -> None:
-        """Write the plain files NAME.json and, where there is a model, NAME.model; each appears whole or not at all."""
+        """Write the plain files NAME.json and, where there is a model, NAME.model; each is written atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.model:
             _write(folder / f"{name}.model", self.model)
@@ -152,8 +152,8 @@ class Tokenizers(NamedTuple):
 def check_text(text: str, where: str) -> None:
     """Raise UserError, saying `where`, for half of a surrogate pair, which is no character and which UTF-8 cannot
     say."""
-    if found := SURROGATE.search(text):
-        raise UserError(f"{where} holds U+{ord(found[0]):04X}, half of a character; write the whole, or U+FFFD")
+    if match := SURROGATE.search(text):
+        raise UserError(f"{where} holds U+{ord(match[0]):04X}, half of a character; write the whole, or U+FFFD")
 
 
 def without_line_end(text: str) -> str:
@@ -183,12 +183,12 @@ def train_tokenizers(trainer: TokenizerTrainer, pairs: TextPairs, count: int) ->
 
 
 def difference(one: Tokenizer, other: Tokenizer) -> str | None:
-    """In words, the first piece that is not the same in both, or their sizes; None for equal vocabularies."""
-    pieces, others = one.pieces(range(len(one))), other.pieces(range(len(other)))
-    for i, (piece, its) in enumerate(zip(pieces, others, strict=False)):
-        if piece != its:
-            return f"piece {i} is {piece!r} in the one and {its!r} in the other"
-    return None if len(pieces) == len(others) else f"{len(pieces)} pieces in the one, {len(others)} in the other"
+    """In words, the first token that is not the same in both, or their sizes; None for equal vocabularies."""
+    tokens, others = one.pieces(range(len(one))), other.pieces(range(len(other)))
+    for i, (token, other_token) in enumerate(zip(tokens, others, strict=False)):
+        if token != other_token:
+            return f"token {i} is {token!r} in the one and {other_token!r} in the other"
+    return None if len(tokens) == len(others) else f"{len(tokens)} tokens in the one, {len(others)} in the other"
 
 
 def _write(path: Path, content: bytes) -> None:

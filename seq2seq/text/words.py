@@ -15,7 +15,7 @@ from seq2seq.text.vocabulary import EOS, SPECIALS, UNK, UNKNOWN
 class WhitespaceTokenizer(PlainFiles):
     """Words between spaces (U+0020 and nothing else); `words` are those of ids 4, 5, …
 
-    `decode(encode(text)) == text` where each word is known and single spaces stand between them (and all is in
+    `decode(encode(text)) == text` where each word is known and single spaces are between them (and all is in
     lower case, with `lowercase`).
     """
 
@@ -25,7 +25,7 @@ class WhitespaceTokenizer(PlainFiles):
         self._words, self._lowercase = [str(word) for word in words], lowercase
         self._ids = {word: i for i, word in enumerate(self._words, len(SPECIALS))}
         if len(self._ids) != len(self._words):
-            raise UserError("whitespace tokenizer: a word stands twice in its list")
+            raise UserError("whitespace tokenizer: a word is twice in its list")
 
     def __len__(self) -> int:
         return len(SPECIALS) + len(self._words)

@@ -148,7 +148,7 @@ def test_the_mean_keeps_types_and_counts():
 @pytest.mark.parametrize(
     ("second", "arguments", "message"),
     [
-        ({"joint": False}, [], "different target vocabularies: 18 pieces"),
+        ({"joint": False}, [], "different target vocabularies: 18 tokens"),
         ({"context": "additive"}, [], "has context._target_='seq2seq.nn.contexts.fixed.FixedContext'"),
         ({"decoder": {"hidden_size": 10}}, [], "decoder.hidden_size=8"),
         ({}, ["a"], "b is given twice"),

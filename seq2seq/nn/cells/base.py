@@ -84,14 +84,14 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The ways to run this cell over a sequence, besides `step`, that this form of it offers: scan, hand, fused."""
+        """The ways to run this form of the cell over a sequence, in addition to `step`: scan, manual, fused."""
         return ()
 
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: S, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], S]:
-        """All steps through the hand-derived backpropagation through time; the state is carried where not `mask`."""
-        raise UserError(f"{type(self).__name__}: no backpropagation through time by hand in this form; use path=auto")
+        """All steps, with a manual backward pass; the state is carried where not `mask`."""
+        raise UserError(f"{type(self).__name__}: no manual backward pass in this form; use path=auto")
 
     def scan(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: S, reverse: bool
@@ -103,7 +103,7 @@ class Cell(nn.Module, ABC, Generic[S]):
         self, inputs: Float[Tensor, "T B I"], state: S, mask: Bool[Tensor, "T B"] | None
     ) -> tuple[Float[Tensor, "T B H"], S]:
         """All steps through torch's fused kernel (oneDNN, cuDNN). The outputs after a sentence's end are arbitrary,
-        and so is the last h; what the last state holds besides h stands as at the sentence's own end."""
+        and so is the last h; what the last state holds in addition to h is that of the sentence's own end."""
         raise UserError(f"{type(self).__name__}: torch has no fused kernel for this form; use path=auto")
 
     def steps(self) -> CellSteps | None:

@@ -20,7 +20,7 @@ class CellSteps(ABC):
 
     @abstractmethod
     def begin(self, like: Float[Tensor, "T B G"], hs: Float[Tensor, "T1 B H"], state: Sequence[Tensor]) -> None:
-        """Make room for the steps; `state` is what the first state holds besides h."""
+        """Make room for the steps; `state` is what the first state holds in addition to h."""
 
     @abstractmethod
     def forward(self, t: int, gates: Float[Tensor, "B G"], hidden: Float[Tensor, "B G"]) -> None:
@@ -33,8 +33,8 @@ class CellSteps(ABC):
     @abstractmethod
     def backward(self, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
         """Write the gradients at both kinds of gates of step t, given D = ∂L/∂h_{t+1}; returns what is carried to h_t
-        beside them. Steps come from the last to the first."""
+        in addition to them. Steps come from the last to the first."""
 
     def state_gradients(self) -> tuple[Tensor, ...]:
-        """The gradients of what the first state holds besides h."""
+        """The gradients of what the first state holds in addition to h."""
         return ()

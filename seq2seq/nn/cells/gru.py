@@ -66,13 +66,13 @@ class GRU(Cell[HiddenState]):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Derived by hand and torch's kernel, which knows one of the four forms."""
+        """The manual backward pass and torch's kernel, which computes one of the four forms."""
         return ("manual", "fused") if (self.reset, self.update) == ("after", "keep") else ("manual",)
 
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
-        """See `GRUThroughTime` and `GRUResetBeforeThroughTime`."""
+        """Run `GRUThroughTime` or `GRUResetBeforeThroughTime`, by the form of the reset gate."""
         bias = self.weight_hh.new_zeros(3 * self.hidden_size) if self.bias_hh is None else self.bias_hh
         function = GRUThroughTime if self.reset == "after" else GRUResetBeforeThroughTime
         outputs, last = function.apply(gates, state.h, self.weight_hh, bias, mask, reverse, self.update == "keep")  # type: ignore[no-untyped-call]
@@ -107,7 +107,7 @@ class GRUSteps(CellSteps):
         self.us, self.ns = torch.empty_like(hs[1:]), torch.empty_like(hs[1:])
 
     def forward(self, t: int, gates: Float[Tensor, "B G"], hidden: Float[Tensor, "B G"]) -> None:
-        """See `GRU`."""
+        """Compute r, z, u and n, then h_{t+1}, in place."""
         rz = torch.add(gates[:, : 2 * self.size], hidden[:, : 2 * self.size], out=self.rzs[t]).sigmoid_()
         self.us[t] = hidden[:, 2 * self.size :]
         r, z = rz[:, : self.size], rz[:, self.size :]
@@ -131,13 +131,13 @@ class GRUSteps(CellSteps):
 
 
 class GRUThroughTime(Function):
-    """Backpropagation through time of the GRU whose reset gate comes after the recurrent product, derived by hand.
+    """Manual backpropagation through time of the GRU whose reset gate comes after the recurrent product.
 
     With D = ∂L/∂h_t, u = U_n h_{t−1} + b', and the update gate keeping:
         ∂n̂ = D(1−z)(1−n²)    ∂r̂ = ∂n̂·u·r(1−r)    ∂ẑ = D(h_{t−1}−n)z(1−z)      (gradients before the squashing)
         gradient at the input's gates  [∂r̂, ∂ẑ, ∂n̂];  at the recurrent gates  g = [∂r̂, ∂ẑ, ∂n̂·r]
         D_{t−1} += D·z + g U;   ∂L/∂U = Σ_t g^T h_{t−1}: one matmul over all steps, after the loop.
-    Every factor beside D is known before the loop, so a step backwards is one product, one matmul and two sums.
+    Every factor next to D is known before the loop, so a step backwards is one product, one matmul and two sums.
     When the gate writes, z and 1−z change places. Where the mask is False the factors of g are 0 and that of the
     carried D is 1, which is all that padding and the reverse direction need.
     """

@@ -1,4 +1,4 @@
-"""Which of torch's fused recurrent kernels run on this machine: found out by running a tiny sequence through the cell.
+"""Which of torch's fused recurrent kernels run on this machine, by running a tiny sequence through the cell.
 
 What the libraries have cannot be read off the names of processors. oneDNN, for one, has an LSTM in bfloat16 for some
 instruction sets only, and under autocast torch calls it without asking whether there is one.
@@ -23,7 +23,7 @@ def fused_runs(cell: Cell[Any]) -> bool:
     """
     weight = cell.weight_ih
     if weight.is_meta or torch.compiler.is_compiling():
-        return True  # nothing runs here: an exported network is for any machine
+        return True  # nothing runs now: an exported network is for any machine
     key = (weight.device, weight.dtype, lower_precision(weight.device.type), torch.is_grad_enabled())
     answers = _answers.setdefault(cell, {})
     if key not in answers:

@@ -75,7 +75,7 @@ class LSTM(Cell[LSTMState]):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Derived by hand and torch's kernel, unless the gates peep at the content."""
+        """The manual backward pass and torch's kernel, unless there are peepholes."""
         return () if self.peephole_f is not None else ("manual", "fused")
 
     def preferred_paths(self, device: torch.device) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class LSTM(Cell[LSTMState]):
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: LSTMState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], LSTMState]:
-        """See `LSTMThroughTime`."""
+        """Run `LSTMThroughTime`, the coupled form as the plain one."""
         if "manual" not in self.paths:
             return super().manual(gates, mask, state, reverse)
         weight = self._four(self.weight_hh)
@@ -136,7 +136,7 @@ class LSTMSteps(CellSteps):
         self.cs[0] = state[0]
 
     def forward(self, t: int, gates: Float[Tensor, "B G"], hidden: Float[Tensor, "B G"]) -> None:
-        """See `LSTM`."""
+        """Compute the gates, c_{t+1} and h_{t+1}, in place."""
         size = self.size
         a = torch.add(gates, hidden, out=self.activations[t])
         i_f, g, o = a[:, : 2 * size].sigmoid_(), a[:, 2 * size : 3 * size].tanh_(), a[:, 3 * size :].sigmoid_()
@@ -168,7 +168,7 @@ class LSTMSteps(CellSteps):
 
 
 class LSTMThroughTime(Function):
-    """Backpropagation through time of the LSTM, derived by hand.
+    """Manual backpropagation through time of the LSTM.
 
     With D = ∂L/∂h_t and E the gradient of c_t that comes from the step after, τ = tanh(c_t):
         ∂c = E + D·o(1−τ²)     ∂î = ∂c·g·i(1−i)    ∂f̂ = ∂c·c_{t−1}·f(1−f)    ∂ĝ = ∂c·i(1−g²)    ∂ô = D·τ·o(1−o)
@@ -194,8 +194,8 @@ class LSTMThroughTime(Function):
             if mask is None:
                 h, c = new_h, new_c
             else:
-                here = mask[t, :, None]
-                h, c = torch.where(here, new_h, h), torch.where(here, new_c, c)
+                real = mask[t, :, None]
+                h, c = torch.where(real, new_h, h), torch.where(real, new_c, c)
             outputs[t] = h
         ctx.save_for_backward(previous_h, previous_c, squashed, activations, weight, mask)
         ctx.reverse = reverse

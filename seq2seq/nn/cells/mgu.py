@@ -35,13 +35,13 @@ class MGU(Cell[HiddenState]):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Derived by hand."""
+        """The manual backward pass, that of the GRU."""
         return ("manual",)
 
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
-        """The GRU that resets before the product and writes, its gates r and z tied: f's rows stand twice, and their
+        """The GRU that resets before the product and writes, its gates r and z tied: f's rows are repeated, and their
         two gradients add up."""
         bias = self.weight_hh.new_zeros(2 * self.hidden_size) if self.bias_hh is None else self.bias_hh
         outputs, last = GRUResetBeforeThroughTime.apply(  # type: ignore[no-untyped-call]

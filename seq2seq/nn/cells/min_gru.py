@@ -7,7 +7,7 @@
 Feng, Tung, Ahmed, Bengio & Hajimirsadeghi, "Were RNNs All We Needed?", arXiv 2410.01201, §3.1 (linear) and appendix B
 (positive). Blocks in the order z, n. As no gate waits for h_{t−1}, all steps' coefficients are known at once, and
 h_t = a_t ⊙ h_{t−1} + b_t is a scan over the pairs (a, b) with (a, b)·(a', b') = (a a', a' b + b'), which is
-associative: log₂ T rounds for T steps. With 0 ≤ a ≤ 1 it is stable as it stands, for states of either sign; the
+associative: log₂ T rounds for T steps. With 0 ≤ a ≤ 1 it is stable as it is, for states of either sign; the
 paper's logarithms, which need positive ones, are not needed.
 """
 
@@ -94,7 +94,7 @@ class MinGRU(LinearCell):
 
 
 class LinearScan(Function):
-    """h_t = a_t ⊙ h_{t−1} + b_t over all steps, and its gradients by hand, which are a scan the other way.
+    """h_t = a_t ⊙ h_{t−1} + b_t over all steps, and its manual backward pass, which is a scan the other way.
 
     With g_t = ∂L/∂(output t) and D_t that through all later steps too:
         D_t = a_{t+1} ⊙ D_{t+1} + g_t     ∂L/∂a_t = D_t ⊙ h_{t−1}     ∂L/∂b_t = D_t     ∂L/∂h_0 = a_1 ⊙ D_1

@@ -1,4 +1,4 @@
-"""The mark of a backward pass derived by hand: it can itself not be differentiated."""
+"""The decorator of a manual backward pass, which cannot itself be differentiated."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ def once_differentiable(backward: Backward) -> Backward:
     @functools.wraps(backward)
     def once(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            raise UserError(
-                "backpropagation through time by hand has no second derivatives (create_graph=True); use path=step"
-            )
+            raise UserError("the manual backward pass has no second derivatives (create_graph=True); use path=step")
         return backward(ctx, *gradients)
 
     return once

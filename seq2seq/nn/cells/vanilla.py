@@ -50,13 +50,13 @@ class Vanilla(Cell[HiddenState]):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Derived by hand and torch's kernel."""
+        """The manual backward pass and torch's kernel."""
         return ("manual", "fused")
 
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
-        """See `VanillaThroughTime`."""
+        """Run `VanillaThroughTime`."""
         bias = self.weight_hh.new_zeros(self.hidden_size) if self.bias_hh is None else self.bias_hh
         outputs, last = VanillaThroughTime.apply(  # type: ignore[no-untyped-call]
             gates, state.h, self.weight_hh, bias, mask, reverse, self.activation == "tanh"
@@ -89,7 +89,7 @@ class VanillaSteps(CellSteps):
         self.hs = hs
 
     def forward(self, t: int, gates: Float[Tensor, "B G"], hidden: Float[Tensor, "B G"]) -> None:
-        """See `Vanilla`."""
+        """Compute h_{t+1} in place."""
         total = torch.add(gates, hidden, out=self.hs[t + 1])
         total.tanh_() if self.tanh else total.relu_()
 
@@ -107,7 +107,7 @@ class VanillaSteps(CellSteps):
 
 
 class VanillaThroughTime(Function):
-    """Backpropagation through time of h_t = φ(x_t + W h_{t−1} + b), derived by hand.
+    """Manual backpropagation through time of h_t = φ(x_t + W h_{t−1} + b).
 
     With D_t = ∂L/∂h_t:  a_t = D_t ⊙ φ'(h_t)  (φ' = 1 − h² for tanh, [h > 0] for relu),  D_{t−1} += W^T a_t.
     ∂L/∂x_t = a_t, ∂L/∂W = Σ_t a_t h_{t−1}^T (one matmul over all steps after the loop), ∂L/∂b = Σ_t a_t.

@@ -1,8 +1,8 @@
-"""A teacher-forced target through attention that is queried by the previous state, with its backpropagation by hand.
+"""A teacher-forced target through attention that is queried by the previous state, with a manual backward pass.
 
     q_t = W_q s_{t−1}      c_t = attention(q_t)      s_t = cell(x_t + W_c c_t, s_{t−1})
 
-The loop is as long as the target, so only what recurs stands in it. Forwards: one matmul of s_{t−1} with [W_q ; W_hh],
+The loop is as long as the target, so only what recurs is in it. Forwards: one matmul of s_{t−1} with [W_q ; W_hh],
 the attention, one matmul of c_t. Backwards, with D = ∂L/∂s_t and the cell's own derivatives (`Cell.steps`) giving the
 gradients g_x at the input's gates, g_h at the recurrent ones, and what is carried:
 

@@ -1,4 +1,4 @@
-"""What every encoder is."""
+"""The base class of encoders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seq2seq.nn.types import Memory, StateShape
 class Encoder(nn.Module, ABC):
     """From vectors to a memory; `output_size` is D, `state_shapes` those of `Memory.final`, layer by layer.
 
-    `stride` is how many positions of the source one of the memory stands for.
+    `stride` is the number of source positions that one position of the memory covers.
     """
 
     output_size: int

@@ -86,9 +86,9 @@ class ImageEncoder(Encoder):
             raise UserError(
                 f"encoder: {places} regions side by side, but encoder.max_regions={len(self.positions)}; raise it"
             )
-        found = self.dropout(self.convolutions(vectors[mask].view(-1, 1, *self.image)))
+        convolved = self.dropout(self.convolutions(vectors[mask].view(-1, 1, *self.image)))
         positions = self.positions[:places].expand(len(mask), -1, -1)[mask]
-        regions = self.dropout(torch.relu(self.linear(found) + positions))
+        regions = self.dropout(torch.relu(self.linear(convolved) + positions))
         outputs = regions.new_zeros(*mask.shape, self.output_size).masked_scatter(mask[:, :, None], regions)
         summary = F.linear(outputs.flatten(1), self.summary.weight[:, : outputs[0].numel()], self.summary.bias)
         return Memory(outputs, mask, torch.tanh(summary), ())

@@ -1,4 +1,4 @@
-"""A stack of recurrent layers that goes on where it stopped: the state comes in, the state goes out.
+"""A stack of recurrent layers that resumes from the state it left: the state comes in, the state goes out.
 
 Reads from left to right only, since what comes later is not known yet: the body of a language model. How far an error
 is carried back through it is `reach`; without one, to the beginning of what was read at once.
@@ -118,9 +118,9 @@ class RecurrentStack(Encoder):
 
         Dropout, if any, is drawn anew for the constant states.
         """
-        pieces = vectors.unfold(1, reach + 1, 1).transpose(2, 3)
-        later = pieces.size(1)
-        outputs, last = self._run(pieces.flatten(0, 1), self._states(vectors[:, : later - 1], state))
+        windows = vectors.unfold(1, reach + 1, 1).transpose(2, 3)
+        later = windows.size(1)
+        outputs, last = self._run(windows.flatten(0, 1), self._states(vectors[:, : later - 1], state))
         rest, final = map_tensors(lambda x: x.unflatten(0, (-1, later)), (outputs[:, -1], last))
         first = self._run(vectors[:, :reach], state)[0] if reach else rest[:, :0]
         return torch.cat([first, rest], 1), map_tensors(lambda x: x[:, -1], final)

@@ -471,7 +471,7 @@ TOKENIZERS: dict[str, tuple[dict[str, object], str]] = {
     "words of an object": ({"words": {"a": 1}}, "words must be a list"),
     "one word": ({"words": "abc"}, "words must be a list"),
     "lowercase of text": ({"lowercase": "no"}, "lowercase true or false"),
-    "a word twice": ({"words": ["a", "a"]}, "stands twice"),
+    "a word twice": ({"words": ["a", "a"]}, "is twice"),
     "another kind": ({"kind": "builtins.eval"}, "kind 'builtins.eval' is none of"),
     "a list for a kind": ({"kind": ["whitespace"]}, r"kind \['whitespace'\] is none of"),
     "another format": ({"format": 9}, "format 9"),

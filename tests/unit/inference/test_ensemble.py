@@ -78,7 +78,7 @@ def test_weights_are_those_of_the_members_that_look_at_the_same_positions():
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({"joint": False}, "different target vocabularies: 18 pieces in the one, 19 in the other"),
+        ({"joint": False}, "different target vocabularies: 18 tokens in the one, 19 in the other"),
         ({"words": [*WORDS[:3], "cat", *WORDS[4:]]}, "different target vocabularies: piece 7 is 'dog' in the one and"),
         ({"words": WORDS, "source": WORDS[::-1]}, "different source vocabularies: piece 4 is 'a' in the one and 'and'"),
         (
