@@ -40,7 +40,8 @@ class CharacterEncoder(nn.Module):
     def __init__(self, count: int, size: int, encoder: Encoder, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.table = Embedding(count + 1, size)
-        self.encoder, self.dropout = encoder, Dropout(dropout)
+        self.encoder = encoder
+        self.dropout = Dropout(dropout)
         self.output_size = encoder.output_size
 
     def forward(self, characters: Int[Tensor, "B T N"]) -> Float[Tensor, "B T D"]:
@@ -58,7 +59,9 @@ class WordEmbedding(nn.Module):
         self, table: Embedding, characters: CharacterEncoder | None = None, spelling: range = range(0)
     ) -> None:
         super().__init__()
-        self.table, self.characters, self.spelling = table, characters, spelling
+        self.table = table
+        self.characters = characters
+        self.spelling = spelling
         self.size = table.size + (characters.output_size if characters else 0)
 
     def forward(self, tokens: Tokens) -> Words:

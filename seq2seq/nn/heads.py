@@ -61,7 +61,8 @@ class Head(nn.Module, ABC):
 
     def _own_weight(self, vocabulary_size: int) -> None:
         output = Linear(self.feature_size, vocabulary_size)
-        self.weight, self.bias = nn.Parameter(output.weight.detach()), nn.Parameter(output.bias.detach())
+        self.weight = nn.Parameter(output.weight.detach())
+        self.bias = nn.Parameter(output.bias.detach())
 
 
 class LinearHead(Head):
@@ -87,7 +88,7 @@ class LinearHead(Head):
         context: Float[Tensor, "*N C"] | None,
         embedded: Float[Tensor, "*N E"] | None,
     ) -> Float[Tensor, "*N F"]:
-        """The equation above."""
+        """The features by the equation of the class's docstring."""
         parts = joined(state, context)
         features: Tensor = self.dropout(parts if self.hidden is None else torch.tanh(self.hidden(parts)))
         return features
@@ -112,7 +113,7 @@ class TiedHead(Head):
         context: Float[Tensor, "*N C"] | None,
         embedded: Float[Tensor, "*N E"] | None,
     ) -> Float[Tensor, "*N F"]:
-        """The equation above."""
+        """The features by the equation of the class's docstring."""
         features: Tensor = self.dropout(torch.tanh(self.hidden(joined(state, context))))
         return features
 
@@ -145,7 +146,7 @@ class MaxoutHead(Head):
         context: Float[Tensor, "*N C"] | None,
         embedded: Float[Tensor, "*N E"] | None,
     ) -> Float[Tensor, "*N F"]:
-        """The equation above."""
+        """The features by the equation of the class's docstring."""
         pairs = self.hidden(joined(state, context, embedded)).unflatten(-1, (-1, 2))
         features: Tensor = self.dropout(pairs.amax(-1))
         return features

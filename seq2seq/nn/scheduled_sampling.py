@@ -97,7 +97,7 @@ class ScheduledSampling(Feedback):
         self.choice = choice
 
     def truth(self, step: int) -> float:
-        """The equations above."""
+        """ε of the chosen decay after `step` optimizer steps."""
         if self.decay == "linear":
             epsilon = 1 - step / (2 * self.halfway)
         elif self.decay == "exponential":

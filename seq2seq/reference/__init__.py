@@ -1,4 +1,4 @@
-"""The networks of the textbook in NumPy, forward and manually backward, to be read next to the book.
+"""The networks of the textbook in NumPy, forward, and with a manual backward pass, to be read next to the book.
 
 | file              | what it shows                                                                        |
 |-------------------|--------------------------------------------------------------------------------------|

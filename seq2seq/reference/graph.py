@@ -38,7 +38,8 @@ class Node:
 
     def __init__(self, value: Array | np.float64, *parents: tuple[Node, Back]) -> None:
         self.value: Array = np.asarray(value)
-        self.parents, self.made = parents, next(_clock)
+        self.parents = parents
+        self.made = next(_clock)
 
     def __add__(self, other: Node) -> Node:
         return Node(self.value + other.value, (self, lambda d: d), (other, lambda d: d))

@@ -45,7 +45,7 @@ class Cache(NamedTuple):
 
 @dataclass(frozen=True)
 class GRU:
-    """The equations above; raises `UserError` for options that they do not name."""
+    """The GRU in one of its four forms; raises `UserError` for an unknown `reset` or `update`."""
 
     reset: str = "after"
     update: str = "keep"

@@ -41,7 +41,7 @@ class Cache(NamedTuple):
 
 @dataclass(frozen=True)
 class LSTM:
-    """The equations above."""
+    """The LSTM, forward and backward by the equations of the module's docstring."""
 
     def step(self, weights: Weights, x: Float64[np.ndarray, "B I"], state: State) -> tuple[State, Cache]:
         """The first block of equations."""

@@ -30,7 +30,7 @@ class Cache(NamedTuple):
 
 @dataclass(frozen=True)
 class Vanilla:
-    """The equations above; raises `UserError` for an activation other than tanh or relu."""
+    """The vanilla cell; raises `UserError` for an activation other than tanh or relu."""
 
     activation: str = "tanh"
 

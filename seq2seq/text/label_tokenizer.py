@@ -36,7 +36,10 @@ class LabelTokenizer(PlainFiles):
     def __init__(self, labels: Sequence[str], form: str = "one", separator: str = "|", none: str = "O") -> None:
         if form not in FORMS:
             raise UserError(f"labels: form={form!r} is not known; use one of {', '.join(FORMS)}")
-        self.labels, self.form, self.separator, self.none = tuple(map(str, labels)), form, separator, none
+        self.labels = tuple(map(str, labels))
+        self.form = form
+        self.separator = separator
+        self.none = none
         self._ids = {label: i for i, label in enumerate(self.labels, len(SPECIALS))}
         if len(self._ids) != len(self.labels):
             raise UserError("labels: a label is twice in its list")

@@ -13,8 +13,10 @@ class SourceAndTarget(TokenizerTrainer):
     """A trainer a side. Raises UserError where the target's would sample: only the source's segmentation may."""
 
     def __init__(self, source: Callable[[], TokenizerTrainer], target: Callable[[], TokenizerTrainer]) -> None:
-        self.source, self.target = source(), target()
-        self.joint, self.training_lines = False, self.source.training_lines
+        self.source = source()
+        self.target = target()
+        self.joint = False
+        self.training_lines = self.source.training_lines
         if self.target.sampling:
             raise UserError(
                 "tokenizer.target.sampling_alpha: only the source's segmentation can be sampled; set it to 0"

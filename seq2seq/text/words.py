@@ -22,7 +22,8 @@ class WhitespaceTokenizer(PlainFiles):
     kind: ClassVar[str] = "whitespace"
 
     def __init__(self, words: Sequence[str], *, lowercase: bool = False) -> None:
-        self._words, self._lowercase = [str(word) for word in words], lowercase
+        self._words = [str(word) for word in words]
+        self._lowercase = lowercase
         self._ids = {word: i for i, word in enumerate(self._words, len(SPECIALS))}
         if len(self._ids) != len(self._words):
             raise UserError("whitespace tokenizer: a word is twice in its list")

@@ -41,8 +41,10 @@ class Cell(nn.Module, ABC, Generic[S]):
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if size < 1:
                 raise UserError(f"{type(self).__name__}: {name}={size} must be at least 1")
-        self.input_size, self.hidden_size = input_size, hidden_size
-        self.init, self.init_scale = init, init_scale
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.init = init
+        self.init_scale = init_scale
         self.weight_ih = nn.Parameter(torch.empty(self.blocks * hidden_size, input_size))
         if self.recurrent:
             self.weight_hh = nn.Parameter(torch.empty(self.blocks * hidden_size, hidden_size))

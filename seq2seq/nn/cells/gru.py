@@ -30,7 +30,7 @@ from seq2seq.nn.types import HiddenState
 
 
 class GRU(Cell[HiddenState]):
-    """The equations above; `reset` and `update` choose among the forms."""
+    """The gated recurrent unit; `reset` and `update` choose among the forms above."""
 
     blocks = 3
 
@@ -46,10 +46,11 @@ class GRU(Cell[HiddenState]):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
-        self.reset, self.update = reset, update
+        self.reset = reset
+        self.update = update
 
     def step(self, gates: Float[Tensor, "N G"], state: HiddenState) -> HiddenState:
-        """The equations above."""
+        """One time step by the equations of the module's docstring."""
         h, size = state.h, self.hidden_size
         gates_r, gates_z, gates_n = gates.chunk(3, -1)
         if self.reset == "after":
@@ -102,9 +103,11 @@ class GRUSteps(CellSteps):
 
     def begin(self, like: Float[Tensor, "T B G"], hs: Float[Tensor, "T1 B H"], state: Sequence[Tensor]) -> None:
         """Room for r and z, u and n."""
-        self.hs, self.size = hs, hs.size(2)
+        self.hs = hs
+        self.size = hs.size(2)
         self.rzs = like.new_empty(*like.shape[:2], 2 * self.size)
-        self.us, self.ns = torch.empty_like(hs[1:]), torch.empty_like(hs[1:])
+        self.us = torch.empty_like(hs[1:])
+        self.ns = torch.empty_like(hs[1:])
 
     def forward(self, t: int, gates: Float[Tensor, "B G"], hidden: Float[Tensor, "B G"]) -> None:
         """Compute r, z, u and n, then h_{t+1}, in place."""
@@ -119,7 +122,8 @@ class GRUSteps(CellSteps):
         """All factors of D."""
         r, self.n_slope, z_slope, self.carry = _factors(self.hs[:-1], self.rzs, self.ns, None, self.keep)
         torch.cat([self.n_slope * self.us * r * (1 - r), z_slope, self.n_slope * r], -1, out=into_hidden)
-        self.into_inputs, self.into_hidden = into_inputs, into_hidden
+        self.into_inputs = into_inputs
+        self.into_hidden = into_hidden
 
     def backward(self, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
         """The factors times D."""

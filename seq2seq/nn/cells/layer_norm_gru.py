@@ -48,7 +48,7 @@ class LayerNormGRU(Cell[HiddenState]):
         self.norm_hidden_n = nn.LayerNorm(hidden_size, bias=bias)
 
     def step(self, gates: Float[Tensor, "N G"], state: HiddenState) -> HiddenState:
-        """The equations above."""
+        """One time step by the equations of the module's docstring."""
         h, size = state.h, self.hidden_size
         input_rz, input_n = gates.split([2 * size, size], -1)
         hidden_rz, hidden_n = linear(h, self.weight_hh).split([2 * size, size], -1)

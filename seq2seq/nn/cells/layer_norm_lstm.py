@@ -24,7 +24,7 @@ from seq2seq.nn.types import LSTMState
 
 
 class LayerNormLSTM(Cell[LSTMState]):
-    """The equations above; `bias` gives the normalisations a β, and `forget_bias` is where that of f̂ starts.
+    """The layer-normalised LSTM: `bias` gives the normalisations a β, and `forget_bias` is where that of f̂ starts.
 
     Raises `UserError` when a forget bias is asked for without biases.
     """
@@ -52,7 +52,7 @@ class LayerNormLSTM(Cell[LSTMState]):
             nn.init.constant_(self.norm_input.bias[hidden_size : 2 * hidden_size], forget_bias)
 
     def step(self, gates: Float[Tensor, "N G"], state: LSTMState) -> LSTMState:
-        """The equations above."""
+        """One time step by the equations of the module's docstring."""
         total = self.norm_input(gates) + self.norm_hidden(linear(state.h, self.weight_hh))
         i, f, g, o = total.chunk(4, -1)
         c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)

@@ -32,7 +32,7 @@ from seq2seq.nn.types import LSTMState
 
 
 class LSTM(Cell[LSTMState]):
-    """The equations above; raises `UserError` when a forget bias is asked for without biases."""
+    """Long short-term memory; raises `UserError` for a forget bias without biases."""
 
     state_type = LSTMState
 
@@ -50,7 +50,9 @@ class LSTM(Cell[LSTMState]):
     ) -> None:
         if forget_bias and not bias:
             raise UserError(f"LSTM: forget_bias={forget_bias} needs bias=true")
-        self.forget_bias, self.coupled, self.blocks = forget_bias, coupled, 3 if coupled else 4
+        self.forget_bias = forget_bias
+        self.coupled = coupled
+        self.blocks = 3 if coupled else 4
         super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
         self.peephole_i = nn.Parameter(torch.empty(hidden_size)) if peepholes and not coupled else None
         self.peephole_f = nn.Parameter(torch.empty(hidden_size)) if peepholes else None
@@ -66,7 +68,7 @@ class LSTM(Cell[LSTMState]):
                 self.bias_ih[: -2 * self.hidden_size][-self.hidden_size :] += self.forget_bias
 
     def step(self, gates: Float[Tensor, "N G"], state: LSTMState) -> LSTMState:
-        """The equations above."""
+        """One time step by the equations of the module's docstring."""
         *i, f, g, o = (gates + linear(state.h, self.weight_hh, self.bias_hh)).chunk(self.blocks, -1)
         forget = torch.sigmoid(_peep(f, self.peephole_f, state.c))
         write = 1 - forget if self.coupled else torch.sigmoid(_peep(i[0], self.peephole_i, state.c))
@@ -130,8 +132,10 @@ class LSTMSteps(CellSteps):
 
     def begin(self, like: Float[Tensor, "T B G"], hs: Float[Tensor, "T1 B H"], state: Sequence[Tensor]) -> None:
         """Room for the gates, c_t and tanh(c_t)."""
-        self.hs, self.size = hs, hs.size(2)
-        self.activations, self.squashed = torch.empty_like(like), torch.empty_like(hs[1:])
+        self.hs = hs
+        self.size = hs.size(2)
+        self.activations = torch.empty_like(like)
+        self.squashed = torch.empty_like(hs[1:])
         self.cs = torch.empty_like(hs)
         self.cs[0] = state[0]
 
@@ -149,7 +153,8 @@ class LSTMSteps(CellSteps):
         self.through = o * (1 - self.squashed * self.squashed)
         factors = (g * i * (1 - i), self.cs[:-1] * self.f * (1 - self.f), i * (1 - g * g), self.squashed * o * (1 - o))
         torch.cat(factors, -1, out=into_inputs)
-        self.into_inputs, self.into_hidden = into_inputs, into_hidden
+        self.into_inputs = into_inputs
+        self.into_hidden = into_hidden
         self.e = torch.zeros_like(self.cs[0])
 
     def backward(self, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:

@@ -21,12 +21,12 @@ from seq2seq.nn.types import HiddenState
 
 
 class MGU(Cell[HiddenState]):
-    """The equations above."""
+    """The minimal gated unit, with one gate for reset and update."""
 
     blocks = 2
 
     def step(self, gates: Float[Tensor, "N G"], state: HiddenState) -> HiddenState:
-        """The equations above."""
+        """One time step by the equations of the module's docstring."""
         h, size = state.h, self.hidden_size
         bias_f, bias_n = (None, None) if self.bias_hh is None else self.bias_hh.chunk(2)
         f = torch.sigmoid(gates[:, :size] + linear(h, self.weight_hh[:size], bias_f))

@@ -73,7 +73,7 @@ class LinearCell(Cell[HiddenState]):
     def scan(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
-        """See `LinearScan`; where not `mask`, a = 1 and b = 0 carry the state."""
+        """Run `LinearScan`; where not `mask`, a = 1 and b = 0 carry the state."""
         a, b = self.coefficients(gates)
         if mask is not None:
             gone = ~mask[:, :, None]
@@ -83,7 +83,7 @@ class LinearCell(Cell[HiddenState]):
 
 
 class MinGRU(LinearCell):
-    """The equations above."""
+    """The minimal GRU: its gates see the input alone."""
 
     blocks = 2
 

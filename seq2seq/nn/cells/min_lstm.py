@@ -21,7 +21,7 @@ from seq2seq.nn.cells.min_gru import CandidateActivation, LinearCell
 
 
 class MinLSTM(LinearCell):
-    """The equations above; raises `UserError` when a forget bias is asked for without biases."""
+    """The minimal LSTM; raises `UserError` for a forget bias without biases."""
 
     blocks = 3
 

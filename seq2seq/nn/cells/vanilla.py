@@ -97,7 +97,8 @@ class VanillaSteps(CellSteps):
         """φ' for all steps."""
         outputs = self.hs[1:]
         self.slope = 1 - outputs * outputs if self.tanh else (outputs > 0).to(outputs.dtype)
-        self.into_inputs, self.into_hidden = into_inputs, into_hidden
+        self.into_inputs = into_inputs
+        self.into_hidden = into_hidden
 
     def backward(self, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
         """D ⊙ φ'."""

@@ -34,7 +34,7 @@ class AdditiveContext(Context):
     def forward(
         self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
-        """The equations above."""
+        """c_t and α_t of each query by the equations of the module's docstring."""
         assert queries is not None
         assert keys.keys is not None
         hidden = torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None])

@@ -23,7 +23,10 @@ class ContextSteps(ABC):
 
     def begin(self, count: int, values: Tensor, keys: Tensor, energy: Tensor | None, mask: Bool[Tensor, "B S"]) -> None:
         """Make room for `count` steps over these keys."""
-        self.values, self.keys, self.energy, self.hidden = values, keys, energy, ~mask
+        self.values = values
+        self.keys = keys
+        self.energy = energy
+        self.hidden = ~mask
         self.contexts = values.new_empty(count, values.size(0), values.size(2))
         self.weights = values.new_empty(count, *values.shape[:2])
 
@@ -82,7 +85,8 @@ class AdditiveSteps(ContextSteps):
         self.limit = math.log(torch.finfo(keys.dtype).max) / 2 - 1
         self.exponentials = (2 * keys).clamp_(-self.limit, self.limit).exp_()
         self.queries = keys.new_empty(count, keys.size(0), keys.size(2))
-        self.buffer, self.one = torch.empty_like(keys), keys.new_ones(())
+        self.buffer = torch.empty_like(keys)
+        self.one = keys.new_ones(())
 
     def energies(self, t: int, query: Float[Tensor, "B A"]) -> Float[Tensor, "B S"]:
         """−2 v·y."""

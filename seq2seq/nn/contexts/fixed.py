@@ -21,7 +21,8 @@ class FixedContext(Context):
 
     def __init__(self, memory_size: int, query_size: int, *, summary: Literal["last", "mean", "max"] = "last") -> None:
         super().__init__()
-        self.size, self.summary = memory_size, summary
+        self.size = memory_size
+        self.summary = summary
 
     def prepare(self, memory: Memory) -> Keys:
         """Keys whose only value is c."""

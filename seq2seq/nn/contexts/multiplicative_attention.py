@@ -42,7 +42,7 @@ class MultiplicativeContext(Context):
     def forward(
         self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
-        """The equations above."""
+        """c_t and α_t of each query by the equations of the module's docstring."""
         assert queries is not None
         assert keys.keys is not None
         return average((queries * self.scale) @ keys.keys.transpose(1, 2), keys)

@@ -57,7 +57,8 @@ class ImageEncoder(Encoder):
         ):
             if value < least:
                 raise UserError(f"encoder: {name}={value} must be at least {least}")
-        self.output_size, self.image = hidden_size, (height, width)
+        self.output_size = hidden_size
+        self.image = (height, width)
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, channels, 3, padding=1),
             nn.ReLU(),
@@ -80,7 +81,7 @@ class ImageEncoder(Encoder):
         return ()
 
     def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
-        """The equations above, over real regions; only they are convolved."""
+        """Read the images of the real regions; padding is not convolved."""
         places = vectors.size(1)
         if places > len(self.positions):
             raise UserError(

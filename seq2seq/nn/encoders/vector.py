@@ -45,7 +45,7 @@ class VectorEncoder(Encoder):
         return ()
 
     def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
-        """The equations above, over real regions."""
+        """Map each region by itself, and average over the real ones for the summary."""
         outputs = self.dropout(self.regions(vectors)) * mask[:, :, None]
         return Memory(outputs, mask, torch.tanh(self.summary(mean(outputs, mask))), ())
 
