@@ -22,4 +22,4 @@ class UserError(Exception):
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end, and what it did can be gone on with; no `except Exception` holds it up."""
+    """A signal asked the process to end, and what it did can be resumed; no `except Exception` holds it up."""

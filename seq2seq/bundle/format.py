@@ -35,9 +35,9 @@ from seq2seq.bundle.files import (
 from seq2seq.bundle.weights import Header, build_within, check_depth, load_weights, read_header
 from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.models.old_names import current
 from seq2seq.models.task_descriptors import TASKS
 from seq2seq.runtime.atomic_files import digest_of
+from seq2seq.runtime.old_names import current
 from seq2seq.runtime.redaction import hide
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, Tokenizers, load_tokenizers

@@ -70,12 +70,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _assist(rank: Rank) -> int:
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack where the first process is gone: one line says it
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack where rank 0 is gone: one line says it
     from seq2seq.training.run import assist
 
     try:
         assist(rank)
-    except Stopped:  # the first process says so
+    except Stopped:  # rank 0 says so
         return STOPPED
     return 0
 

@@ -215,7 +215,7 @@ class _Side:
 
 
 class _GrowingArray:
-    """A .npy file of rows (by default single values) written piece by piece: its header, of constant size, is written
+    """A .npy file of rows (by default single values) written part by part: its header, of constant size, is written
     again at the end."""
 
     def __init__(self, path: Path, dtype: DTypeLike, row: tuple[int, ...] = ()) -> None:

@@ -22,7 +22,6 @@ from torch import nn
 
 from seq2seq.errors import UserError
 from seq2seq.models import Classifier, EncoderDecoder, LanguageModel, Tagger
-from seq2seq.models.old_names import current_name, current_value
 from seq2seq.models.options import (
     RANGES,
     REQUIRED,
@@ -44,6 +43,7 @@ from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.encoders import Encoder, RecurrentEncoder, RecurrentStack
 from seq2seq.nn.heads import Head
 from seq2seq.nn.scheduled_sampling import Feedback
+from seq2seq.runtime.old_names import current_name, current_value
 from seq2seq.text import BOS, BYTES, TokenizerTrainer
 from seq2seq.text.vocabulary import SPECIALS
 

@@ -34,7 +34,7 @@ class Comparison(NamedTuple):
     lines: Sequence[int]
 
 
-class Asked(NamedTuple):
+class ReportRequest(NamedTuple):
     """What several models say of one source."""
 
     source: str
@@ -49,7 +49,7 @@ class Contents(NamedTuple):
     charts: Sequence[Chart]
     lengths: Sequence[tuple[str, Lengths]]  # after the name of their test set
     comparisons: Sequence[Comparison]
-    asked: Sequence[Asked]
+    asked: Sequence[ReportRequest]
     notes: Notes
 
     @property
@@ -71,7 +71,7 @@ def gather(paths: Sequence[Path], options: Options) -> Contents:
         notes.append(f"texts and models are those of {len(top)} runs of {len(runs)}, the best ones (see --top)")
     lengths: list[tuple[str, Lengths]] = []
     comparisons: list[Comparison] = []
-    asked: list[Asked] = []
+    asked: list[ReportRequest] = []
     for split in dict.fromkeys(split for run in runs for split in tested.splits(run)):
         tests = [test for run in runs if split in tested.splits(run) if (test := tested.read_tested(run, split, notes))]
         scores = [score for test in tests if (score := tested.score_by_length(test, notes))]
@@ -100,7 +100,7 @@ def _compare(split: str, tests: Sequence[Tested], count: int, notes: Notes) -> I
             yield Comparison(split, why, alike, lines)
 
 
-def _ask(comparisons: Sequence[Comparison], options: Options, notes: Notes) -> list[Asked]:
+def _ask(comparisons: Sequence[Comparison], options: Options, notes: Notes) -> list[ReportRequest]:
     """Every model about the first lines of each kind that are long enough to say something, and can be drawn."""
     lines = dict.fromkeys(line for each in zip(*(one.lines for one in comparisons), strict=False) for line in each)
     tests = comparisons[0].tests if comparisons else []
@@ -108,5 +108,7 @@ def _ask(comparisons: Sequence[Comparison], options: Options, notes: Notes) -> l
     short = [source for source in sources if source.strip() and len(source.split()) <= LONG and len(source) < LETTERS]
     sources = ([source for source in short if len(source.split()) > 2] or short)[: options.sentences]
     answers = [(test.run, inspect(test.run, sources, options.trusted, notes)) for test in tests if sources]
-    asked = (Asked(source, [(run, all_[i]) for run, all_ in answers if all_]) for i, source in enumerate(sources))
+    asked = (
+        ReportRequest(source, [(run, all_[i]) for run, all_ in answers if all_]) for i, source in enumerate(sources)
+    )
     return [each for each in asked if each.answers]

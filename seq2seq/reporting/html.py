@@ -15,7 +15,7 @@ from typing import Any
 
 from seq2seq import __version__
 from seq2seq.reporting import interactive, style
-from seq2seq.reporting.contents import Asked, Comparison, Contents, Options, gather
+from seq2seq.reporting.contents import Comparison, Contents, Options, ReportRequest, gather
 from seq2seq.reporting.inspection import Inspected
 from seq2seq.reporting.leaderboard import compare
 from seq2seq.reporting.runs import Notes, Run, differing
@@ -184,7 +184,7 @@ def _count(number: int) -> str:
     return "the same" if not number else f"{number} edit" + "s" * (number > 1)
 
 
-def _asked(asked: Asked, of: Mapping[Path, int]) -> dict[str, Any]:
+def _asked(asked: ReportRequest, of: Mapping[Path, int]) -> dict[str, Any]:
     models = [
         {
             "name": run.name,

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.errors import UserError
-from seq2seq.models.old_names import current_override
 from seq2seq.reporting import configurations
 from seq2seq.reporting.sweep_folders import RUN_FILE, jobs_of, place_in
 from seq2seq.reporting.tables import LOWER_IS_BETTER, NUMBERS, Row, markdown, ranked_by, terminal, write_csv
 from seq2seq.reporting.wording import finite
 from seq2seq.runtime.atomic_files import atomic_write
+from seq2seq.runtime.old_names import current_override
 
 STATUSES = ("finished", "pruned", "interrupted", "running", "failed", "unreadable")
 

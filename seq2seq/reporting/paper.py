@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from seq2seq.reporting import style
 from seq2seq.reporting.attention import attention_figure, label_size
 from seq2seq.reporting.bars import leaderboard_figure
-from seq2seq.reporting.contents import Asked, Contents, Options, gather
+from seq2seq.reporting.contents import Contents, Options, ReportRequest, gather
 from seq2seq.reporting.leaderboard import compare
 from seq2seq.reporting.runs import Notes
 from seq2seq.reporting.series import Chart, Lengths, last_step
@@ -129,7 +129,7 @@ def lengths_figure(lengths: Lengths, names: Sequence[str]) -> Figure:
     return figure
 
 
-def probabilities_figure(asked: Asked) -> Figure:
+def probabilities_figure(asked: ReportRequest) -> Figure:
     """The tokens of each run's output with their probabilities in percent, the less probable the darker."""
     placed: list[tuple[float, float, str, float | None]] = [(0, 0.15, asked.source, None)]
     y = 0.45

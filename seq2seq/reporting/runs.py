@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.errors import UserError
-from seq2seq.models.old_names import current, current_override
 from seq2seq.reporting.leaderboard import compare
 from seq2seq.reporting.sweep_folders import RUN_FILE, is_run, runs_in
 from seq2seq.reporting.tables import Row, label
 from seq2seq.reporting.wording import one_line, shorten
+from seq2seq.runtime.old_names import current, current_override
 
 UNTOLD = ("name", "seed")
 """Settings in which the repetitions of one experiment differ."""

@@ -132,8 +132,8 @@ def lengths(groups: Sequence[Group], breakdowns: Sequence[Breakdown]) -> list[Le
 
 
 def _bars(number: int, group: Group, breakdowns: Mapping[object, Breakdown]) -> Bars | None:
-    mine = [breakdowns[run.folder] for run in group.runs if run.folder in breakdowns]
-    if not mine:
+    own = [breakdowns[run.folder] for run in group.runs if run.folder in breakdowns]
+    if not own:
         return None
-    values = np.array([[value for _, _, value in one.buckets] for one in mine])
+    values = np.array([[value for _, _, value in one.buckets] for one in own])
     return Bars(number, values.mean(0).tolist(), _deviation(values).tolist())

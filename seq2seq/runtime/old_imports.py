@@ -2,7 +2,7 @@
 
 A user's own cell begins with `from seq2seq.cells import Cell`, and bundles may need it. Importing an old name gives the
 module of today with a DeprecationWarning. Modules of the command line and of training were no interface and have no old
-names here. Class names in configurations are looked up in seq2seq/models/old_names.py, not here.
+names here. Class names in configurations are looked up in seq2seq/runtime/old_names.py, not here.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def _block_sigint() -> Iterator[None]:
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # otherwise the first process starts it, and that takes SIGINT off the mask
+    resource_tracker.ensure_running()  # otherwise the worker that starts first does it, and takes SIGINT off the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

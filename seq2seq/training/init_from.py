@@ -91,29 +91,29 @@ def _covered(key: str, typed: Iterable[str]) -> bool:
     return any(place and f"{key}.".startswith(f"{place}.") for place in typed)
 
 
-def _merged(mine: Any, its: Any) -> Any:
+def _merged(given: Any, its: Any) -> Any:
     """The bundle's node, with this run's own options of training where it has them."""
-    if not isinstance(its, Mapping) or not isinstance(mine, Mapping):
+    if not isinstance(its, Mapping) or not isinstance(given, Mapping):
         return its
-    alike = mine.get(TARGET) == its.get(TARGET)
-    own = {key: value for key, value in mine.items() if key in TRAINING_ONLY and (alike or key in its)}
-    return {key: _merged(mine.get(key), value) for key, value in its.items()} | own
+    alike = given.get(TARGET) == its.get(TARGET)
+    own = {key: value for key, value in given.items() if key in TRAINING_ONLY and (alike or key in its)}
+    return {key: _merged(given.get(key), value) for key, value in its.items()} | own
 
 
-def _tokenizer(mine: Mapping[str, Any], its: Tokenizers, start: str, typed: Sequence[str]) -> dict[str, Any]:
+def _tokenizer(given: Mapping[str, Any], its: Tokenizers, start: str, typed: Sequence[str]) -> dict[str, Any]:
     """The bundle's tokenizers as a configuration, with this run's sampling of segmentations."""
     true = description(its)
     asked = "tokenizer" in typed
     for key in DECIDING:
         named = f"tokenizer.{key}" in typed or (asked and key in (TARGET, "model_type"))
-        if named and key in true and mine.get(key, true[key]) != true[key]:
+        if named and key in true and given.get(key, true[key]) != true[key]:
             raise UserError(
                 f"init_from={start}: its tokenizers are kept, which are {_spelled(f'tokenizer.{key}', true[key])}, and "
-                f"this run asks for {_spelled(f'tokenizer.{key}', mine.get(key))}; leave it out, or train without "
+                f"this run asks for {_spelled(f'tokenizer.{key}', given.get(key))}; leave it out, or train without "
                 "init_from"
             )
     subwords = str(true[TARGET]).endswith("SentencePieceTrainer")
-    return true | {key: value for key, value in mine.items() if subwords and key.startswith("sampling")}
+    return true | {key: value for key, value in given.items() if subwords and key.startswith("sampling")}
 
 
 def _spelled(key: str, value: Any) -> str:

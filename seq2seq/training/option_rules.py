@@ -144,7 +144,7 @@ RULES: dict[str, Any] = {
     "trainer.max_steps": integer(-1),
     "trainer.max_time": Clock | Duration | None,
     "trainer.accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
-    "trainer.devices": integer(1) | one_of("auto", "-1") | list_of(integer(0)),
+    "trainer.devices": integer(1) | one_of("auto", -1) | list_of(integer(0)),
     "trainer.precision": one_of(*PRECISIONS, 16, 32, 64),
     "trainer.gradient_clip_val": number(ge=0) | None,
     "trainer.accumulate_grad_batches": integer(1),

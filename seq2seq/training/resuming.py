@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from seq2seq.bundle.weights import read_checkpoint
 from seq2seq.errors import UserError
-from seq2seq.models.old_names import current
 from seq2seq.runtime.atomic_files import LEFT, atomic_write
+from seq2seq.runtime.old_names import current
 from seq2seq.runtime.redaction import hide
 from seq2seq.training import monitoring, run_record
 from seq2seq.training.checkpoints import KEY, LAST

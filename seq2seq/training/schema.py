@@ -91,6 +91,7 @@ def _check_processes(trainer: Mapping[str, Any], rank: Rank) -> None:
     """One process trains on one device."""
     devices = trainer.get("devices", 1)
     count = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+    count = 1 if count == -1 else count  # all there are: training looks how many
     if rank.world_size == 1 and count > 1:
         raise UserError(
             f"trainer.devices={devices}: a process trains on one device; start {count} that train together: "

@@ -117,6 +117,8 @@ def make_trainer(options: Mapping[str, Any], rank: Rank, **more: Any) -> lightni
     """Lightning's trainer with the options of `trainer`, and `more` of its arguments. Raises `UserError` for what
     Lightning refuses."""
     given = {key: value for key, value in options.items() if key not in OWN}
+    if given.get("devices") == -1:
+        given["devices"] = "auto"  # the same, and Lightning refuses -1 on a CPU
     with naming_lightning():
         return lightning.Trainer(
             enable_model_summary=False,

@@ -125,7 +125,7 @@ def next_trial(study: optuna.Study, folder: Path, total: int) -> Trial | None:
     Two processes may ask at the same moment for the last one. The numbers of trials are unique in every storage: who
     has got the higher one sees that there are enough below it.
     """
-    bury(study, folder)
+    mark_stale_as_failed(study, folder)
     if counted(study) >= total:
         return None
     trial = study.ask()
@@ -162,15 +162,15 @@ def put_back(study: optuna.Study, trial: FrozenTrial, folder: Path, reason: str)
     study.enqueue_trial(trial.params, {FOLDER: place_of(trial, folder).name})
 
 
-def bury(study: optuna.Study, folder: Path) -> None:
+def mark_stale_as_failed(study: optuna.Study, folder: Path) -> None:
     """Put back the trials whose processes died. Those whose folders are not on this machine are left alone."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         place = place_of(trial, folder)
         if not (place / LOCK).exists():
             continue
-        with claim(place) as mine:
+        with claim(place) as claimed:
             # Asked again, now that nobody else can put it back.
-            if mine and study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
+            if claimed and study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
                 put_back(study, trial, folder, "its process ended before it did")
 
 

@@ -165,7 +165,7 @@ def test_a_torn_end_is_cut_off_and_an_unfinished_chunk_done_again(folder, monkey
         (lambda: edit(Path("bundle"), "metrics.json", b"{}"), ["--resume"], "out.partial: was begun with bundle "),
         (lambda: Path("in.txt").write_text("\n".join(["x", *LINES[1:]])), ["--resume"], "in.txt: does not begin with"),
         (lambda: Path("in.txt").write_text("\n".join(LINES[:7])), ["--resume"], "in.txt: does not begin with the 8"),
-        (lambda: os.truncate("out.partial", 3), ["--resume"], "out.partial: has 3 bytes, and its journal tells of"),
+        (lambda: os.truncate("out.partial", 3), ["--resume"], "out.partial: has 3 bytes, and its journal says"),
     ],
 )
 def test_going_on_with_something_else_is_refused(folder, change, arguments, message, monkeypatch, capsys):

@@ -21,7 +21,7 @@ BEGINNING = """
 cli/main.py cli/translate_file.py cli/arguments.py cli/searching.py
 inference/files/streams.py inference/files/partial.py inference/files/journal.py
 corpora/readers.py corpora/compression.py
-runtime/home.py runtime/malloc.py runtime/threads.py runtime/strict_json.py
+runtime/home.py runtime/malloc.py runtime/threads.py runtime/strict_json.py runtime/atomic_files.py runtime/old_names.py
 bundle/format.py bundle/files.py bundle/weights.py text/loading.py text/words.py search/options.py
 inference/translator.py inference/stepper.py inference/request.py inference/files/formats.py
 """.split()

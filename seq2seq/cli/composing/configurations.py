@@ -14,7 +14,7 @@ from seq2seq.cli.composing.asserting import keep_asserts
 from seq2seq.cli.composing.hydra_errors import naming_hydra
 from seq2seq.cli.composing.switching import spelled_for_hydra
 from seq2seq.errors import UserError
-from seq2seq.models.old_names import current
+from seq2seq.runtime.old_names import current
 from seq2seq.runtime.paths import packaged
 from seq2seq.runtime.redaction import environment, hide
 from seq2seq.training.switched_off import filled

@@ -14,8 +14,8 @@ import yaml
 
 from seq2seq.cli.arguments import quoted
 from seq2seq.errors import UserError
-from seq2seq.models.old_names import current_override
 from seq2seq.reporting.sweep_folders import place_in, runs_in
+from seq2seq.runtime.old_names import current_override
 from seq2seq.runtime.redaction import hide
 from seq2seq.training.run_record import LOCK, Record, claim, read
 

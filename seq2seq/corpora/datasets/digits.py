@@ -3,7 +3,7 @@
 The digits are the 1,797 images of 8 × 8 pixels that ship inside scikit-learn (`sklearn.datasets.load_digits`: the test
 half of Alpaydin & Kaynak 1998, "Optical recognition of handwritten digits", UCI). A number of 1 to `max_digits` digits
 is drawn, then an image of each digit; each image is one region of F = 64 pixels, row by row, from 0 to 1. No image of
-one split stands in another.
+one split is in another.
 """
 
 from __future__ import annotations

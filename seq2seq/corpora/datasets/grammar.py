@@ -201,7 +201,7 @@ def generate(grammar: Path | None = None, seed: int = 1) -> dict[str, list[tuple
 
 
 def write_embedded(folder: Path, grammar: Path | None = None, seed: int = 1) -> None:
-    """Write train.en, train.de, val.en, … into a folder that appears whole or not at all, whoever else writes it.
+    """Write train.en, train.de, val.en, … into a folder, atomically, whoever else writes it.
 
     Raises UserError for a mistake in the grammar, or if `folder` already holds something else.
     """

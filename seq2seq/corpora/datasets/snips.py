@@ -122,7 +122,7 @@ def decode(content: bytes) -> str:
 def reshape(content: dict[str, Any]) -> list[dict[str, Any]]:
     """A file of the benchmark, {INTENT: [{"data": [{"text": …, "entity": …}, …]}, …]}, as tokens, tags and intent.
 
-    Each piece of text is split at its white space; the words of a piece with an entity are B-entity, I-entity, ….
+    Each span of text is split at its white space; the words of a span with an entity are B-entity, I-entity, ….
     """
     return [
         {"tokens": [token for token, _ in pairs], "tags": [tag for _, tag in pairs], "intent": intent}

@@ -1,4 +1,4 @@
-"""Files and streams of lines, as the commands read and write them. An output file appears whole or not at all."""
+"""Files and streams of lines, as the commands read and write them. An output file is written atomically."""
 
 from __future__ import annotations
 

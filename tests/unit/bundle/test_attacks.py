@@ -188,7 +188,7 @@ OLD = [
     ),
     *("seq2seq.cells.GRU.", ".seq2seq.cells.GRU", "seq2seq.cells.GRU\0", "Seq2seq.cells.GRU", "seq2seq.cells.gru.LSTM"),
     *("seq2seq.heads.LinearHead", "seq2seq.tasks.training.train", "seq2seq.nn.cells.GRU.seq2seq.cells.GRU"),
-    *("seq2seq.models.old_names.CLASSES", "seq2seq.runtime.old_imports.install"),
+    *("seq2seq.runtime.old_names.CLASSES", "seq2seq.runtime.old_imports.install"),
 ]
 
 
@@ -227,7 +227,7 @@ KEYS: dict[str, tuple[Attack, str]] = {
         ]
     },
     "a node of its own": (at("model.os", CALL), r"model\.os: translation has no option 'os'"),
-    "a call for a text": (at("model.encoder.direction", CALL), r"encoder\.direction: .* is not of type str"),
+    "a call for a text": (at("model.encoder.direction", CALL), r"encoder\.direction=.* is not known; use forward"),
     "a call for a number": (at("model.encoder.hidden_size", CALL), r"hidden_size: .* is not of type int"),
     "a call for a list": (at("model.encoder.cell", [CALL]), r"encoder\.cell: a component with _target_ is expected"),
     "a list for the model": (at("model", [CALL]), r"model=.* is not what a bundle has"),

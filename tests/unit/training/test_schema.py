@@ -174,7 +174,7 @@ EDGES: list[tuple[str, str, list[object], list[object]]] = [
     ("translation", "trainer.max_steps", [-1, 0, 1], [-2, None]),
     ("translation", "trainer.precision", ["64-true", 32], ["31", 33, "fast"]),
     ("translation", "trainer.accelerator", ["cpu"], ["gpuu"]),
-    ("translation", "trainer.devices", [1, "auto"], [0, "none"]),
+    ("translation", "trainer.devices", [1, "auto", -1], [0, -2, "none"]),
     ("translation", "trainer.accumulate_grad_batches", [1], [0]),
     ("translation", "trainer.val_check_interval", [1, 0.1, 1.0, 500], [0, 1.5, -0.5]),
     ("translation", "trainer.limit_val_batches", [0, 1.0, 7], [1.5, -1]),

@@ -1,0 +1,126 @@
+"""The field's terms: docstrings, comments, messages, `--help`, YAML and README use them, and no private ones."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seq2seq.runtime.paths import PACKAGE
+
+ROOT = PACKAGE.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "conf/README.md"]
+
+INSTEAD = {
+    r"go(es)? on\b|going on\b|gone on\b|went on\b": "resume, continue",
+    r"pieces?\b": "tokens",
+    r"besides?\b": "next to, also",
+    r"behind\b": "after",
+    r"(stands?|stood) in\b": "is in",
+    r"(in )?so far as\b": "as far as",
+    r"for want of\b": "without",
+    r"complete file\b|(appears?|appear) whole\b": "atomic write",
+    r"the first process\b": "rank 0",
+}
+"""Phrases, and the words to use."""
+
+NAMES = {
+    "TrainingTask": "TaskModule",
+    "Standing": "JobStatus",
+    "mark_stale_as_failed": "mark_stale_as_failed",
+    "Moment": "SamplingState",
+    "Draws": "Resampling",
+    "Asked": "TokenConstraints",
+    "Surroundings": "RunContext",
+    "Continuing": "ResumeState",
+    "Lookup": "DeduplicatedEmbedding",
+    "real_rows": "flatten_unpadded",
+    "mine": "what the value is",
+    "ours": "what the value is",
+}
+"""Names in code, and those to use."""
+
+EXCEPTIONS: set[tuple[str, str]] = set()
+"""A file, and a phrase that is right there; at most twenty."""
+
+Line = tuple[str, int, str]
+
+
+def prose_of_python(path: Path) -> Iterator[Line]:
+    """The comments, docstrings and messages of a file, with their lines."""
+    name, source = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield name, token.start[0], token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            for number, line in enumerate(node.value.split("\n")):
+                yield name, node.lineno + number, line
+
+
+def prose_of_yaml(path: Path) -> Iterator[Line]:
+    """The comments of a file, with their lines."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if comment := re.search(r"(^|\s)#(.*)", line):
+            yield path.relative_to(ROOT).as_posix(), number, comment[2]
+
+
+def prose_of_page(path: Path) -> Iterator[Line]:
+    """The lines of a page, without its code."""
+    code = False
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        code ^= line.startswith("```")
+        if not code and not line.startswith("    "):
+            yield path.relative_to(ROOT).as_posix(), number, re.sub(r"`[^`]*`", "", line)
+
+
+def complaints(lines: Iterator[Line]) -> list[str]:
+    """What to replace, and by which words."""
+    return [
+        f"{name}:{number}: {phrase[0]!r}: use {words}"
+        for name, number, line in lines
+        for pattern, words in INSTEAD.items()
+        for phrase in re.finditer(rf"\b(?:{pattern})", line, re.IGNORECASE)
+        if (name, phrase[0].lower()) not in EXCEPTIONS
+    ]
+
+
+@pytest.mark.parametrize("room", sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()))
+def test_the_prose_of_a_room_uses_the_terms_of_the_field(room: str) -> None:
+    files = sorted((PACKAGE / room).rglob("*.py"))
+    assert [each for path in files for each in complaints(prose_of_python(path))] == []
+
+
+def test_configurations_and_pages_use_the_terms_of_the_field() -> None:
+    lines = [*(prose_of_yaml(path) for path in sorted((ROOT / "conf").rglob("*.yaml"))), *map(prose_of_page, PAGES)]
+    assert [each for some in lines for each in complaints(some)] == []
+
+
+def test_names_are_those_of_the_field() -> None:
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(node, "name", None) or getattr(node, "id", None) or getattr(node, "arg", None)
+            if isinstance(name, str) and name in NAMES:
+                line = getattr(node, "lineno", 0)
+                wrong.append(f"{path.relative_to(ROOT)}:{line}: {name}: use {NAMES[name]}")
+    assert wrong == []
+
+
+def test_the_list_of_exceptions_is_short() -> None:
+    assert len(EXCEPTIONS) <= 20
+
+
+@pytest.mark.parametrize("line", ["it goes on here", "two Pieces of text", "Besides, it fails", "stands in the file"])
+def test_a_private_word_is_seen(line: str) -> None:
+    assert len(complaints(iter([("a.py", 1, line)]))) == 1
+
+
+@pytest.mark.parametrize("line", ["an algorithm", "piecewise", "id_to_piece", "stand-in"])
+def test_other_words_are_not(line: str) -> None:
+    assert complaints(iter([("a.py", 1, line)])) == []
