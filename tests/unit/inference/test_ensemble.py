@@ -79,8 +79,8 @@ def test_weights_are_those_of_the_members_that_look_at_the_same_positions():
     ("second", "message"),
     [
         ({"joint": False}, "different target vocabularies: 18 tokens in the one, 19 in the other"),
-        ({"words": [*WORDS[:3], "cat", *WORDS[4:]]}, "different target vocabularies: piece 7 is 'dog' in the one and"),
-        ({"words": WORDS, "source": WORDS[::-1]}, "different source vocabularies: piece 4 is 'a' in the one and 'and'"),
+        ({"words": [*WORDS[:3], "cat", *WORDS[4:]]}, "different target vocabularies: token 7 is 'dog' in the one and"),
+        ({"words": WORDS, "source": WORDS[::-1]}, "different source vocabularies: token 4 is 'a' in the one and 'and'"),
         (
             {"words": WORDS, "lowercase": True},
             "the tokens are the same, but not how text is split",
