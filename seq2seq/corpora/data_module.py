@@ -187,8 +187,8 @@ class TranslationData(lightning.LightningDataModule):
         """This process's pairs of a batch, every so-manyth of those that are sorted by length. Where there are fewer
         pairs than processes, some get one that does not count: it has no row."""
         rank, size = self._place
-        own = index[rank::size] if len(index) > rank else index[:1]
-        pairs = self._pairs(data, own) if entropy is None else self._sampled(data, own, [*entropy, rank])
+        rows = index[rank::size] if len(index) > rank else index[:1]
+        pairs = self._pairs(data, rows) if entropy is None else self._sampled(data, rows, [*entropy, rank])
         return pairs if len(index) > rank else pairs._replace(rows=pairs.rows[:0])
 
     def _pairs(self, data: EncodedPairs, index: Ints) -> Any:

@@ -108,7 +108,7 @@ def _ask(comparisons: Sequence[Comparison], options: Options, notes: Notes) -> l
     short = [source for source in sources if source.strip() and len(source.split()) <= LONG and len(source) < LETTERS]
     sources = ([source for source in short if len(source.split()) > 2] or short)[: options.sentences]
     answers = [(test.run, inspect(test.run, sources, options.trusted, notes)) for test in tests if sources]
-    asked = (
+    requests = (
         ReportRequest(source, [(run, all_[i]) for run, all_ in answers if all_]) for i, source in enumerate(sources)
     )
-    return [each for each in asked if each.answers]
+    return [each for each in requests if each.answers]

@@ -61,7 +61,7 @@ def render(contents: Contents) -> str:
     scripts = [get_plotlyjs(), (PAGE / "report.js").read_text(encoding="utf-8")]
     return environment.get_template("report.html").render(
         _context(contents),
-        css=Markup((PAGE / "report.css").read_text(encoding="utf-8")),  # ours: not to be escaped
+        css=Markup((PAGE / "report.css").read_text(encoding="utf-8")),  # the project's own: not to be escaped
         scripts=[{"text": Markup(script), "hash": _policy_hash(script)} for script in scripts],
     )
 

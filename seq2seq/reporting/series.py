@@ -132,8 +132,8 @@ def lengths(groups: Sequence[Group], breakdowns: Sequence[Breakdown]) -> list[Le
 
 
 def _bars(number: int, group: Group, breakdowns: Mapping[object, Breakdown]) -> Bars | None:
-    own = [breakdowns[run.folder] for run in group.runs if run.folder in breakdowns]
-    if not own:
+    of_group = [breakdowns[run.folder] for run in group.runs if run.folder in breakdowns]
+    if not of_group:
         return None
-    values = np.array([[value for _, _, value in one.buckets] for one in own])
+    values = np.array([[value for _, _, value in one.buckets] for one in of_group])
     return Bars(number, values.mean(0).tolist(), _deviation(values).tolist())

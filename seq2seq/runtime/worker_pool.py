@@ -1,4 +1,7 @@
-"""Work for several processes: items in, results out, in the same order, a bounded number of them held.
+"""A pool of worker processes that yields results in the order of their items and holds a bounded number of them.
+
+`concurrent.futures.ProcessPoolExecutor` does not serve: it hides the exit code of a worker that died and the exception
+of an initializer, ends running workers only when they are done, and leaves them where the parent is killed.
 
 The processes are spawned, so that they share nothing with this one but what they are sent. (A script that reaches this
 needs `if __name__ == "__main__":`, see the Python documentation, "multiprocessing: the spawn and forkserver start
@@ -25,16 +28,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 4
-"""Items a process that may be done, or under way, while one before them is not."""
+"""Items per process that may be begun while an earlier one is not done."""
 
 
 def in_order(
     make: Callable[[], Callable[[Item], Result]], items: Iterable[Item | None], workers: int
 ) -> Generator[tuple[Item, Result], None, None]:
-    """Each item with what the function that `make` returns makes of it, in order; `make` is called once a process.
+    """Yield each item with its result, in order; `make`, called once a process, returns the function that is applied.
 
-    `make`, items and results travel by pickle. An item None says that the next one may be long in coming: what was
-    begun is finished first. However the iteration ends, no process remains; they end as well if this one is killed.
+    `make`, items and results travel by pickle. An item None says that the next one may take long to come: what was
+    begun is finished first. However the iteration ends, no process remains, also where this one is killed.
 
     Raises, in place of the result:
         UserError: what a process raised, or that one died.
@@ -52,7 +55,7 @@ def in_order(
 
 
 class _Pool(Generic[Item, Result]):
-    """The processes, and what they are at."""
+    """The processes, and the items that they are working on."""
 
     def __init__(self) -> None:
         self._processes: dict[Connection, Any] = {}
@@ -127,7 +130,7 @@ class _Pool(Generic[Item, Result]):
         )
 
     def close(self) -> None:
-        """End the processes, whatever they are at."""
+        """Kill the processes, whatever they are working on."""
         for process in self._processes.values():
             if process.pid is not None:
                 process.kill()
@@ -151,14 +154,14 @@ def _block_sigint() -> Iterator[None]:
 
 
 def _serve(connection: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
-    """What a process does."""
+    """Run a worker process: receive items and send results until the pipe is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         function = make()
         while True:
             connection.send((True, function(connection.recv())))
     except (EOFError, ConnectionError):
-        return  # nobody is there any more
+        return  # the parent has ended
     except UserError as error:
         connection.send((False, error))
     except Exception:

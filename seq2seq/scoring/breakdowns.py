@@ -109,8 +109,8 @@ def _matches(
     """By bucket and line [buckets, n, 3]: matches, words of the output, words of the reference."""
     statistics = np.zeros((len(RAREST), len(outputs), 3))
     for stream in references:
-        for line, (words, right) in enumerate(zip(outputs, stream, strict=True)):
-            for column, counted in enumerate((words & right, words, right)):
+        for line, (output, right) in enumerate(zip(outputs, stream, strict=True)):
+            for column, counted in enumerate((output & right, output, right)):
                 for word, count in counted.items():
                     statistics[bisect(RAREST, training[word]) - 1, line, column] += count
     return statistics

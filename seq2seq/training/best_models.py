@@ -33,9 +33,9 @@ class _AtValidations(Callback):
 
     @property
     def state_key(self) -> str:
-        """That of Lightning's class, so that checkpoints do not depend on ours; it says what is monitored."""
-        theirs = next(base for base in type(self).__mro__ if base.__module__.startswith("pytorch_lightning"))
-        return super().state_key.replace(type(self).__qualname__, theirs.__qualname__, 1)
+        """That of Lightning's class, so that checkpoints do not depend on this class; it names the monitored metric."""
+        lightning_class = next(base for base in type(self).__mro__ if base.__module__.startswith("pytorch_lightning"))
+        return super().state_key.replace(type(self).__qualname__, lightning_class.__qualname__, 1)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """There are new numbers to look at."""

@@ -91,29 +91,29 @@ def _covered(key: str, typed: Iterable[str]) -> bool:
     return any(place and f"{key}.".startswith(f"{place}.") for place in typed)
 
 
-def _merged(given: Any, its: Any) -> Any:
+def _merged(node: Any, bundle_node: Any) -> Any:
     """The bundle's node, with this run's own options of training where it has them."""
-    if not isinstance(its, Mapping) or not isinstance(given, Mapping):
-        return its
-    alike = given.get(TARGET) == its.get(TARGET)
-    own = {key: value for key, value in given.items() if key in TRAINING_ONLY and (alike or key in its)}
-    return {key: _merged(given.get(key), value) for key, value in its.items()} | own
+    if not isinstance(bundle_node, Mapping) or not isinstance(node, Mapping):
+        return bundle_node
+    alike = node.get(TARGET) == bundle_node.get(TARGET)
+    own = {key: value for key, value in node.items() if key in TRAINING_ONLY and (alike or key in bundle_node)}
+    return {key: _merged(node.get(key), value) for key, value in bundle_node.items()} | own
 
 
-def _tokenizer(given: Mapping[str, Any], its: Tokenizers, start: str, typed: Sequence[str]) -> dict[str, Any]:
+def _tokenizer(node: Mapping[str, Any], trained: Tokenizers, start: str, typed: Sequence[str]) -> dict[str, Any]:
     """The bundle's tokenizers as a configuration, with this run's sampling of segmentations."""
-    true = description(its)
+    true = description(trained)
     asked = "tokenizer" in typed
     for key in DECIDING:
         named = f"tokenizer.{key}" in typed or (asked and key in (TARGET, "model_type"))
-        if named and key in true and given.get(key, true[key]) != true[key]:
+        if named and key in true and node.get(key, true[key]) != true[key]:
             raise UserError(
                 f"init_from={start}: its tokenizers are kept, which are {_spelled(f'tokenizer.{key}', true[key])}, and "
-                f"this run asks for {_spelled(f'tokenizer.{key}', given.get(key))}; leave it out, or train without "
+                f"this run asks for {_spelled(f'tokenizer.{key}', node.get(key))}; leave it out, or train without "
                 "init_from"
             )
     subwords = str(true[TARGET]).endswith("SentencePieceTrainer")
-    return true | {key: value for key, value in given.items() if subwords and key.startswith("sampling")}
+    return true | {key: value for key, value in node.items() if subwords and key.startswith("sampling")}
 
 
 def _spelled(key: str, value: Any) -> str:
