@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from experiments.reliability import kill
 from seq2seq.cli import translate_file
 from seq2seq.cli.main import main
 from seq2seq.runtime import home
 from seq2seq.runtime.paths import PACKAGE
+from seq2seq.training.base import TaskModule
 from tests.bundles import save
 
 BEGINNING = """
@@ -35,6 +37,14 @@ search/__init__.py search/greedy.py search/selection.py search/options.py search
 inference/files/formats.py inference/files/partial.py inference/files/journal.py runtime/locks.py
 """.split()
 """The same from the lines of the input to those of the output."""
+
+STEP = """
+training/base.py training/tasks/translation.py training/out_of_memory.py training/nonfinite.py runtime/distributed.py
+models/encoder_decoder.py nn/types.py nn/embedding.py nn/encoders/layer.py nn/cell_stack.py nn/recurrence.py
+nn/time_steps.py nn/cells/base.py nn/cells/gru.py nn/cells/kernels.py nn/cells/once_differentiable.py nn/matmul.py
+nn/bridges.py nn/contexts/fixed.py nn/scheduled_sampling.py nn/decoder.py nn/decoder_step.py nn/heads.py nn/losses.py
+""".split()
+"""A step of training the default model: forward, loss, backward and update."""
 
 NETWORK = ("nn", "models")
 """The rooms of the network, which both walks leave out: a step of training passes through them."""
@@ -91,3 +101,29 @@ def test_translate_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert len(WALK) <= 20
     checked = {"text/tokenizer.py"}  # the protocol, against which tests check types
     assert outside_of_the_network(beginning.files) - checked == set(BEGINNING)
+
+
+@pytest.mark.slow
+def test_a_step_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQ2SEQ_CACHE", str(tmp_path / "cache"))
+    step, trace, steps = TaskModule.training_step, Trace(), iter(range(100))
+
+    def traced_step(self: TaskModule, batch: Any, batch_index: int) -> Any:
+        if next(steps) == 2:  # once what is made at the first step is there
+            self.trainer.optimizers[0].register_step_post_hook(lambda *_: sys.setprofile(None))
+            sys.setprofile(trace)
+        return step(self, batch, batch_index)
+
+    monkeypatch.setattr(TaskModule, "training_step", traced_step)
+    small = [
+        "embedding.size=4",
+        "encoder.hidden_size=4",
+        "decoder.hidden_size=4",
+        "trainer.max_steps=3",
+        "search=greedy",
+    ]
+    data = ["data=tsv", "tokenizer=whitespace", *kill.corpus(tmp_path / "data", "translation")]
+    assert main(["train", *data, *sizes, *short, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    assert trace.files - {"training/best_models.py"} == set(
+        STEP
+    )  # Lightning's progress asks the callbacks for their keys
