@@ -48,7 +48,7 @@ class Captioner(Translator):
         chunk: int = CHUNK,
     ) -> Iterator[list[Translation]]:
         """The `options.n_best` texts of each sequence, best first; `chunk` sequences are held at once."""
-        return self.translate_stream(sequences, options, batch_size=batch_size, chunk=chunk)
+        return self._stream(enumerate(sequences), options, batch_size=batch_size, chunk=chunk)
 
     def _encode(self, items: list[tuple[int, Any]], options: SearchOptions) -> list[EncodedRequest]:
         width = self.bundle.model.features

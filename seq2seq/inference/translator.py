@@ -205,17 +205,26 @@ class Translator:
         """
         if isinstance(lines, str):
             raise TypeError("lines is one string, not an iterable of them; call the translator itself, or give a list")
+        numbered = zip(count() if numbers is None else numbers, lines)
+        return self._stream(numbered, options, utility, batch_size=batch_size, chunk=chunk, progress=progress)
+
+    def _stream(
+        self,
+        numbered: Iterable[tuple[int, Any]],
+        options: SearchOptions | None,
+        utility: Utility | None = None,
+        **batching: Any,
+    ) -> Iterator[list[Translation]]:
+        """The translations of items with their numbers; `batching` are arguments of `run_batched`."""
         options = options or self.bundle.search
         check_search(self.model, options)
         return run_batched(
-            zip(count() if numbers is None else numbers, lines),
+            numbered,
             encode=lambda items: self._encode(items, options),
             length=lambda line: len(line.source),
             compute=lambda batch: self._translate(batch, options, utility),
             empty=lambda line: [EMPTY],
-            batch_size=batch_size,
-            chunk=chunk,
-            progress=progress,
+            **batching,
         )
 
     def _encode(self, items: list[tuple[int, Any]], options: SearchOptions) -> list[EncodedRequest]:

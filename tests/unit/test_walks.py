@@ -115,15 +115,9 @@ def test_a_step_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return step(self, batch, batch_index)
 
     monkeypatch.setattr(TaskModule, "training_step", traced_step)
-    small = [
-        "embedding.size=4",
-        "encoder.hidden_size=4",
-        "decoder.hidden_size=4",
-        "trainer.max_steps=3",
-        "search=greedy",
-    ]
+    sizes = ["embedding.size=4", "encoder.hidden_size=4", "decoder.hidden_size=4"]
+    short = ["trainer.max_steps=3", "search=greedy", "callbacks=loss"]
     data = ["data=tsv", "tokenizer=whitespace", *kill.corpus(tmp_path / "data", "translation")]
     assert main(["train", *data, *sizes, *short, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
-    assert trace.files - {"training/best_models.py"} == set(
-        STEP
-    )  # Lightning's progress asks the callbacks for their keys
+    callbacks = {"training/best_models.py"}  # whose keys Lightning's progress asks for
+    assert trace.files - callbacks == set(STEP)
