@@ -30,7 +30,6 @@ Decompressor = Callable[[], Any]
 READ: dict[bytes, Decompressor] = {
     b"\x1f\x8b": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16),
     b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
-    b"]\0\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE),
     b"BZh": bz2.BZ2Decompressor,
 }
 """Decompressors of the standard library, by the first bytes of what they unpack."""
@@ -105,7 +104,19 @@ def _decompressor(head: bytes) -> Decompressor | None:
         return lambda: zstandard.ZstdDecompressor().decompressobj()
     if head.startswith(b"BZh") and head[4:10] not in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"):
         return None  # text may begin with these letters
+    if _is_lzma(head):
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE)
     return next((make for magic, make in READ.items() if head.startswith(magic)), None)
+
+
+def _is_lzma(head: bytes) -> bool:
+    """Whether this is the header of a .lzma file, which has no magic number: the usual properties, a dictionary of 2^n
+    or 2^n + 2^(n−1) bytes, and a size that is unknown or below 2^38, as XZ Utils ask of it."""
+    if len(head) < 13 or head[0] != 0x5D:
+        return False
+    dictionary, size = int.from_bytes(head[1:5], "little"), head[5:13]
+    plausible = dictionary.bit_count() == 1 or (dictionary.bit_count() == 2 and dictionary & dictionary << 1 > 0)
+    return plausible and (size == b"\xff" * 8 or int.from_bytes(size, "little") < 1 << 38)
 
 
 def _members(blocks: Iterable[bytes | None], make: Decompressor) -> Iterator[bytes | None]:
