@@ -85,7 +85,9 @@ def test_what_is_not_read_is_named(form: str, tmp_path: Path, monkeypatch: pytes
     assert is_zip(tmp_path / "t") == ("zip archive" in form)
 
 
-@pytest.mark.parametrize("text", ["BZh is how it begins", "PAR1 and 2", "LZIP", "]\n", "]\0\0 and more than thirteen", "PK", "Rar!"])
+@pytest.mark.parametrize(
+    "text", ["BZh is how it begins", "PAR1 and 2", "LZIP", "]\n", "]\0\0 and more than thirteen", "PK", "Rar!"]
+)
 def test_text_may_begin_like_a_form(text: str, tmp_path: Path) -> None:
     (tmp_path / "t").write_text(text)
     assert list(lines(tmp_path / "t")) == [text.removesuffix("\n")]
