@@ -32,7 +32,7 @@ INSTEAD = {
 NAMES = {
     "TrainingTask": "TaskModule",
     "Standing": "JobStatus",
-    "mark_stale_as_failed": "mark_stale_as_failed",
+    "bury": "mark_stale_as_failed",
     "Moment": "SamplingState",
     "Draws": "Resampling",
     "Asked": "TokenConstraints",
