@@ -47,7 +47,6 @@ MODULES = {
     "seq2seq.contexts.steps": "seq2seq.nn.contexts.attention_gradients",
     "seq2seq.decoder": "seq2seq.nn.decoder",
     "seq2seq.decoding": "seq2seq.inference.stepper",
-    "seq2seq.describing": "seq2seq.cli.describing",
     "seq2seq.embedding": "seq2seq.nn.embedding",
     "seq2seq.encoders": "seq2seq.nn.encoders",
     "seq2seq.encoders.base": "seq2seq.nn.encoders.base",
@@ -82,14 +81,12 @@ MODULES = {
     "seq2seq.predictor": "seq2seq.inference.predictor",
     "seq2seq.processes": "seq2seq.runtime.worker_pool",
     "seq2seq.products": "seq2seq.nn.matmul",
-    "seq2seq.record": "seq2seq.training.run_record",
     "seq2seq.recurrence": "seq2seq.nn.recurrence",
     "seq2seq.requests": "seq2seq.inference.request",
     "seq2seq.sampler": "seq2seq.inference.text_sampler",
     "seq2seq.secrets": "seq2seq.runtime.redaction",
     "seq2seq.structures": "seq2seq.nn.types",
     "seq2seq.sweep_folders": "seq2seq.reporting.sweep_folders",
-    "seq2seq.tasks": "seq2seq.training",
     "seq2seq.threads": "seq2seq.runtime.threads",
     "seq2seq.translator": "seq2seq.inference.translator",
     "seq2seq.weights": "seq2seq.bundle.weights",
@@ -109,7 +106,13 @@ class OldModules(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Iterable[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Python's protocol: a spec for the names of the table, None for all others."""
+        """Python's protocol: a spec for the names of the table, None for others. Raises `ModuleNotFoundError` for other
+        names below an old package, where Python would load a file of today a second time."""
+        package = fullname.rpartition(".")[0]
+        if fullname not in MODULES and package in MODULES:
+            raise ModuleNotFoundError(
+                f"No module named {fullname!r}; {package} is {MODULES[package]} now", name=fullname
+            )
         return ModuleSpec(fullname, self) if fullname in MODULES else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
