@@ -53,9 +53,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         _seen.append(f"{event}{arguments!r}")
 
 
-def _writes(path: object, mode: str | None, flags: int | None) -> bool:
-    if "__pycache__" in str(path):
-        return False
+def _writes(_: object, mode: str | None, flags: int | None) -> bool:
     return bool(set(mode or "") & set("wax+") or (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
@@ -66,6 +64,7 @@ sys.addaudithook(_hook)
 def watched() -> Iterator[None]:
     """Nothing is executed, written, sent or unpickled in this block, and its memory is bounded."""
     global _seen, _others
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a library's first import writes files, too
     _others = {thread.ident for thread in threading.enumerate() if thread.ident} - {threading.get_ident()}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     gc.disable()  # finalizers of what other tests have left
@@ -75,6 +74,7 @@ def watched() -> Iterator[None]:
     finally:
         acts, _seen = _seen, None
         gc.enable()
+        sys.dont_write_bytecode = writes_bytecode
     assert acts == [], acts
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before < MEMORY
 
