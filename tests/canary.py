@@ -64,9 +64,9 @@ sys.addaudithook(_hook)
 def watched() -> Iterator[None]:
     """Nothing is executed, written, sent or unpickled in this block, and its memory is bounded."""
     global _seen, _others
-    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a library's first import writes files, too
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a first import writes files, too
     _others = {thread.ident for thread in threading.enumerate() if thread.ident} - {threading.get_ident()}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     gc.disable()  # finalizers of what other tests have left
     _seen = []
     try:
@@ -74,9 +74,9 @@ def watched() -> Iterator[None]:
     finally:
         acts, _seen = _seen, None
         gc.enable()
-        sys.dont_write_bytecode = writes_bytecode
+        sys.dont_write_bytecode = before
     assert acts == [], acts
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before < MEMORY
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - peak < MEMORY
 
 
 class Bomb:

@@ -12,8 +12,7 @@ import pytest
 import torch
 import yaml
 
-from seq2seq.nn import matmul
-from tests import check_anew
+from tests.checks import check_anew  # before seq2seq, whose annotations it checks
 
 SWITCHES = ("WANDB_", "HYDRA_", "SLURM_", "SACREBLEU_", "LIGHTNING_", "PL_", "JAXTYPING_", "TORCHELASTIC_", "SEQ2SEQ_")
 KEPT = ("SEQ2SEQ_DATA", "SEQ2SEQ_PRODUCTS")  # where real data are; which products `.ci/run` tests
@@ -23,6 +22,8 @@ for _name in list(os.environ):  # what a user has set for runs of their own deci
         del os.environ[_name]
 
 if os.environ.get("SEQ2SEQ_PRODUCTS") == "onednn":
+    from seq2seq.nn import matmul
+
     matmul.SMALLEST = 1  # the models of tests are small, and would not come to the library that is asked for
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -77,6 +78,17 @@ def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQ2SEQ_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plugins_found_once() -> Iterator[None]:
+    """Lightning looks through every installed package for plugins whenever a `Trainer` is made: a third of the time of
+    a check of a configuration."""
+    from lightning_fabric.utilities import registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "entry_points", cache(registry.entry_points))
         yield
 
 

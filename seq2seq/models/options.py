@@ -12,6 +12,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from seq2seq.errors import UserError
@@ -30,7 +31,8 @@ class Option(NamedTuple):
     parameter: str
 
 
-def options_of(kind: type) -> dict[str, Option]:
+@cache
+def options_of(kind: type) -> Mapping[str, Option]:
     """The options of a class by their keys."""
     hints = typing.get_type_hints(getattr(kind, "__init__"))  # noqa: B009
     options: dict[str, Option] = {}
@@ -46,7 +48,7 @@ def options_of(kind: type) -> dict[str, Option]:
 
 def arguments_of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the constructor from the values of its options: those of a group become one dataclass."""
-    hints, arguments = typing.get_type_hints(getattr(kind, "__init__")), {}  # noqa: B009
+    arguments: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {}
     for key, option in options_of(kind).items():
         if key not in values:
@@ -55,6 +57,7 @@ def arguments_of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
             arguments[key] = values[key]
         else:
             groups.setdefault(option.parameter, {})[key] = values[key]
+    hints = typing.get_type_hints(getattr(kind, "__init__")) if groups else {}  # noqa: B009
     return arguments | {name: hints[name](**fields) for name, fields in groups.items()}
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, Strict, TypeAdapter, ValidationError
@@ -69,11 +70,16 @@ def like(values: Sequence[Any]) -> Any:
 
 def check_value(place: str, value: object, rule: Any) -> None:
     """Raise `UserError`, with what it must be, for a value that is not of the type `rule`."""
-    adapter: TypeAdapter[Any] = TypeAdapter(rule, config={"strict": True})
     try:
-        adapter.validate_python(value)
+        _adapter(rule).validate_python(value)
     except ValidationError:
-        raise UserError(f"{place}={value!r}: must be {in_words(adapter.json_schema())}") from None
+        raise UserError(f"{place}={value!r}: must be {in_words(_adapter(rule).json_schema())}") from None
+
+
+@cache
+def _adapter(rule: Any) -> Any:  # TypeAdapter[Any], which beartype does not know
+    """What checks values of a type; making it takes a hundred times as long as a check."""
+    return TypeAdapter(rule, config={"strict": True})
 
 
 def in_words(schema: Mapping[str, Any]) -> str:

@@ -117,7 +117,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
 
     def arguments(name: str, folder: Path, *more: str) -> list[str]:
         given = [*JOBS[name], *kill.SMALL, *STILL, *kill.corpus(files, name)]
-        return ["train", *given, *more, f"hydra.run.dir={folder}"]
+        short = [f"data.corpus.train={files}/val.txt"] if name == "language" else []
+        return ["train", *given, *short, *more, f"hydra.run.dir={folder}"]
 
     return arguments
 

@@ -44,7 +44,8 @@ def files(tmp_path_factory):
 def train(files):
     def run(job, folder, *overrides):
         task = "language" if job is LANGUAGE_MODEL else "translation"
-        given = [*job, *kill.SMALL, *kill.corpus(files, task), SHORT, *overrides]
+        short = [f"data.corpus.train={files}/val.txt"] if task == "language" else []
+        given = [*job, *kill.SMALL, *kill.corpus(files, task), *short, SHORT, *overrides]
         return main(["train", *given, f"hydra.run.dir={folder}"])
 
     return run
