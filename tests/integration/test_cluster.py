@@ -22,23 +22,33 @@ CLUSTER = Path(__file__).parents[2] / "experiments" / "cluster"
 SRUN = """\
 #!{python}
 # As srun does: so many tasks, each knows its number; the first that fails ends the others; the worst code is the code.
-import os, subprocess, sys, time
+# The tasks are forks of a process that has imported what they need.
+import os, runpy, signal, sys, time
+import seq2seq.training.finish, seq2seq.training.run
 
 options = [each for each in sys.argv[1:] if each.startswith("--")]
 assert {{"--kill-on-bad-exit=1", "--wait=0", "--cpus-per-task=1"}} <= set(options), options
 command, size = sys.argv[1 + len(options):], os.environ["SLURM_NTASKS"]
 step = {{"SLURM_STEP_NUM_TASKS": size, "SLURM_STEP_TASKS_PER_NODE": size, "SLURM_NODEID": "0"}}
 step["SLURM_STEP_NODELIST"] = "127.0.0.1"
-tasks = []
+script, number = {stop}, ["25"]
+if not os.environ["STOP"] or "SLURM_RESTART_COUNT" in os.environ:
+    script, number = None, []
+tasks, codes = [], {{}}
 for rank in map(str, range(int(size))):
-    here = {{**os.environ, **step, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}}
-    tasks.append(subprocess.Popen(command, env=here))
-while any(task.poll() is None for task in tasks):
-    if any(task.poll() for task in tasks):
-        for task in tasks:
-            task.terminate()
-    time.sleep(0.01)
-sys.exit(max(code if code >= 0 else 128 - code for code in (task.returncode for task in tasks)))
+    if not (pid := os.fork()):
+        os.environ |= {{**step, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}}
+        assert command[0] == "seq2seq"
+        sys.argv = [*command[:1], *number, *command[1:]]
+        runpy.run_path(script, run_name="__main__") if script else runpy.run_module("seq2seq", run_name="__main__")
+    tasks.append(pid)
+while len(codes) < len(tasks):
+    pid, status = os.waitpid(-1, 0)
+    codes[pid] = os.waitstatus_to_exitcode(status)
+    for task in tasks:
+        if codes[pid] and task not in codes:
+            os.kill(task, signal.SIGTERM)
+sys.exit(max(code if code >= 0 else 128 - code for code in codes.values()))
 """
 SCONTROL = """\
 #!/bin/sh
@@ -46,7 +56,6 @@ echo "$@" >> "$QUEUE"
 """
 SEQ2SEQ = """\
 #!/bin/sh
-if [ -n "$STOP" ] && [ -z "$SLURM_RESTART_COUNT" ]; then exec {python} {stop} 25 "$@"; fi
 exec {python} -m seq2seq "$@"
 """
 
@@ -58,7 +67,7 @@ def sbatch(tmp_path: Path) -> Callable[..., int]:
     programs.mkdir()
     (tmp_path / "stop.py").write_text(parallel.STOPPED_AT.replace("SIGTERM", "SIGUSR1"))
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("seq2seq", SEQ2SEQ)):
-        (programs / name).write_text(text.format(python=sys.executable, stop=tmp_path / "stop.py"))
+        (programs / name).write_text(text.format(python=sys.executable, stop=repr(str(tmp_path / "stop.py"))))
         (programs / name).chmod(0o755)
 
     def run(script: str, *arguments: str, **variables: str) -> int:

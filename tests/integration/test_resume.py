@@ -22,7 +22,7 @@ from seq2seq.training.base import TaskModule
 from tests.forks import Fork
 
 TRANSLATION, ATTENTION, LANGUAGE_MODEL = kill.JOBS.values()
-SHORT = "trainer.max_epochs=3"  # of 22 batches, or 18 windows
+SHORT = "trainer.max_epochs=2"  # of 22 batches, or 28 windows
 
 
 class Killed(BaseException):
@@ -99,9 +99,9 @@ def whole(files, tmp_path_factory):
         (TRANSLATION, [13, 10]),  # within an epoch, twice
         (TRANSLATION, [22]),  # the first batch of an epoch, behind a validation
         (TRANSLATION, [43]),  # the last batch of an epoch
-        (TRANSLATION, [60]),  # behind the last validation but one
+        (TRANSLATION, [30]),  # behind the last validation but one
         (ATTENTION, [10, 25]),
-        (ATTENTION, [60]),
+        (ATTENTION, [40]),
         (LANGUAGE_MODEL, [7]),
         (LANGUAGE_MODEL, [16, 15]),
     ],
@@ -314,8 +314,8 @@ def test_longer_training_is_no_other_run(train, at_batch, tmp_path):
     with pytest.raises(Killed):
         train(TRANSLATION, tmp_path / "a")
     at_batch(-1, killed)
-    assert train(TRANSLATION, tmp_path / "a", "resume=auto", "trainer.max_epochs=4") == 0
-    assert max(int(row["epoch"]) for row in kill.rows(tmp_path / "a" / "metrics.csv")) == 3
+    assert train(TRANSLATION, tmp_path / "a", "resume=auto", "trainer.max_epochs=3") == 0
+    assert max(int(row["epoch"]) for row in kill.rows(tmp_path / "a" / "metrics.csv")) == 2
 
 
 def test_tensorboard_and_wandb_go_on(train, at_batch, tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -231,13 +232,17 @@ def test_one_override_sets_both_cells_or_one():
 
 
 def test_every_yaml_parses_and_every_option_composes():
+    """The first options of all groups together, then the second ones, and so on; a task has groups of its own."""
+    groups = {}
     for path in sorted((ROOT / "conf").rglob("*.yaml")):
         yaml.safe_load(path.read_text(encoding="utf-8"))
-        group = path.relative_to(ROOT / "conf").parent
-        if str(group) not in (".", "model", "experiment"):
-            value = f"[{path.stem}]" if str(group) == "logger" else path.stem
-            where = "feedback@decoder.feedback" if str(group) == "feedback" else group
-            compose(f"{where}={value}", "name=x")
+        group = str(path.relative_to(ROOT / "conf").parent)
+        if group not in (".", "model", "experiment"):
+            value = f"[{path.stem}]" if group == "logger" else path.stem
+            where = "feedback@decoder.feedback" if group == "feedback" else group
+            groups.setdefault(group, []).append(f"{where}={value}")
+    for together in [*zip(groups.pop("task")), *zip_longest(*groups.values())]:
+        compose(*filter(None, together), "name=x")
 
 
 def test_run_is_the_entry_point_of_main():

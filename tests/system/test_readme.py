@@ -83,7 +83,8 @@ def tiny(arguments: list[str]) -> list[str]:
     if arguments[0] != "train":
         return arguments
     small = EXPERIMENTS.get(choice(arguments, "experiment"), PRESET if choice(arguments, "model") else TINY)
-    return [*arguments, *small]
+    vocabulary = ["tokenizer.vocabulary_size=400"] if choice(arguments, "data") == "multi30k" else []
+    return [*arguments, *small, *vocabulary]
 
 
 @pytest.mark.parametrize("command", [c for c in commands("README.md") if c[0] == "seq2seq"], ids=" ".join)

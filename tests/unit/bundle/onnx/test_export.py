@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from seq2seq import Translator
 from seq2seq.bundle.onnx import comparison, export, translate_onnx
@@ -153,8 +155,10 @@ PUZZLES = ["a man", "two  spaces ", "▁ 漢字 \ue581 \u00a0x", "", "the old wo
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """Gives the folder of a model of `MODELS`, with a bundle and its export, each made once. The checks of shapes under
-    pytest are off meanwhile: what traces is no tensor."""
+    pytest are off meanwhile: what traces is no tensor; and torch makes its table of translations once."""
     made: dict[str, Path] = {}
+    patch = pytest.MonkeyPatch()
+    patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
 
     def give(name: str) -> Path:
         if name not in made:
@@ -170,7 +174,8 @@ def exported(tmp_path_factory):
             made[name] = folder
         return made[name]
 
-    return give
+    yield give
+    patch.undo()
 
 
 @pytest.mark.slow
