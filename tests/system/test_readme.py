@@ -15,6 +15,7 @@ TINY = [
     "decoder.hidden_size=16",
     "trainer.max_steps=2",
     "trainer.val_check_interval=2",
+    "trainer.limit_val_batches=2",
     "trainer.log_every_n_steps=1",
     "trainer.enable_progress_bar=false",
     "trainer.threads=1",
