@@ -1,7 +1,7 @@
 """seq2seq: sequence-to-sequence translation with recurrent networks.
 
-`Translator` translates text with a trained bundle, `Predictor` labels it; everything heavy is imported when it is first
-asked for.
+`Translator` translates text with a trained bundle, `Predictor` labels it; both, and torch with them, are imported at
+first use.
 """
 
 import os

@@ -1,18 +1,18 @@
-"""What ends a command early: a mistake of the user, which is one line and code 2, or a signal."""
+"""Exceptions that end a command early: a mistake of the user (one line, exit code 2), or a signal."""
 
 import errno
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a write ends with where there is no more room."""
+"""The errno of a write for which there is no space left."""
 
 LONGEST = 4000  # characters of a message; a value that was quoted may be of any size
 
 
 class UserError(Exception):
-    """A mistake in what the user gave: its text names the file and line, the value, and the remedy.
+    """A mistake in the user's input; the message names the file and line, the value, and the remedy.
 
-    The text is one line of printable characters, whatever was quoted in it: line feeds and the control sequences that
-    a terminal obeys are written as escapes, and what is too long is cut out of its middle.
+    The message is one line of printable characters whatever it quotes: line feeds and terminal control sequences are
+    escaped, and a message of more than LONGEST characters loses its middle.
     """
 
     def __init__(self, message: str) -> None:
@@ -22,4 +22,4 @@ class UserError(Exception):
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end, and what it did can be resumed; no `except Exception` holds it up."""
+    """A signal ended the process, and its work can be resumed. No `except Exception` catches it."""

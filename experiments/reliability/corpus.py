@@ -29,7 +29,7 @@ import numpy as np
 from seq2seq.corpora.batching import TrainingBatches
 from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import scan
-from seq2seq.corpora.folders import whole_folder
+from seq2seq.corpora.folders import atomic_folder
 from seq2seq.corpora.store import EncodedPairs, open_folder
 
 WHOSE = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -80,7 +80,7 @@ def large(folder: Path, count: int) -> EncodedPairs:
     """Pairs of about the lengths that `texts` has in pieces; the files have real sizes, but no ids."""
     folder = folder / f"large.{count}"
     if not folder.is_dir():
-        with whole_folder(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             for seed, side in enumerate(("source", "target")):
                 random, total = np.random.default_rng(seed), 0
                 offsets = np.lib.format.open_memmap(unfinished / f"{side}.offsets.npy", "w+", np.int64, (count + 1,))

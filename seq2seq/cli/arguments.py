@@ -1,4 +1,4 @@
-"""Arguments that several commands have, and a path as Hydra reads it."""
+"""Arguments that several commands share, and quoting of paths for Hydra."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def add_files(parser: ArgumentParser, what: str) -> None:
     """Declare the arguments of a command that reads a file with a bundle and writes another."""
     parser.add_argument("bundle", type=Path, help="the folder of a trained model")
     parser.add_argument("input", type=Path, help=what)
-    parser.add_argument("output", type=Path, help="where to write, compressed by its name likewise; - writes to stdout")
+    parser.add_argument("output", type=Path, help="the file to write, compressed by its suffix; - writes to stdout")
 
 
 def add_errors(parser: ArgumentParser) -> None:
-    """Declare what becomes of bytes that are not UTF-8."""
+    """Declare `--errors`, for bytes that are not UTF-8."""
     parser.add_argument(
         "--errors",
         choices=("strict", "replace"),
@@ -39,9 +39,13 @@ def add_running(parser: ArgumentParser) -> None:
 
 
 def add_models(parser: ArgumentParser) -> None:
-    """Declare the arguments of a command in which several bundles may work as one."""
+    """Declare the arguments of a command that can use several bundles as an ensemble."""
     parser.add_argument(
-        "--max-source", type=int, default=1024, metavar="N", help="a longer source is cut (%(default)s tokens)"
+        "--max-source",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="most tokens of a source, the rest is cut (%(default)s)",
     )
     parser.add_argument(
         "--ensemble",
@@ -50,22 +54,22 @@ def add_models(parser: ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="BUNDLE",
-        help="use these bundles as well, by the mean of their probabilities; write it after the files",
+        help="use these bundles as well, with the mean of all probabilities; write it after the files",
     )
 
 
 def add_attention(parser: ArgumentParser) -> None:
-    """Declare what is read off the attention."""
+    """Declare the outputs from attention weights."""
     parser.add_argument(
         "--attention", action="store_true", help="with --format json: weights, source_tokens, alignment"
     )
     parser.add_argument(
-        "--alignments", type=Path, metavar="FILE", help="write word alignments there: SOURCE-TARGET from 0 (Pharaoh)"
+        "--alignments", type=Path, metavar="FILE", help="write word alignments to FILE: SOURCE-TARGET from 0 (Pharaoh)"
     )
 
 
 def check_attention(form: str, attention: bool, alignments: Path | None, source: Path, target: Path) -> None:
-    """Raise `UserError` for combinations that make no output."""
+    """Raise `UserError` for options that do not fit together."""
     if attention and form != "json":
         raise UserError(f"--attention: --format {form} has no place for weights; use --format json")
     if alignments is not None:
@@ -75,5 +79,5 @@ def check_attention(form: str, attention: bool, alignments: Path | None, source:
 
 
 def quoted(path: Path | str) -> str:
-    """A path as a quoted value of Hydra's override grammar, in which spaces, commas and = would mean something."""
+    """A path, quoted for Hydra's override grammar, in which spaces, commas and = have a meaning."""
     return "'" + str(path).replace("'", "\\'") + "'"

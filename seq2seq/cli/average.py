@@ -3,9 +3,9 @@
     seq2seq average runs/a --last 5 runs/a-average
     seq2seq average runs/tuned-1 runs/tuned-2 other/bundle OUTPUT
 
-Without `--best` or `--last` each input is a bundle, or a run with one; with one of them each is a
-run, which gives so many of the checkpoints that it kept (`callbacks.checkpoint.save_top_k`). The new bundle has no
-scores: translate the test set with it, and score.
+Without `--best` or `--last` each input is a bundle, or a run with one; with one of them each input is a run, of which
+K saved checkpoints (`callbacks.checkpoint.save_top_k`) are averaged. The new bundle has no scores: translate the test
+set with it, and score.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from seq2seq.errors import UserError
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq average`."""
-    parser.add_argument("inputs", type=Path, nargs="+", metavar="RUN_OR_BUNDLE", help="what is averaged")
+    parser.add_argument("inputs", type=Path, nargs="+", metavar="RUN_OR_BUNDLE", help="the models to average")
     parser.add_argument("output", type=Path, help="the folder of the new bundle")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--best", type=int, metavar="K", help="the K best checkpoints of each run, by its own metric")
-    group.add_argument("--last", type=int, metavar="K", help="the K last checkpoints of each run that it kept")
+    group.add_argument("--best", type=int, metavar="K", help="the K best checkpoints of each run, by its monitor")
+    group.add_argument("--last", type=int, metavar="K", help="the K last saved checkpoints of each run")
     parser.add_argument(
         "--trust", action="append", default=[], metavar="PACKAGE", help="a package whose components the bundle may use"
     )
 
 
 def run(arguments: Namespace) -> int:
-    """Average; returns the exit code. Raises `UserError` for what cannot be averaged."""
+    """Average; return the exit code. Raises `UserError` for models that cannot be averaged."""
     from seq2seq.bundle.averaging import average, bundle_part, checkpoint_parts, unrelated
     from seq2seq.bundle.format import described
 
@@ -46,8 +46,8 @@ def run(arguments: Namespace) -> int:
         parts = [bundle_part(place) for place in arguments.inputs]
     if unrelated([described(part.folder)["provenance"] for part in parts]):
         print(
-            "seq2seq: warning: these models were trained from different random weights, whose mean means nothing; "
-            "use `seq2seq translate-file … --ensemble` for such",
+            "seq2seq: warning: these models were trained from different random weights, whose mean is no useful model; "
+            "use `seq2seq translate-file … --ensemble` instead",
             file=sys.stderr,
         )
     places = [str(place) for place in (*arguments.inputs, arguments.output)]

@@ -1,8 +1,8 @@
-"""Tab completion of the command line: `eval "$(seq2seq train -sc install=bash)"`, likewise for zsh, and for fish.
+"""Tab completion of the command line: `eval "$(seq2seq train -sc install=bash)"`, also for zsh and fish.
 
-Hydra offers completion for a program that is nothing but overrides. This one has commands, so that what is installed
-here asks `seq2seq train -sc query=SHELL` with the whole line in COMP_LINE: commands, their options, and for those that
-train Hydra's groups and keys. Where there is nothing to say, the shell offers files.
+Hydra's completion is for programs whose arguments are all overrides. This one has commands, so the installed function
+calls `seq2seq train -sc query=SHELL` with the complete line in COMP_LINE, and gets commands, their options, and for
+commands that train Hydra's groups and keys. Without any result, the shell completes file names.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ UNINSTALL["zsh"] = UNINSTALL["bash"]
 
 
 def is_query(argv: Iterable[str]) -> bool:
-    """Whether the arguments of `train` are about completion."""
+    """Whether the arguments of `train` are a request for completion."""
     return any(word in FLAGS for word in argv)
 
 
 def run(argv: Sequence[str]) -> int:
-    """Print what a shell has to run, or, for a query, what could complete the line that it has in COMP_LINE.
+    """Print the shell code to install or uninstall completion, or for a query the completions of COMP_LINE.
 
-    Raises `UserError` for anything but install, uninstall and query of a shell that is known.
+    Raises `UserError` for anything but install, uninstall and query, and for an unknown shell.
     """
     words = [word for word in argv if word not in FLAGS]
     what, _, shell = words[0].partition("=") if len(words) == 1 else ("", "", "")
@@ -87,7 +87,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def complete(line: str) -> list[str]:
-    """The words that could complete the line; none where a file may."""
+    """The words that can complete the line; none where a file name is expected."""
     _, *words = line.split() or [""]
     current = words.pop() if words and not line[-1:].isspace() else ""
     if not words:
@@ -108,7 +108,7 @@ def _beginning(current: str, words: Iterable[str]) -> list[str]:
 
 
 def _options(name: str, before: Sequence[str], current: str) -> list[str]:
-    """The options of a command, or the choices of the option before."""
+    """The options of a command, or the choices of the previous option."""
     actions = _parser(name)._actions
     last = next((each for each in actions if before and before[-1] in each.option_strings), None)
     if last is not None and _takes_value(last):
@@ -134,7 +134,7 @@ def _parser(name: str) -> ArgumentParser:
 
 
 def _overrides(before: Sequence[str], current: str, sweeping: bool) -> list[str]:
-    """What Hydra knows: groups, their options, keys, and the values that they have."""
+    """Hydra's completions: groups, their options, keys, and their values."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
@@ -142,9 +142,9 @@ def _overrides(before: Sequence[str], current: str, sweeping: bool) -> list[str]
     from seq2seq.runtime.paths import packaged
 
     line = " ".join(["-m"] * sweeping + [*before, current])
-    found: list[str] = []
+    completions: list[str] = []
     with suppress(Exception), initialize_config_dir(str(packaged("conf")), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         if hydra is not None:
-            found = DefaultCompletionPlugin(hydra.config_loader)._query("train", line)
-    return _beginning(current, {str(each) for each in found})
+            completions = DefaultCompletionPlugin(hydra.config_loader)._query("train", line)
+    return _beginning(current, {str(each) for each in completions})

@@ -1,4 +1,4 @@
-"""`seq2seq demo`: every step once, on the embedded corpus: train, score, translate a file, and show translations."""
+"""`seq2seq demo`: all steps on the embedded corpus: train, score, translate a file, and show translations."""
 
 import json
 import shlex
@@ -16,11 +16,11 @@ SHOWN = 5
 """How many translations are printed, spread evenly over the test set."""
 
 FIXED = ("data", "data.corpus", "hydra.run.dir")
-"""What an override cannot change here: the demo is about one corpus, and finds its results in one folder."""
+"""Keys that must not be overridden: the demo has its own corpus and folder."""
 
 
 class Result(NamedTuple):
-    """One number of the test, and the signature that says how it was computed."""
+    """A test score and its signature."""
 
     value: float
     signature: str
@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Train, then show the test's scores, a few translations, and where everything is; returns the exit code."""
+    """Train, then show the test scores, a few translations, and the paths of all results; return the exit code."""
     from seq2seq.cli import train
 
     _check(arguments.overrides)
@@ -63,13 +63,13 @@ def _show(folder: Path) -> int:
         print(f"  {name:4} = {result.value:5.2f}  {result.signature}")
     if code := _translate(folder, bundle):
         return code
-    print("\nPictures:", *sorted(folder.glob("*.png")), sep="\n  ")
+    print("\nFigures:", *sorted(folder.glob("*.png")), sep="\n  ")
     print(f"\ntest BLEU = {results['BLEU'].value:.2f}\nbundle: {bundle}")
     return 0
 
 
 def read_results(path: Path) -> dict[str, Result]:
-    """The test's scores as the training run left them in its `run.json`; raises `UserError` if it has none."""
+    """The test scores in a run's `run.json`. Raises `UserError` if it has none."""
     test = json.loads(path.read_text(encoding="utf-8")).get("test") or {}
     if "BLEU" not in test:
         raise UserError(f"{path}: the run ended before its test; start it again and let it finish")
@@ -77,7 +77,7 @@ def read_results(path: Path) -> dict[str, Result]:
 
 
 def _translate(folder: Path, bundle: Path) -> int:
-    """Translate the test set's source as a user would, file to file, and print a few lines next to their references."""
+    """Translate the test set's source by `seq2seq translate-file`, and print a few lines next to their references."""
     from seq2seq.cli.main import main
     from seq2seq.corpora.datasets.embedded import Embedded
 

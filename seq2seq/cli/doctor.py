@@ -1,6 +1,6 @@
-"""`seq2seq doctor`: what this machine and installation offer, and what is wrong with them.
+"""`seq2seq doctor`: describes this machine and installation, and what is wrong with them.
 
-A bug report begins with its output (`--format json` for programs). No value of a variable that may be secret is shown.
+Its output belongs into a bug report (`--format json` for programs). Values of variables that may be secret are hidden.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from seq2seq import __version__
 from seq2seq.cli.info import add_format
 from seq2seq.runtime.redaction import hide
 
-BUSY = 0.5  # a share of the CPUs: from there on, other processes slow training down
+BUSY = 0.5  # load per CPU above which other processes slow training down
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Print the facts, each in a line, and what is wrong; 1 where something that is needed is broken."""
+    """Print facts, problems and notes; return 1 if there are problems."""
     report = Report()
     examine(report)
     report.facts, report.problems, report.notes = hide(report.facts), hide(report.problems), hide(report.notes)
@@ -44,7 +44,7 @@ class Report:
         self.notes: list[str] = []
 
     def find(self, name: str, fact: Callable[[], Any], *, needed: bool = False) -> Any:
-        """Look at one thing; a failure is a finding, too, and ends nothing."""
+        """Record the result of `fact()`; an exception is recorded as a note, or as a problem if `needed`."""
         try:
             self.facts[name] = fact()
         except Exception as error:
@@ -55,7 +55,7 @@ class Report:
         return self.facts[name]
 
     def show(self) -> None:
-        """Print the report for people to read."""
+        """Print the report as text."""
         from seq2seq.cli.describing.text import lines, printable, shown
 
         flat = {name: shown(fact) for name, fact in self.facts.items()}
@@ -69,7 +69,7 @@ class Report:
 
 
 def examine(report: Report) -> None:
-    """Everything that a bug report needs. The load is read first, before this command makes some itself."""
+    """Collect all facts for a bug report. The load is read first, before this command adds to it."""
     from seq2seq.cli.describing import environment, installation, machine, torch_build
 
     load = machine.load()
@@ -104,7 +104,7 @@ def _revision() -> str:
 
 
 def _wandb() -> dict[str, Any]:
-    """What `logger=wandb` would do, and which variables may have decided it."""
+    """The mode in which `logger=wandb` would run, and the variables that affect it."""
     from seq2seq.cli.describing.environment import names
     from seq2seq.training.wandb_options import logged_in, read_settings, resolve
 

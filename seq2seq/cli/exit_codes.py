@@ -1,4 +1,4 @@
-"""The exit codes of every command."""
+"""The exit codes of all commands."""
 
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the shell's numbers: 128 + SIGINT, 128 + SIGPIPE
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later

@@ -1,4 +1,4 @@
-"""`seq2seq export`: a bundle as networks for another runtime, with an example that translates without torch.
+"""`seq2seq export`: export a bundle as ONNX networks, with an example that translates without torch.
 
 seq2seq export runs/first/bundle translator --format onnx
 python translator/translate_onnx.py < input.txt > output.txt
@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Export and check; returns the exit code. Raises `UserError` for what cannot be exported."""
+    """Export and check; return the exit code. Raises `UserError` for a bundle that cannot be exported."""
     from seq2seq.bundle.onnx import export_onnx
 
     checked = export_onnx(arguments.bundle, arguments.output, trusted=arguments.trust)

@@ -1,15 +1,15 @@
-"""`seq2seq force-decode`: how probable a bundle finds translations that are given, one line a pair, in order.
+"""`seq2seq force-decode`: the log-probabilities of given translations, one line for each pair, in order.
 
-The pairs are lines of `SOURCE<TAB>TARGET`, or, with `--targets`, the lines of two files. By default a line of the
-output is `LOG_PROB<TAB>MEAN<TAB>COUNT`: the log-probability of the target in nats, the same divided by the number of
-its tokens (the end of the sentence is one), and that number; `--format json` adds the tokens, with a log-probability
-each. Pasted next to the pairs it filters a corpus:
+The pairs are lines of `SOURCE<TAB>TARGET`, or with `--targets` the lines of two files. By default a line of the output
+is `LOG_PROB<TAB>MEAN<TAB>COUNT`: the log-probability of the target in nats, its mean over the target's tokens (with
+eos), and their number; `--format json` adds the tokens with their log-probabilities. To filter a corpus, paste it next
+to the pairs:
 
     seq2seq force-decode BUNDLE pairs.tsv | paste - pairs.tsv | awk -F'\\t' '$2+0 > -3' | cut -f 4-
 
-Numbers are rounded as `seq2seq.inference.files.formats` says: another --batch-size may change the last digit by one.
+Numbers are rounded as in `seq2seq.inference.files.formats`: another --batch-size may change the last digit by one.
 
-A source without text has only the empty translation: any other has -inf (which awk compares as text without the +0).
+A source without text has only the empty translation: any other has -inf (for which the +0 in awk is needed).
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq force-decode`."""
     parser.add_argument("bundle", type=Path, help="the folder of a trained model")
     parser.add_argument("input", type=Path, help="lines of SOURCE<TAB>TARGET, compressed or not; - reads stdin")
-    parser.add_argument("output", type=Path, nargs="?", default=STREAM, help="where to write (default: stdout)")
-    parser.add_argument("--targets", type=Path, metavar="FILE", help="the targets; the input then holds the sources")
+    parser.add_argument("output", type=Path, nargs="?", default=STREAM, help="the file to write (default: stdout)")
+    parser.add_argument(
+        "--targets", type=Path, metavar="FILE", help="the file of targets; the input has the sources then"
+    )
     parser.add_argument(
         "--format", choices=("tsv", "json"), default="tsv", help="tsv: log_prob, its mean a token, number of tokens"
     )
@@ -46,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Score the pairs; returns the exit code. Raises `UserError` for what is wrong with the files or the bundle."""
+    """Score the pairs; return the exit code. Raises `UserError` for mistakes in files or options, or a bad bundle."""
     check(arguments.input, arguments.output)
     check_attention(arguments.format, arguments.attention, arguments.alignments, arguments.input, arguments.output)
     total = _count(arguments.input, arguments.targets, arguments.output)
@@ -82,7 +84,7 @@ def run(arguments: Namespace) -> int:
                 log_prob, mean = formats.rounded(forced.log_prob), formats.rounded(forced.mean_log_prob)
                 write(f"{log_prob}\t{mean}\t{len(forced.token_log_probs)}\n".encode())
                 continue
-            tokens = decoder.bundle.tokenizers.target.pieces(forced.tokens)
+            tokens = decoder.bundle.tokenizers.target.tokens(forced.tokens)
             described = _as_json(index, pair, forced, tokens)
             if arguments.attention and aligner:
                 described |= {"alignment": links} | formats.weights(aligner, pair[0], forced.attention)
@@ -91,7 +93,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _as_json(index: int, pair: tuple[str, str], forced: Forced, tokens: list[str]) -> dict[str, Any]:
-    """One pair: `tokens` end with </s>, so that there is a log-probability each; null is −∞."""
+    """One pair for JSON. `tokens` end with </s>, so that each has a log-probability; null is −∞."""
     return {
         "index": index,
         "source": pair[0],
@@ -121,7 +123,7 @@ def _pairs(source: Path, targets: Path | None) -> Iterator[tuple[str, str]]:
 
 
 def _count(source: Path, targets: Path | None, target: Path) -> int | None:
-    """The number of pairs, all of which are then known to be such; None for a stream."""
+    """The number of pairs, which are checked by the way; None for a stream."""
     if targets is not None and target.is_file() and targets.is_file() and target.samefile(targets):
         raise UserError(f"{target}: is the targets as well; choose another output")
     if targets == STREAM or (targets is not None and source == STREAM):

@@ -1,6 +1,6 @@
-"""`seq2seq info`: what a bundle or a run is, without loading it.
+"""`seq2seq info`: describes a bundle or a run, without loading it.
 
-The exit code is 1 where files are damaged, or a run has ended before it was finished.
+The exit code is 1 if files are damaged, or a run ended before it was finished.
 
 seq2seq info runs/first/bundle
 seq2seq info runs/first --format json
@@ -23,19 +23,22 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def add_format(parser: ArgumentParser) -> None:
-    """Declare how facts are written."""
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="for people (text), or programs")
+    """Declare `--format`."""
+    parser.add_argument(
+        "--format", choices=("text", "json"), default="text", help="text (default), or json for programs"
+    )
 
 
 def run(arguments: Namespace) -> int:
-    """Print the facts; 1 where something is damaged or was not finished. Raises `UserError` for another folder."""
+    """Print the facts; return 1 if files are damaged or the run is not finished. Raises `UserError` for other
+    folders."""
     facts = describe(arguments.folder)
     show(facts, arguments.format)
     return 1 if facts.get("problems") else 0
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The facts of a bundle, a run, or a sweep. Raises `UserError` where the folder is none of them."""
+    """The facts of a bundle, a run or a sweep. Raises `UserError` if the folder is none of them."""
     from seq2seq.cli.describing.bundles import CONFIG, describe_bundle
     from seq2seq.cli.describing.runs import RUN, describe_run, describe_sweep
 
@@ -54,7 +57,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def show(facts: dict[str, Any], form: str) -> None:
-    """Print facts as lines or as JSON; in both, control characters are escapes."""
+    """Print facts as lines or as JSON, with control characters escaped."""
     from seq2seq.cli.describing.text import lines
 
     if form == "json":

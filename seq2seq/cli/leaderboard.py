@@ -21,17 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY",
-        help="take runs together that differ in this setting only, and test configurations against each other "
-        "(default: seed, where it varies); several times for several",
+        help="average runs that differ in this setting only, and test configurations against each other (default: "
+        "seed, if it varies); may be repeated",
     )
     parser.add_argument(
-        "--baseline", metavar="SETTINGS", help="the configuration, as 'cell=gru', that others are tested against (best)"
+        "--baseline",
+        metavar="SETTINGS",
+        help="the configuration to test others against, such as 'cell=gru' (default: the best)",
     )
-    parser.add_argument("--test", choices=TESTS, default="welch", help="Welch's t-test, or exact permutations (welch)")
+    parser.add_argument(
+        "--test", choices=TESTS, default="welch", help="Welch's t-test or a permutation test (%(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table, write it as CSV and Markdown, and draw it."""
+    """Print the leaderboard, and write it as CSV, Markdown and PNG; return the exit code."""
     from seq2seq.reporting.leaderboard import leaderboard
 
     leaderboard(arguments.folder, arguments.over, arguments.baseline, arguments.test)

@@ -1,10 +1,10 @@
-"""The command `seq2seq`: imports only the given subcommand, runs it, and ends with its exit code.
+"""The command `seq2seq`: imports and runs the given subcommand, and returns its exit code.
 
-Nothing heavy is imported here, so that `seq2seq --help` and `--version` cost a fraction of importing torch: therefore
-the one-line help of every command is in commands.py instead of in its module.
+This module imports nothing heavy, so that `seq2seq --help` and `--version` do not import torch; therefore the one-line
+help of each command is in commands.py, not in its module.
 
 A command is a module `seq2seq.cli.NAME` (dashes become underscores) with two functions: `add_arguments(parser)` and
-`run(arguments) -> exit code`. Only `train` differs: what follows it goes to Hydra as it is.
+`run(arguments) -> exit code`. Only `train` differs: Hydra parses its arguments.
 """
 
 import os
@@ -22,17 +22,17 @@ from seq2seq.cli.exit_codes import BROKEN_PIPE, CODES, INTERRUPTED, STOPPED, USE
 from seq2seq.errors import FULL, Stopped, UserError
 from seq2seq.runtime.home import settle
 
-TRAINING = ("tune", "reproduce", "demo")  # they train, as `train` does, in one process
+TRAINING = ("tune", "reproduce", "demo")  # commands that train, but not distributed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own) and return its exit code.
 
     A user's mistake (a `UserError`, or a file that cannot be read or written) is one line on stderr and code 2, Ctrl-C
-    is 130, a training that SIGTERM or SIGUSR1 ended is 75, a reader that went away is 141; a traceback means a mistake
-    of this project.
+    is 130, a training that SIGTERM or SIGUSR1 ended is 75, a closed pipe is 141; a traceback means a bug in this
+    project.
     """
-    _escape_what_stdout_cannot_say()
+    _escape_unencodable()
     try:
         code = _run(sys.argv[1:] if argv is None else list(argv))
         _flush()
@@ -58,23 +58,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USER_ERROR
 
 
-def _escape_what_stdout_cannot_say() -> None:
-    """Names of files and signs that its encoding lacks are written as escapes, as stderr does, and end no command."""
+def _escape_unencodable() -> None:
+    """Let stdout escape characters that its encoding lacks, as stderr does, instead of raising."""
     if isinstance(out := sys.stdout, TextIOWrapper) and (out.encoding.lower() != "utf-8" or out.errors == "strict"):
         out.reconfigure(errors="backslashreplace")
 
 
 def _flush() -> None:
-    if sys.stdout is not None:  # closed by who started the process
+    if sys.stdout is not None:  # None if the parent process closed it
         sys.stdout.flush()
 
 
 def _leave_stdout() -> None:
-    """What it cannot take is dropped: Python would complain of it at exit (docs of `signal`, "SIGPIPE")."""
+    """Discard what stdout cannot write, or Python reports it again at exit (docs of `signal`, "SIGPIPE")."""
     try:
         _flush()
     except OSError:
-        with suppress(OSError):  # it is none of the process's, in tests
+        with suppress(OSError):  # in tests, stdout has no descriptor
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -101,12 +101,12 @@ def _run(argv: list[str]) -> int:
         parser = _parser(name, module)
         arguments, rest = parser.parse_known_args(argv or ["--help"])
         if "overrides" in arguments and not any(text.startswith("-") for text in rest):
-            arguments.overrides += rest  # argparse gives up a list of positionals at the first option after it
+            arguments.overrides += rest  # argparse ends a list of positionals at the first option after it
         elif rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    except SystemExit as stop:  # argparse ends the process itself after --help, --version and its own errors
+    except SystemExit as stop:  # argparse exits after --help, --version and errors
         return stop.code if isinstance(stop.code, int) else 0
-    assert module is not None  # without a command, argparse has ended above
+    assert module is not None  # without a command, argparse has exited above
     code: int = module.run(arguments)
     return code
 

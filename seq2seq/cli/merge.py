@@ -1,11 +1,11 @@
-"""`seq2seq merge`: the output of `translate-file`, from those of its shards.
+"""`seq2seq merge`: joins the outputs of the shards of `translate-file`.
 
     seq2seq translate-file BUNDLE in.txt out.txt --shard 1/2        writes out.1-of-2.txt
     seq2seq translate-file BUNDLE in.txt out.txt --shard 2/2        writes out.2-of-2.txt
     seq2seq merge out.txt
 
-checks that all shards are there, complete, as they were written, and of the same bundle, options and input. The shards
-stay as they are.
+checks that all shards are there, complete and unchanged, and have the same bundle, options and input. The shards are
+not deleted.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ from seq2seq.inference.files.streams import check_output, lines, output
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq merge`."""
-    parser.add_argument("output", type=Path, help="the output that translate-file was given, and that is written now")
-    parser.add_argument("--alignments", type=Path, metavar="FILE", help="the same, where it was given")
+    parser.add_argument("output", type=Path, help="the OUTPUT that was given to translate-file; it is written now")
+    parser.add_argument(
+        "--alignments", type=Path, metavar="FILE", help="the FILE that was given to translate-file, if any"
+    )
 
 
 def run(arguments: Namespace) -> int:
-    """Merge; returns the exit code. Raises `UserError` where a shard is missing, damaged, or not of the others."""
+    """Merge; return the exit code. Raises `UserError` if a shard is missing or damaged, or has other settings."""
     targets = [arguments.output, *([arguments.alignments] if arguments.alignments else [])]
     for target in targets:
         check_output(target)
@@ -53,7 +55,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _cards(target: Path) -> dict[Shard, Card]:
-    """The cards of all shards, in order, which are all of one kind."""
+    """The cards of all shards, in order. Raises `UserError` if one is missing, or their settings differ."""
     pattern = re.compile(rf"{re.escape(target.stem)}\.([1-9]\d*)-of-([1-9]\d*){re.escape(target.suffix)}\.json")
     names = [pattern.fullmatch(path.name) for path in target.parent.iterdir()]
     shards = sorted(Shard(int(name[1]), int(name[2])) for name in names if name)
@@ -88,7 +90,7 @@ def _missing(target: Path, missing: list[Shard]) -> str:
 
 
 def _groups(path: Path, card: Card) -> Iterator[list[str]]:
-    """The lines of each input line."""
+    """The output lines of each input line."""
     form, listed = card.made["--format"], card.made["--n-best"] > 1
     if form == "text" and not listed:
         return ([line] for line in lines(path))

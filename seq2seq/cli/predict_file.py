@@ -1,9 +1,9 @@
-"""`seq2seq predict-file`: a file through the bundle of a tagger, a classifier, or a model of images and other features.
+"""`seq2seq predict-file`: predictions for a file, with the bundle of a tagger, a classifier or a captioning model.
 
 The output has exactly one line for each input: the tags of the words of a line (between single spaces) for
 task=tagging, the label or labels for task=classification, a text for task=captioning, whose inputs are features in a
-.npz or JSON lines file. With `--probabilities` a line is JSON instead: `labels`, one list a word (or one for the text),
-and as many `probabilities`, by label, the most likely first. The output file is written atomically.
+.npz or JSON lines file. With `--probabilities` a line is JSON instead: `labels`, one list for each word (or one for the
+text), and as many `probabilities`, by label, the largest first. The output file is written atomically.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--max-length",
         type=int,
         metavar="N",
-        help="captioning: most tokens of a text, the end counted (default: by the rows)",
+        help="captioning: most tokens of a text, with eos (default: by the number of rows)",
     )
     add_errors(parser)
     add_running(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Predict; returns the exit code. Raises `UserError` for what is wrong with the files, options or bundle."""
+    """Predict; return the exit code. Raises `UserError` for mistakes in files or options, or a bad bundle."""
     check(arguments.input, arguments.output)
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"threads={arguments.threads}: must be at least 1")

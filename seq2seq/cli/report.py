@@ -1,4 +1,4 @@
-"""`seq2seq report RUN… -o report.html`: runs side by side in one HTML page."""
+"""`seq2seq report RUN… -o report.html`: compares runs in one HTML page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `seq2seq report`."""
     add_runs(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (%(default)s)"
+        "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page to write (%(default)s)"
     )
 
 
@@ -32,7 +32,7 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page; what is missing from it is printed and named in it."""
+    """Write the page; print its path, and notes on missing content."""
     from seq2seq.inference.files.streams import check_output
     from seq2seq.reporting.html import write_report
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def options(arguments: argparse.Namespace) -> Options:
-    """The arguments of `add_runs` as options. Raises `UserError` for a number below 1."""
+    """The options from the arguments of `add_runs`. Raises `UserError` for a number below 1."""
     from seq2seq.errors import UserError
     from seq2seq.reporting.contents import Options
 

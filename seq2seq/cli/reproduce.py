@@ -1,4 +1,5 @@
-"""`seq2seq reproduce BUNDLE`: what made a model, what differs here, and with `--run` the same again."""
+"""`seq2seq reproduce BUNDLE`: prints the command that trained a model, and what differs on this machine; with `--run`
+trains again and compares the weights."""
 
 from __future__ import annotations
 
@@ -13,22 +14,24 @@ from typing import Any
 from seq2seq.cli.arguments import quoted
 from seq2seq.errors import UserError
 
-DIFFERENT = 1  # the exit code where the weights are not the same
+DIFFERENT = 1  # the exit code if the weights differ
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq reproduce`."""
     parser.add_argument("bundle", type=Path, help="the folder of a trained model")
     parser.add_argument("--run", action="store_true", help="train, and compare the weights; code 1 if they differ")
-    parser.add_argument("--folder", type=Path, help="where to train (default: runs/reproduced/TIME)")
-    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="your own YAML files, where the run had some")
+    parser.add_argument("--folder", type=Path, help="the folder of the new run (default: runs/reproduced/TIME)")
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="the folder of your YAML files, if the run had some"
+    )
     parser.add_argument(
         "--trust", action="append", default=[], metavar="PACKAGE", help="a package that the command may trust"
     )
 
 
 def run(arguments: Namespace) -> int:
-    """Show the command and what differs; train and compare where the arguments say so."""
+    """Print the command and what differs; with `--run` train and compare. Return the exit code."""
     from seq2seq.bundle.format import read_provenance
 
     provenance, weights = read_provenance(arguments.bundle)
@@ -43,9 +46,9 @@ def run(arguments: Namespace) -> int:
 
 
 def recorded(provenance: Mapping[str, Any], trusted: Sequence[str], config_dir: Path | None) -> list[str]:
-    """The overrides that a bundle was trained with, and its number of threads.
+    """The overrides that a bundle was trained with, with its number of threads.
 
-    A bundle may come from a stranger: raises `UserError` for a command that would run more than this project's code.
+    A bundle may be hostile: raises `UserError` for a command that would run code outside this project.
     """
     command = provenance.get("command")
     if not isinstance(command, str) or not command.isprintable():
@@ -77,16 +80,16 @@ def _beyond(override: str, trusted: Sequence[str]) -> bool:
 
 
 def differences(provenance: Mapping[str, Any], overrides: Sequence[str], config_dir: Path | None) -> list[str]:
-    """What is not as it was, a line each: versions, the platform, the data."""
+    """What differs from the bundle's training, one line each: versions, the platform, the data."""
     from seq2seq.training.provenance import versions
 
     differences = [
         f"{key} was {provenance[key]}, is {now}"
         for key, now in versions().items()
-        if key in provenance and provenance[key] != now  # older bundles do not say all of it
+        if key in provenance and provenance[key] != now  # older bundles do not have all of them
     ]
-    if (together := provenance.get("processes", 1)) != 1:
-        differences.append(f"{together} processes trained together, now it is one")
+    if (world_size := provenance.get("processes", 1)) != 1:
+        differences.append(f"world size was {world_size}, is 1")
     if config_dir is not None:
         return differences  # composed by the run itself
     try:
@@ -99,7 +102,7 @@ def differences(provenance: Mapping[str, Any], overrides: Sequence[str], config_
 
 
 def _fingerprint(overrides: Sequence[str]) -> str:
-    """The hash of the data that these overrides name, downloaded if they must be."""
+    """The hash of the data of these overrides, which are downloaded if they are missing."""
     from seq2seq.cli.composing.configurations import composed, composing
     from seq2seq.training.base import load_task
 

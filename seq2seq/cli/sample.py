@@ -1,7 +1,7 @@
-"""`seq2seq sample`: text from a language model's bundle, printed as it is written.
+"""`seq2seq sample`: samples text from a language model's bundle, and prints it while it is generated.
 
-Each text begins with the prompt. With `-n` above 1 there is also a line `--- sample I of N ---` before each; sample
-I is what the seed S + I − 1 gives alone.
+Each text begins with the prompt. With `-n` above 1, a line `--- sample I of N ---` precedes each; sample I is the one
+of seed S + I − 1.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ from seq2seq.errors import UserError
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq sample`."""
     parser.add_argument("bundle", type=Path, help="the folder of a trained language model")
-    parser.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with (default: nothing)")
+    parser.add_argument("--prompt", default="", metavar="TEXT", help="the beginning of the text (default: none)")
     parser.add_argument(
         "--length",
         type=int,
         default=500,
         metavar="N",
-        help="tokens to write: characters, if those are its tokens (%(default)s)",
+        help="tokens to sample; characters, for a character tokenizer (%(default)s)",
     )
     parser.add_argument(
-        "--temperature", type=float, default=1.0, metavar="T", help="below 1 bolder, above 1 wilder (%(default)s)"
+        "--temperature", type=float, default=1.0, metavar="T", help="below 1 sharper, above 1 flatter (%(default)s)"
     )
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens (default: from all)")
+    parser.add_argument(
+        "--top-k", type=int, metavar="K", help="sample from the K most likely tokens (default: from all)"
+    )
     parser.add_argument(
         "--top-p",
         type=float,
         default=1.0,
         metavar="P",
-        help="draw from the likeliest that have the mass P (%(default)s)",
+        help="sample from the smallest set of tokens with probability P together (%(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed, the same text (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the random numbers (%(default)s)")
     parser.add_argument("-n", "--number", type=int, default=1, metavar="N", help="how many texts (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, …")
     parser.add_argument(
@@ -47,7 +49,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Write; returns the exit code. Raises `UserError` for what is wrong with the options, prompt or bundle."""
+    """Sample and print; return the exit code. Raises `UserError` for a mistake in options or prompt, or a bad
+    bundle."""
     _check(arguments)
     from seq2seq.inference.text_sampler import Sampler, SamplingOptions
     from seq2seq.runtime.threads import limit_threads

@@ -1,5 +1,5 @@
-"""`seq2seq score REFERENCE... -i HYPOTHESIS...`: scores with signatures, in sacreBLEU's convention; are differences
-chance, and where is a system weak?"""
+"""`seq2seq score REFERENCE... -i HYPOTHESIS...`: scores with signatures, with the arguments of sacreBLEU's command;
+intervals, paired tests and breakdowns."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ STDIN = "-"
 TESTS = {"bs": "paired bootstrap", "ar": "paired approximate randomisation"}
 FORMATS = ("text", "json", "markdown", "latex")
 FEWEST = 100
-"""Resamples: the ends of a 95% interval of fewer mean nothing."""
+"""Least number of resamples for a 95% interval."""
 MOST = 6
-"""Systems in a picture."""
+"""Systems in a figure."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,33 +53,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(NAMES)} (default: {' '.join(DEFAULT)}); wer and per are of phonemes, one word a line",
     )
     add("-f", "--format", choices=FORMATS, default="text", help="what to print (default: %(default)s)")
-    add("-l", "--language", metavar="CODE", help="of the translations; zh, ja and ko have tokenisers of their own")
-    add_draws(parser.add_argument_group("is it chance?"))
-    add_breakdowns(parser.add_argument_group("where is it weak?"))
+    add("-l", "--language", metavar="CODE", help="language of the translations; zh, ja and ko have special tokenizers")
+    add_draws(parser.add_argument_group("significance"))
+    add_breakdowns(parser.add_argument_group("breakdowns"))
 
 
 def add_draws(group: argparse._ArgumentGroup) -> None:
-    """Intervals and tests; names and defaults are sacreBLEU's."""
+    """Declare the options of intervals and tests; names and defaults are sacreBLEU's."""
     group.add_argument("--confidence", action="store_true", help="95%% intervals, by bootstrap over the lines")
     tests = group.add_mutually_exclusive_group()
     tests.add_argument("--paired-bs", dest="test", action="store_const", const="bs", help=f"p-values by {TESTS['bs']}")
     tests.add_argument("--paired-ar", dest="test", action="store_const", const="ar", help=f"p-values by {TESTS['ar']}")
     group.add_argument(
-        "--baseline", metavar="HYPOTHESIS", help="what the others are tested against (default: the first)"
+        "--baseline", metavar="HYPOTHESIS", help="the system to test the others against (default: the first)"
     )
     numbers = f"(default: {SAMPLES['bs']:,}; {SAMPLES['ar']:,} for --paired-ar)"
-    group.add_argument("--samples", type=int, metavar="N", help=f"how many draws {numbers}")
+    group.add_argument("--samples", type=int, metavar="N", help=f"number of resamples {numbers}")
 
 
 def add_breakdowns(group: argparse._ArgumentGroup) -> None:
-    """What breakdowns are made from."""
-    group.add_argument("--source", metavar="FILE", help="the source: scores by its length")
-    group.add_argument("--source-language", metavar="CODE", help="of the source, likewise")
+    """Declare the files for breakdowns."""
+    group.add_argument("--source", metavar="FILE", help="the source text, for scores by its length")
+    group.add_argument("--source-language", metavar="CODE", help="language of the source")
     group.add_argument(
-        "--train-source", metavar="FILE", help="with --source: scores by the share of words that this file lacks"
+        "--train-source", metavar="FILE", help="with --source: scores by the share of words that are not in this file"
     )
     group.add_argument("--train-target", metavar="FILE", help="F1 of words by their frequency in this file")
-    group.add_argument("--plot", type=Path, metavar="PNG", help="draw the first metric of each breakdown, too")
+    group.add_argument("--plot", type=Path, metavar="PNG", help="also draw the first metric of each breakdown")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _judge(arguments: argparse.Namespace, references: Sequence[Sequence[str]]) -> None:
-    """Say on standard error which metrics cannot distinguish systems by these references."""
+    """Print a warning for each metric that cannot distinguish systems on these references."""
     from seq2seq.scoring.suitability import weakness
 
     lines = [line for stream in references for line in stream]
@@ -123,7 +123,7 @@ def _judge(arguments: argparse.Namespace, references: Sequence[Sequence[str]]) -
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raise `UserError` for options that do not fit each other, before any file is read."""
+    """Raise `UserError` for options that do not fit together, before any file is read."""
     systems = arguments.systems
     optional = [path for path in (arguments.source, arguments.train_source, arguments.train_target) if path]
     files = [*arguments.references, *systems, *optional]
@@ -160,7 +160,7 @@ def _draws(arguments: argparse.Namespace) -> Resampling:
 
 
 def _remarks(draws: Resampling, baseline: str) -> list[str]:
-    """What brackets and p-values are."""
+    """Notes that explain brackets and p-values."""
     from seq2seq.reporting.scores import SIGNIFICANT
 
     interval = f"[low, high]: 95% interval, bootstrap over the lines, {draws.resamples:,} resamples"
@@ -176,7 +176,7 @@ def _breakdowns(
     systems: Mapping[str, Sequence[str]],
     measured: Mapping[str, Sequence[Measurement]],
 ) -> Iterator[Breakdown]:
-    """Those that the files that were given allow."""
+    """The breakdowns for which there are files."""
     from seq2seq.scoring.breakdowns import by_frequency, by_lines, counts, length_groups, unseen_groups
     from seq2seq.scoring.metrics import LANGUAGES, Words, primary
 
@@ -195,7 +195,7 @@ def _breakdowns(
 
 
 def _references(paths: Sequence[str]) -> dict[str, list[str]]:
-    """The lines of each reference file, equally many and not none."""
+    """The lines of each reference file. Raises `UserError` if there are none, or their numbers differ."""
     texts = {path: list(lines(Path(path))) for path in paths}
     first, *others = texts
     if not texts[first]:
@@ -210,7 +210,7 @@ def _references(paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _aligned(path: str, references: Mapping[str, Sequence[str]]) -> list[str]:
-    """The lines of a file, as many as the references have."""
+    """The lines of a file. Raises `UserError` if there are not as many as in the references."""
     hypotheses, (name, reference) = list(lines(Path(path))), next(iter(references.items()))
     if len(hypotheses) != len(reference):
         raise UserError(

@@ -1,7 +1,7 @@
-"""The search options of translate-file, and the constraints of single lines.
+"""The search options of translate-file, and the constraints on single lines.
 
-With `--prefixes`, `--constraints`, or both, an input line has fields between tabs: the source; the prefix; and then the
-constraints, as many as there are. The rest of a line may be missing:
+With `--prefixes`, `--constraints`, or both, an input line has tab-separated fields: the source, the prefix, and any
+number of constraints. All but the source may be missing:
 
     A man sleeps.<TAB>Ein Mann                   --prefixes
     A man sleeps.<TAB>Mann<TAB>schläft           --constraints
@@ -24,29 +24,29 @@ SAMPLING = ("temperature", "top_k", "top_p", "seed")
 
 
 def add_search(parser: ArgumentParser) -> None:
-    """Declare the search options; where no default is named, it is the bundle's."""
+    """Declare the search options, whose defaults are the bundle's."""
     group = parser.add_argument_group("search", "Defaults are those of the bundle.")
     group.add_argument("--beam-size", type=int, metavar="K", help="prefixes kept a sentence; 1 is greedy search")
     group.add_argument("--length-penalty", type=float, metavar="A", help="alpha of Wu et al. 2016, eq. 14; 0 is none")
     group.add_argument(
         "--coverage-penalty", type=float, metavar="B", help="beta of eq. 14, for models with attention; 0 is none"
     )
-    group.add_argument("--min-length", type=int, metavar="N", help="least tokens of a translation, the end not counted")
-    group.add_argument("--max-length", type=int, metavar="N", help="most, the end counted (default: by the source)")
-    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N tokens in a row occur twice; 0 is off")
+    group.add_argument("--min-length", type=int, metavar="N", help="least tokens of a translation, without eos")
+    group.add_argument("--max-length", type=int, metavar="N", help="most tokens, with eos (default: by the source)")
+    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no n-gram of N tokens occurs twice; 0 is off")
     group.add_argument(
         "--diversity-groups",
         type=int,
         metavar="G",
         help="G groups of the beam avoid each other's tokens: with --n-best, translations that differ",
     )
-    group.add_argument("--diversity-penalty", type=float, metavar="L", help="how much they do: 0.2 to 0.8 are usual")
+    group.add_argument("--diversity-penalty", type=float, metavar="L", help="how strongly: 0.2 to 0.8 are usual")
     _add_requests(parser)
     _add_sampling(parser)
 
 
 def _add_requests(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("constraints of single lines", "Both at once: source<TAB>prefix<TAB>phrase<TAB>…")
+    group = parser.add_argument_group("constraints on single lines", "Both at once: source<TAB>prefix<TAB>phrase<TAB>…")
     group.add_argument(
         "--prefixes",
         action="store_true",
@@ -56,33 +56,33 @@ def _add_requests(parser: ArgumentParser) -> None:
     group.add_argument(
         "--constraints",
         action="store_true",
-        help="input is source<TAB>phrase<TAB>phrase…: the translation holds the phrases, and holds one that is listed "
-        "twice at two places; a beam wider than they have tokens finds better ones",
+        help="input is source<TAB>phrase<TAB>phrase…: the translation contains the phrases, as often as they are "
+        "listed; use a beam that is wider than their number of tokens",
     )
 
 
 def _add_sampling(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("sampling", "Draws instead of a search, the same for the same seed and line.")
+    group = parser.add_argument_group("sampling", "Samples instead of a search, reproducible by seed and line number.")
     group.add_argument(
-        "--sample", action=BooleanOptionalAction, help="draw the translations: --n-best of them a line, or one"
+        "--sample", action=BooleanOptionalAction, help="sample --n-best translations a line instead of searching"
     )
-    group.add_argument("--temperature", type=float, metavar="T", help="below 1 bolder, above 1 wilder")
-    group.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens")
-    group.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that have the mass P")
-    group.add_argument("--seed", type=int, metavar="S", help="decides the draws, with the line's number")
+    group.add_argument("--temperature", type=float, metavar="T", help="below 1 sharper, above 1 flatter")
+    group.add_argument("--top-k", type=int, metavar="K", help="sample from the K most likely tokens")
+    group.add_argument("--top-p", type=float, metavar="P", help="sample from the smallest set with probability P")
+    group.add_argument("--seed", type=int, metavar="S", help="seed of the samples, together with the line number")
     group.add_argument(
         "--mbr",
         type=int,
         metavar="N",
-        help="minimum Bayes risk: draw N, and give the one that is most like all of them; its score is how much",
+        help="minimum Bayes risk decoding: of N samples, write the one with the largest expected utility, its score",
     )
     group.add_argument(
-        "--mbr-metric", choices=METRICS, help=f"likeness, a sentence score of sacreBLEU (default: {DEFAULT})"
+        "--mbr-metric", choices=METRICS, help=f"the utility, a sentence score of sacreBLEU (default: {DEFAULT})"
     )
 
 
 def check_search(arguments: Namespace) -> None:
-    """Raise `UserError` for options that do not go together, before anything is loaded."""
+    """Raise `UserError` for options that do not fit together, before anything is loaded."""
     if arguments.mbr is not None and arguments.sample is False:
         raise UserError("--no-sample: --mbr draws; leave one of them out")
     if arguments.mbr is not None and arguments.mbr < max(2, arguments.n_best):
@@ -92,8 +92,8 @@ def check_search(arguments: Namespace) -> None:
 
 
 def search_options(defaults: SearchOptions, arguments: Namespace) -> SearchOptions:
-    """The options of a bundle, changed where an argument is given. Raises `UserError` for one that is wrong, or of no
-    effect."""
+    """A bundle's search options, changed by the given arguments. Raises `UserError` for an invalid argument, or one
+    without effect."""
     from seq2seq.inference.request import change_options
 
     options = change_options(
@@ -122,7 +122,7 @@ def search_options(defaults: SearchOptions, arguments: Namespace) -> SearchOptio
 
 
 def utility(arguments: Namespace) -> Utility | None:
-    """What `--mbr` compares translations by."""
+    """The utility for `--mbr`; None without it."""
     if arguments.mbr is None:
         return None
     from seq2seq.inference.minimum_risk import ExpectedUtility

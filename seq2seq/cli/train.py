@@ -1,6 +1,6 @@
 """`seq2seq train`: Hydra composes the configuration (conf/), `seq2seq.training.run` trains; `-m` sweeps.
 
-Hydra is known here and nowhere else. All other rooms get the configuration as a plain dict.
+Only the package `seq2seq.cli` uses Hydra. All others get the configuration as a plain dict.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _sweeps: list[DictConfig] = []
 
 
 def run(argv: Sequence[str]) -> int:
-    """Compose and train once, or with -m once for every combination; returns the exit code.
+    """Compose and train once, or with -m once for every combination; return the exit code.
 
-    A sweep continues after a job that fails, ends with a leaderboard, and returns 1 if a job failed. The same command
-    again runs the jobs that are missing or did not finish. Of several processes that train together (torchrun, srun),
-    the first does all that, and the others train along.
+    A sweep continues after a failed job, ends with a leaderboard, and returns 1 if a job failed. The same command again
+    runs the jobs that are missing or did not finish. In distributed training (torchrun, srun), rank 0 does all that,
+    and the other ranks only train.
     """
     rank = current_rank()
     if not rank.is_zero:
@@ -66,16 +66,16 @@ def run(argv: Sequence[str]) -> int:
             )
         return _run(argv)
     finally:
-        rank.broadcast(JOB)  # that there is none, if nothing was told
+        rank.broadcast(JOB)  # without a job before it, the others learn that there is none
 
 
 def _assist(rank: Rank) -> int:
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack where rank 0 is gone: one line says it
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack trace if rank 0 is gone: one line is enough
     from seq2seq.training.run import assist
 
     try:
         assist(rank)
-    except Stopped:  # rank 0 says so
+    except Stopped:  # rank 0 prints the message
         return STOPPED
     return 0
 
@@ -83,10 +83,10 @@ def _assist(rank: Rank) -> int:
 def _run(argv: Sequence[str]) -> int:
     _failures.clear()
     _sweeps.clear()
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # Hydra would show that it lists the fonts
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # with Hydra's logging, it would log its list of fonts
     _register_sweeper()
     words = _ordered(spelled_for_hydra(continued(argv)))
-    with naming_hydra(argv), _called("seq2seq train", words), suppress(SystemExit):  # after --help and the like
+    with naming_hydra(argv), _command_line("seq2seq train", words), suppress(SystemExit):  # Hydra exits after --help
         hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="train")(job)()
     if _sweeps:
         return _end_of_sweep(_sweeps[0])
@@ -96,8 +96,8 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _ordered(words: Sequence[str]) -> list[str]:
-    """The options, then the overrides: Hydra does not find overrides on both sides of an option. Raises `UserError` for
-    an option that it does not know, with the options that it does."""
+    """Options first, then overrides, because Hydra does not accept overrides on both sides of an option. Raises
+    `UserError`, with all options, for an unknown option."""
     parser = get_args_parser()
     known = ", ".join(each.option_strings[0] for each in parser._actions if each.option_strings)
 
@@ -115,9 +115,9 @@ def _ordered(words: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _called(program: str, words: Sequence[str]) -> Iterator[None]:
-    """Within the block, the process's command line is this, as Hydra reads it there; and Hydra raises its errors, which
-    it would print otherwise."""
+def _command_line(program: str, words: Sequence[str]) -> Iterator[None]:
+    """A context in which sys.argv, which Hydra reads, is this command line, and Hydra raises errors instead of
+    printing them."""
     before, sys.argv = sys.argv, [program, *words]
     full = os.environ.get(FULL_ERROR)
     os.environ[FULL_ERROR] = "1"
@@ -132,7 +132,8 @@ def _called(program: str, words: Sequence[str]) -> Iterator[None]:
 
 
 def _register_sweeper() -> None:
-    """Register the sweeper after Hydra's plugins: it reads their modules anew, and ours extends a class of theirs."""
+    """Register the sweeper after Hydra's plugins, whose modules Hydra imports again: ours extends one of their
+    classes."""
     plugins = Plugins.instance()
     from seq2seq.cli.composing import sweeper
 
@@ -140,11 +141,11 @@ def _register_sweeper() -> None:
 
 
 def job(config: DictConfig) -> float | None:
-    """One training run in Hydra's folder. Returns the first test score, for Hydra's sweepers."""
+    """Run one training in Hydra's folder; return the first test score, for Hydra's sweepers."""
     settings = HydraConfig.get()
     folder, sweeping = Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN
     sweep = Path(settings.runtime.cwd, settings.sweep.dir).absolute() if sweeping else folder
-    typed: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # as typed: ${…} stays ${…}
+    typed: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # unresolved: ${…} stays ${…}
     overrides = [override for override in typed if not override.startswith("resume=")]
     settled: dict[str, Any] = {}
     with claim(folder) as claimed:
@@ -174,30 +175,30 @@ def job(config: DictConfig) -> float | None:
 
 
 def score(record: Mapping[str, Any]) -> float | None:
-    """The first test score of a run."""
+    """The first test score of a run; None if it has none."""
     return next((float(score["value"]) for score in record["test"].values()), None)
 
 
 class EndOfSweep(Callback):
-    """Tells `run` what the sweep was, and refuses a folder that cannot be written before Hydra makes it, which ends in
-    a traceback; named in conf/train.yaml under hydra.callbacks."""
+    """A Hydra callback (hydra.callbacks in conf/train.yaml) that passes the sweep's configuration to `run`, and checks
+    folders before Hydra creates them, which would end in a traceback."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Check the run's folder."""
+        """Check that the run's folder can be written."""
         _check_folder("hydra.run.dir", config)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Check the sweep's folder, whose name may depend on what was chosen: `${hydra:runtime.choices.model}`."""
+        """Check that the sweep's folder can be written; its name may depend on Hydra's runtime choices."""
         _check_folder("hydra.sweep.dir", config)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Remember the sweep's configuration."""
+        """Store the sweep's configuration for `run`."""
         _sweeps.append(config)
 
 
 def _check_folder(key: str, config: DictConfig) -> None:
-    """End Hydra with a `UserError` for `run` to raise: it takes an exception of a callback for a warning."""
-    HydraConfig.instance().set_config(config)  # for what the name is interpolated from
+    """End Hydra, and let `run` raise a `UserError`: Hydra only warns about exceptions of a callback."""
+    HydraConfig.instance().set_config(config)  # for interpolations of ${hydra:…}
     try:
         folder = str(OmegaConf.select(config, key))
     except OmegaConfBaseException as error:
@@ -211,9 +212,9 @@ def _check_folder(key: str, config: DictConfig) -> None:
 
 
 def continued(argv: Sequence[str]) -> list[str]:
-    """The command line, where `resume` names a run's folder, or one of its checkpoints, with that run's own before it.
+    """The command line; if `resume` names a run's folder or one of its checkpoints, the run's own overrides come first.
 
-    So `seq2seq train resume=runs/first` is enough, and what else is given comes last. Raises `UserError` where there
+    So `seq2seq train resume=runs/first` is enough, and further overrides take precedence. Raises `UserError` if there
     is no run to resume.
     """
     named = [override for override in argv if override.startswith("resume=")]
@@ -231,13 +232,13 @@ def continued(argv: Sequence[str]) -> list[str]:
 
 
 def _options(settings: Any) -> list[str]:
-    """The options before the overrides that decide about them: the folder of the user's own YAML files."""
+    """The options that affect the overrides: `--config-dir`, the folder of the user's YAML files."""
     sources = settings.runtime.config_sources
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def _begin(config: dict[str, Any], folder: Path, sweep: Path, overrides: Sequence[str]) -> bool:
-    """Name a job of a sweep after its folder, and prepare the folder; False where it is finished already."""
+    """Name a job of a sweep after its folder, and prepare the folder; False if the job is finished already."""
     known = overrides_of(folder)
     if known is not None and identity(known) != identity(overrides):
         raise UserError(
@@ -252,7 +253,7 @@ def _begin(config: dict[str, Any], folder: Path, sweep: Path, overrides: Sequenc
 
 
 def _end_of_sweep(config: DictConfig) -> int:
-    """The leaderboard: printed, drawn, and logged where the jobs were."""
+    """Print and write the leaderboard, and log it to wandb if the jobs did; return the exit code."""
     from seq2seq.reporting.leaderboard import leaderboard
 
     folder = Path(config.hydra.sweep.dir)

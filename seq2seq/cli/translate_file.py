@@ -1,15 +1,15 @@
-"""`seq2seq translate-file`: a file or stream of lines through a trained bundle.
+"""`seq2seq translate-file`: translates a file or stream of lines with a trained bundle.
 
 The output has exactly one line for each input line, in order; an empty line stays empty. With `--n-best` above 1 it has
 one line for each translation instead, in the layout of Moses and Marian, `INDEX ||| TEXT ||| SCORE`: the index counts
 input lines from 0, and the score, best first, is the log-probability over the length penalty, with the coverage penalty
-(with `--mbr`: the expected utility). (The text may hold `|||` too: the index is before the first one, the score
+(with `--mbr`: the expected utility). (The text may contain `|||`, too: the index is before the first one, the score
 after the last.) Other formats: seq2seq/inference/files/formats.py. With `--ensemble` several bundles translate as one
 (seq2seq/inference/ensemble.py).
 
-The input is a stream, of which a few chunks are held; from a terminal or another program, what has arrived is
-translated. Output files are written atomically; `--resume` resumes a run that was killed
-(seq2seq/inference/files/partial.py). `--workers` are processes of this machine, `--shard` is for several
+The input is read as a stream, with a few chunks in memory; from a terminal or another program, lines are translated as
+they arrive. Output files are written atomically; `--resume` resumes a run that was killed
+(seq2seq/inference/files/partial.py). `--workers` are processes on this machine, `--shard` is for several machines
 (seq2seq/inference/files/shards.py).
 """
 
@@ -30,7 +30,7 @@ from seq2seq.cli.arguments import add_attention, add_errors, add_files, add_mode
 from seq2seq.cli.searching import add_search, check_search, search_options, utility
 from seq2seq.errors import UserError
 from seq2seq.inference.files import formats
-from seq2seq.inference.files.chunks import WHOLE, Chunk, Place, Shard, chunks, shard
+from seq2seq.inference.files.chunks import ALL_LINES, Chunk, Place, Shard, chunks, shard
 from seq2seq.inference.files.journal import difference, journal_of
 from seq2seq.inference.files.partial import check_partial, outputs, resumable
 from seq2seq.inference.files.shards import card_of, check_outputs, read_card, write_card
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from seq2seq.inference.request import Request
 
 CHUNK = 4096
-"""Lines that a process has at once, and sorts by length."""
+"""Lines that a process has in memory at once and sorts by length."""
 
 FREE = {"bundle", "ensemble", "input", "output", "alignments", "batch_size", "device", "threads", "trust", "workers"}
-"""Arguments that may change when a run is resumed: no content depends on them, or what they name is compared."""
+"""Arguments that may change when a run is resumed: the output does not depend on them, or their content is compared."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_attention(parser)
     parser.add_argument(
-        "--copy-unknown", action="store_true", help="in place of an unknown word the source word most attended to"
+        "--copy-unknown", action="store_true", help="replace unknown words by the source word with most attention"
     )
     add_search(parser)
     parser.add_argument("--int8", action="store_true", help="8-bit output layer: faster on a CPU, nearly the same text")
@@ -79,7 +79,7 @@ def _add_large(parser: ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help=f"processes, which share the cores; each takes {CHUNK} lines at a time (default: only this one)",
+        help=f"worker processes, which share the cores; each takes {CHUNK} lines at a time (default: this process)",
     )
     group.add_argument(
         "--shard",
@@ -90,15 +90,15 @@ def _add_large(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Translate; returns the exit code. Raises `UserError` for what is wrong with the files, options or bundle."""
+    """Translate; return the exit code. Raises `UserError` for mistakes in files or options, or a bad bundle."""
     source, targets = arguments.input, _check(arguments)
     total = count(source, arguments.errors)
     made = _made(arguments)
-    translate = ChunkTranslator(arguments) if arguments.workers == 1 else None  # several processes load their own
+    translate = ChunkTranslator(arguments) if arguments.workers == 1 else None  # worker processes load their own
     _check_requests(arguments)
     if arguments.resume and _complete(arguments, targets, made):
         return 0
-    part = arguments.shard or WHOLE
+    part = arguments.shard or ALL_LINES
     finish = partial(_finish, made, targets) if arguments.shard else None
     from tqdm import tqdm
 
@@ -119,8 +119,8 @@ def run(arguments: Namespace) -> int:
 
 
 class ChunkOutput(NamedTuple):
-    """What is written for a chunk of lines, a content a file, and the numbers of the lines whose best output was cut
-    off."""
+    """The output for a chunk of lines, one content for each file, and the numbers of the lines whose best translation
+    was cut off."""
 
     contents: list[bytes]
     cut: list[int]
@@ -135,7 +135,7 @@ def _translated(
     given: Iterable[Chunk | None],
     progress: Callable[[int], object],
 ) -> Results:
-    """Translate chunks, in order, in this process or in several."""
+    """Translate chunks, in order, in this process or in worker processes."""
     if translate is not None:
         for chunk in filter(None, given):
             yield chunk, translate(chunk, progress)
@@ -153,7 +153,7 @@ def _translated(
 
 
 class ChunkTranslator:
-    """Translates a chunk of lines to what is written for it. Raises `UserError` as `Translator` does."""
+    """Translates a chunk of lines, and formats the output. Raises `UserError` as `Translator` does."""
 
     def __init__(self, arguments: Namespace) -> None:
         from seq2seq.inference.translator import Translator
@@ -183,7 +183,7 @@ class ChunkTranslator:
         self._utility = utility(arguments)
 
     def __call__(self, chunk: Chunk, progress: Callable[[int], object] | None = None) -> ChunkOutput:
-        """Translate; `progress` is called with numbers of translated lines."""
+        """The output for a chunk; `progress` is called after each batch with its number of lines."""
         arguments = self._arguments
         texts: list[str] = []
         links: list[str] = []
@@ -210,7 +210,7 @@ class ChunkTranslator:
 
 
 def _requests(arguments: Namespace, texts: Iterable[str], numbers: Iterable[int]) -> Iterator[Request]:
-    """The requests of lines that have these `numbers`, from 0."""
+    """The requests of lines with these `numbers`, from 0."""
     from seq2seq.inference.request import read_request
 
     name = "standard input" if arguments.input == STREAM else arguments.input
@@ -220,7 +220,7 @@ def _requests(arguments: Namespace, texts: Iterable[str], numbers: Iterable[int]
 
 
 def _check_requests(arguments: Namespace) -> None:
-    """Raise `UserError`, with the file and its first such line, for constraints that no translation can meet."""
+    """Raise `UserError`, naming file and line, for the first constraints that no translation can meet."""
     source = arguments.input
     if source == STREAM or not (arguments.prefixes or arguments.constraints):
         return
@@ -236,7 +236,7 @@ def _check_requests(arguments: Namespace) -> None:
 
 
 def _check(arguments: Namespace) -> list[Path]:
-    """The files to write. Raises `UserError` for what can be known to be wrong before anything is loaded."""
+    """The files to write. Raises `UserError` for mistakes that can be detected before anything is loaded."""
     part: Shard | None = arguments.shard
     if arguments.workers < 1:
         raise UserError(f"--workers {arguments.workers}: must be at least 1")
@@ -255,8 +255,7 @@ def _check(arguments: Namespace) -> list[Path]:
 
 
 def _made(arguments: Namespace) -> dict[str, Any]:
-    """What decides the content of the output in addition to the input, by name. Raises `UserError` for what is no
-    bundle."""
+    """All settings but the input that affect the output, by name. Raises `UserError` for a folder that is no bundle."""
     from seq2seq.bundle.format import fingerprint
 
     bundles = [fingerprint(bundle) for bundle in (arguments.bundle, *arguments.ensemble)]
@@ -267,7 +266,7 @@ def _made(arguments: Namespace) -> dict[str, Any]:
 
 
 def _complete(arguments: Namespace, targets: list[Path], made: dict[str, Any]) -> bool:
-    """Whether this shard is complete already. Raises `UserError` where it is, but damaged, or of other options."""
+    """Whether this shard is complete already. Raises `UserError` if it is, but is damaged or has other settings."""
     if not arguments.shard or journal_of(targets[0]).exists() or not card_of(targets[0]).is_file():
         return False
     card = read_card(card_of(targets[0]))

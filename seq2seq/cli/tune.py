@@ -1,4 +1,5 @@
-"""`seq2seq tune SPACE.yaml [OVERRIDE…]`: a search over Hydra overrides, with Optuna; a trial is a run like others."""
+"""`seq2seq tune SPACE.yaml [OVERRIDE…]`: hyper-parameter search over Hydra overrides, with Optuna; each trial is a
+training run."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ SAMPLERS, PRUNERS = ("tpe", "random"), ("median", "hyperband", "none")
 
 
 class Plan(NamedTuple):
-    """What is searched for: the space, the overrides of every trial, and what follows from them: the metric with its
-    direction, whether it was chosen automatically, and the options of wandb where it is a logger."""
+    """The plan of a study: its space, the overrides of every trial, and what follows from them: the metric and its
+    direction, whether it was chosen automatically, and wandb's options if it is a logger."""
 
     space: Space
     overrides: list[str]
@@ -33,7 +34,7 @@ class Plan(NamedTuple):
     pinned: tuple[str, ...] = ()  # overrides that keep a resumed study to its metric
 
     def follow(self, metric: str) -> Plan:
-        """The plan with the metric that a resumed study was begun with, such as "val_bleu max"."""
+        """The plan with the metric of the study, which may have been begun with another one: `val_bleu max`."""
         if not self.automatic or metric == f"{self.metric} {self.mode}":
             return self
         name, mode = metric.split()
@@ -47,29 +48,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         "space",
         type=Path,
         metavar="SPACE.yaml",
-        help="what is varied: optimizer.lr: {low: 1e-4, high: 1e-2, log: true}",
+        help="the search space: optimizer.lr: {low: 1e-4, high: 1e-2, log: true}",
     )
     add("overrides", nargs="*", metavar="OVERRIDE", help="a Hydra override for every trial, as for `train`: cell=lstm")
-    add("--trials", type=int, default=20, metavar="N", help="in all processes and calls together (%(default)s)")
-    add(
-        "--folder",
-        type=Path,
-        help="where the study and its runs are (default: tuned/SPACE); the same one resumes",
-    )
+    add("--trials", type=int, default=20, metavar="N", help="trials of all processes together (%(default)s)")
+    add("--folder", type=Path, help="the study and its runs (default: tuned/SPACE); the same folder resumes it")
     add("--storage", metavar="URL", help="a database instead of a file in the folder: sqlite:///…, postgresql://…, …")
-    add("--sampler", choices=SAMPLERS, default="tpe", help="what draws the values (%(default)s)")
-    add(
-        "--pruner",
-        choices=PRUNERS,
-        default="median",
-        help="what gives up poor trials by their validations (%(default)s)",
-    )
-    add("--seed", type=int, default=0, help="of the values; a run's own is the override seed=… (%(default)s)")
+    add("--sampler", choices=SAMPLERS, default="tpe", help="Optuna's sampler (%(default)s)")
+    add("--pruner", choices=PRUNERS, default="median", help="Optuna's pruner of poor trials (%(default)s)")
+    add("--seed", type=int, default=0, help="of the sampler; that of the runs is the override seed=… (%(default)s)")
     add("--dry-run", action="store_true", help="check and show the space, and run nothing")
 
 
 def run(arguments: Namespace) -> int:
-    """Run trials until there are enough, then show the best; returns 0 if any trial came to its end."""
+    """Run trials until there are enough, then show the best; return 0 if any trial is complete."""
     plan = _plan(arguments.space, arguments.overrides)
     folder = arguments.folder or Path("tuned") / arguments.space.stem
     if arguments.trials < 1:
@@ -91,7 +83,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _plan(path: Path, overrides: Sequence[str]) -> Plan:
-    """Read the space, and see that what it names exists and can be trained, before the first trial."""
+    """Read the space, and check that its keys and values exist and can be trained, before the first trial."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -115,10 +107,10 @@ def _plan(path: Path, overrides: Sequence[str]) -> Plan:
 
 
 def _check(space: Space, overrides: list[str], path: Path) -> tuple[tuple[str, str, bool], dict[str, Any]]:
-    """Compose and check a few settings that cover the space; returns what `_monitor` does, and the loggers.
+    """Compose and check a few settings that cover the space; return the result of `_monitor`, and the loggers.
 
-    A setting that Hydra cannot compose is refused. One that makes no model is not, if another one does: what does not
-    fit together fails in its trial.
+    Raises `UserError` for a setting that Hydra cannot compose. Settings that make no valid model are accepted if
+    another one does: they fail in their trials.
     """
     from seq2seq.cli.composing.configurations import composed, composing
     from seq2seq.training.run import check
@@ -147,8 +139,8 @@ def _check(space: Space, overrides: list[str], path: Path) -> tuple[tuple[str, s
 
 
 def _monitor(config: Mapping[str, Any]) -> tuple[str, str, bool]:
-    """The metric that chooses a trial's best model, its direction ("min" or "max"), and whether it was auto: then val
-    is read for it."""
+    """The metric that selects a trial's best model, its direction ("min" or "max"), and whether it was `auto` (then it
+    depends on the validation data)."""
     from seq2seq.training import monitoring
     from seq2seq.training.base import load_task
 
@@ -165,14 +157,14 @@ def _monitor(config: Mapping[str, Any]) -> tuple[str, str, bool]:
 
 
 def spelled(setting: Mapping[str, str]) -> list[str]:
-    """A drawn setting as Hydra overrides."""
+    """A setting as Hydra overrides."""
     return [f"{key}={value}" for key, value in setting.items()]
 
 
 def _open(plan: Plan, folder: Path, arguments: Namespace) -> tuple[optuna.Study, Plan]:
-    """The study, and the plan with the metric that it was begun with."""
+    """Create or load the study; return it, and the plan with the metric that it was begun with."""
     try:
-        from seq2seq.tuning import plots  # noqa: F401  (what is missing is missed now, not after the last trial)
+        from seq2seq.tuning import plots  # noqa: F401  (a missing package raises now, not after the last trial)
         from seq2seq.tuning.study import open_study
     except ImportError as error:
         raise UserError(f"tune needs {error.name}: pip install 'seq2seq-recurrent[tune]'") from None
@@ -191,7 +183,7 @@ def _open(plan: Plan, folder: Path, arguments: Namespace) -> tuple[optuna.Study,
 
 
 def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> None:
-    """Run one trial and report its end to the study; whatever stops the process puts the trial back first."""
+    """Run one trial, and report its result to the study; if the process is stopped, the trial is put back first."""
     from optuna.trial import TrialState
 
     from seq2seq.cli.composing.job_status import error_message, record_failure
@@ -200,7 +192,7 @@ def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> 
 
     place = place_of(trial, folder)
     with claim(place) as claimed:
-        if not claimed:  # another process considers this one dead, and repeats its trial
+        if not claimed:  # another process took this one for dead, and repeats its trial
             return
         setting = spelled(plan.space.draw(suggest(trial)))
         overrides = [*plan.overrides, *plan.pinned, *setting]
@@ -236,13 +228,13 @@ def _train(trial: optuna.Trial, overrides: list[str], place: Path) -> dict[str, 
 
     def watch(validation: int, value: float) -> bool:
         trial.report(value, validation)
-        return bool(trial.should_prune())  # it may be NumPy's
+        return bool(trial.should_prune())  # it may be a numpy.bool
 
     with composing():
         config = composed(overrides)
     name_after_sweep(config, place, place.parent)
     status = job_status(place)
-    if status is JobStatus.FINISHED:  # its process died between the end of the run and telling the study
+    if status is JobStatus.FINISHED:  # the process died between the end of the run and its report to the study
         return read(place)
     if status is JobStatus.BROKEN:
         restart(config, place)
@@ -250,7 +242,7 @@ def _train(trial: optuna.Trial, overrides: list[str], place: Path) -> dict[str, 
 
 
 def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:
-    """The leaderboard, the pictures, and the best trial as a command."""
+    """Write the leaderboard and the figures, and print the best trial as a command; return the exit code."""
     from optuna.trial import TrialState
 
     from seq2seq.cli.composing.job_status import mark_stale_as_failed
@@ -271,9 +263,9 @@ def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:
     shown |= {"running": TrialState.RUNNING, "to be repeated": TrialState.WAITING}
     print("\ntrials: " + ", ".join(f"{states.count(state)} {name}" for name, state in shown.items() if state in states))
     if TrialState.COMPLETE not in states:
-        print("no trial came to its end; their errors are in the table", file=sys.stderr)
+        print("no trial is complete; their errors are in the table", file=sys.stderr)
         return 1
-    print(f"pictures: {folder}/study.html")
+    print(f"figures: {folder}/study.html")
     best = study.best_trial
     setting = plan.space.draw(lambda parameter: best.params[parameter.key])
     print(f"best: trial {best.number}, {plan.metric} = {best.value:.4f}\n")
@@ -282,7 +274,7 @@ def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:
 
 
 def _show(plan: Plan) -> int:
-    """The space as a table."""
+    """Print the space as a table, and the command of a trial."""
     from tabulate import tabulate
 
     rows = [

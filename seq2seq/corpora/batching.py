@@ -1,14 +1,15 @@
-"""Token-budget batches from length buckets: which pairs form which batch, a pure function of (seed, epoch).
+"""Token-budget batches from length buckets: which pairs form which batch is a pure function of (seed, epoch).
 
-An epoch is a random permutation of the pairs, cut into windows. A window is sorted by target and source length and cut
-into batches of about `batch_tokens` target tokens, and its batches are shuffled. Sorting removes the padding, windows
-(and in each a random phase of the buckets) let the batches differ from epoch to epoch, and only one window is held at a
-time: memory does not grow with the corpus. The number of batches is the same in every epoch, so that schedules and
-progress bars know it.
+An epoch is a random permutation of the pairs, split into windows. A window is sorted by target and source length and
+split into batches of about `batch_tokens` target tokens, and its batches are shuffled. Sorting avoids padding; windows,
+and a random offset of the buckets in each, let the batches differ from epoch to epoch. Only one window is in memory at
+a time, so memory does not grow with the corpus. The number of batches is the same in every epoch, as learning-rate
+schedules and progress bars need it.
 
-The source side is bounded, too: a batch has at most about SOURCE times as many source tokens (pads among them) as
-`batch_tokens`. A pair whose source is longer than SOURCE times its share of a batch weighs twice as much, or four
-times, …, and only pairs of one such stratum are in a batch together. In most corpora all pairs are in the first.
+The source side is bounded, too: a batch has at most about SOURCE times as many source tokens (padding included) as
+`batch_tokens`. A pair whose source is longer than SOURCE times its share of a batch has twice the weight, or four
+times, …; the pairs of equal factors form a stratum, and a batch has pairs of one stratum only. In most corpora all
+pairs are in the first.
 """
 
 from __future__ import annotations
@@ -26,19 +27,18 @@ from seq2seq.corpora.store import EncodedPairs, Ints
 from seq2seq.errors import UserError
 
 WINDOW = 256
-"""Batches in a window: more of them are less padding, and batches that differ less from epoch to epoch."""
+"""Batches in a window: a larger window has less padding, and batches that differ less from epoch to epoch."""
 
-PERMUTED = 1 << 20  # things permuted at once: in a larger corpus, each is a run of neighbours
-RUNS = 64  # of neighbours that a window has at least, by the share of the pairs that are kept: none is ever empty
-MIXED = 1 << 16  # of the random numbers by which the batches of several strata are mixed: more than there are strata
-CHUNK = 1 << 20  # pairs whose lengths are looked at together
+PERMUTED = 1 << 20  # most items of a permutation: in a larger corpus, an item is a run of adjacent pairs
+RUNS = 64  # least runs of kept pairs in a window, so that no window is ever empty
+MIXED = 1 << 16  # seeds the order of batches of several strata; larger than the number of any stratum
+CHUNK = 1 << 20  # pairs whose lengths are in memory together
 
 log = logging.getLogger(__name__)
 
 
 class Census(NamedTuple):
-    """What one pass over all lengths counts; tokens, longest, weight and oversized are those of kept pairs, eos
-    included."""
+    """Counts from one pass over all lengths. Tokens, longest, weight and oversized count kept pairs only, with eos."""
 
     pairs: int = 0
     kept: int = 0
@@ -56,33 +56,34 @@ class Census(NamedTuple):
 
 
 class Stratum:
-    """The kept pairs whose weight is doubled equally often: what was counted, and where they are if that is known."""
+    """The kept pairs whose weight is doubled equally often: their counts, and their positions unless they are too
+    many (None)."""
 
     def __init__(self) -> None:
         self.census = Census()
         self.positions: list[Ints] | None = []
 
     def add(self, census: Census, positions: Ints) -> None:
-        """Count more of them; their positions are forgotten where there are too many."""
+        """Add pairs to the counts; positions are kept for up to PERMUTED pairs."""
         self.census += census
         if self.positions is not None:
             self.positions = [*self.positions, positions] if self.census.kept <= PERMUTED else None
 
 
 def survey(data: EncodedPairs, budget: Budget) -> dict[int, Stratum]:
-    """The strata that have pairs, by number, and the first, which counts those that are dropped, too."""
-    found = {0: Stratum()}
+    """The strata that have pairs, by number; the first is always there and also counts the pairs that are dropped."""
+    by_number = {0: Stratum()}
     for begin in range(0, len(data), CHUNK):
         source, target = (np.diff(side.offsets[begin : begin + CHUNK + 1]) for side in data)
         contents = source - data.source.end_marks, target - data.target.end_marks
         keep, empty = budget.keeps(*contents), np.minimum(*contents) < 1
         dropped = Census(len(keep), 0, int(empty.sum()), int((~keep & ~empty).sum()))
-        found[0].census += dropped
+        by_number[0].census += dropped
         source, target, positions = source[keep], target[keep], np.flatnonzero(keep) + begin
         strata = budget.strata(source, target)
         for number in np.unique(strata).tolist():
-            found.setdefault(number, Stratum()).add(*_counted(source, target, positions, strata == number, budget))
-    return dict(sorted(found.items()))
+            by_number.setdefault(number, Stratum()).add(*_counted(source, target, positions, strata == number, budget))
+    return dict(sorted(by_number.items()))
 
 
 def _counted(
@@ -95,7 +96,7 @@ def _counted(
 
 
 def census(data: EncodedPairs, budget: Budget) -> Census:
-    """Count, a chunk at a time."""
+    """The counts over all pairs, from one pass in chunks."""
     return sum((each.census for each in survey(data, budget).values()), Census())
 
 
@@ -103,7 +104,7 @@ class TrainingBatches:
     """The batches of every epoch over the kept pairs.
 
     A batch's target tokens exceed `batch_tokens` by less than a fifth and two sentences, and are on average just below
-    it, unless its sources are long (see above); no batch has more than `batch_size` pairs.
+    it, unless its sources are long (see the module's docstring); no batch has more than `batch_size` pairs.
 
     Raises UserError if no pair is kept, or `batch_tokens` does not hold two of the longest targets.
     """
@@ -150,7 +151,8 @@ class TrainingBatches:
 
 
 class _Batches:
-    """The batches of a stratum, whose pairs are permuted alone if they are `known` to it, else found among all."""
+    """The batches of one stratum. If it is `known` to have a list of its positions, those are permuted; else all pairs
+    are, and those of other strata are skipped."""
 
     def __init__(
         self, data: EncodedPairs, budget: Budget, seed: list[int], number: int, stratum: Stratum, known: bool
@@ -161,14 +163,14 @@ class _Batches:
         needed = -(-self.census.weight // budget.capacity)
         self._run = -(-len(data) // PERMUTED) if self._positions is None else 1
         self._windows = max(1, min(needed // WINDOW, self.census.kept // (RUNS * self._run)))
-        # Each window gets its share of the batches, rounded; two more for each window keep all within their capacity.
+        # Rounding gives a window up to a batch too few; two more for each window keep every batch within its capacity.
         self._count = min(self.census.kept, needed + 2 * self._windows) if self._windows > 1 else needed
 
     def __len__(self) -> int:
         return self._count
 
     def epoch(self, epoch: int) -> Iterator[Ints]:
-        """Positions of the pairs of each batch."""
+        """Positions of the pairs of each batch of this stratum."""
         first, last = self._entropy
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([*first, epoch, *last])))
         seen = 0
@@ -194,12 +196,12 @@ class _Batches:
             yield random.permutation(index[index < len(self.data)])
 
     def _share(self, weight: int) -> int:
-        """How many batches the first `weight` of the epoch gets."""
+        """How many batches hold the first pairs of an epoch, which have this total weight."""
         return -(-weight * self._count // self.census.weight)
 
 
 def batches_in_order(data: EncodedPairs, budget: Budget) -> list[Ints]:
-    """Batches of all pairs, none dropped, from the shortest to the longest: for validation and tests."""
+    """Batches of all pairs (none is dropped), sorted by length: for validation and tests."""
     source, target = (np.diff(side.offsets) for side in data)
     strata, weights = budget.strata(source, target), budget.weights(source, target)
     batches: list[Ints] = []
@@ -210,7 +212,7 @@ def batches_in_order(data: EncodedPairs, budget: Budget) -> list[Ints]:
 
 
 def pad_share(data: EncodedPairs, batches: Iterable[Ints]) -> float:
-    """The share of pads among all positions of both sides."""
+    """The fraction of padding among all positions of both sides."""
     tokens = positions = 0
     for index in batches:
         for side in data:

@@ -1,4 +1,5 @@
-"""Pairs of near lengths in a batch: sorted in buckets of length, cut into batches of nearly equal weight."""
+"""Batches of pairs of similar length: the pairs are sorted into length buckets and split into batches of nearly equal
+weight."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from seq2seq.corpora.store import EncodedPairs, Ints
 
 
 def batches(data: EncodedPairs, index: Ints, budget: Budget, count: int, phase: int) -> list[Ints]:
-    """The pairs `index` sorted and cut into `count` batches of nearly equal weight, less those that are empty."""
+    """The pairs `index`, sorted and split into `count` batches of nearly equal weight; empty ones are left out."""
     order = _by_length(data.source.lengths(index), data.target.lengths(index), phase)
     source, target = (side.lengths(index[order]) for side in data)
     weights = budget.weights(source, target)
@@ -22,9 +23,11 @@ def batches(data: EncodedPairs, index: Ints, budget: Budget, count: int, phase: 
 
 
 def _by_length(source: Ints, target: Ints, phase: int) -> Ints:
-    """The order of target length in buckets of two, and within them of source length, rising and falling in turn.
+    """Order by target length in buckets of width two, and within a bucket by source length, alternately ascending and
+    descending.
 
-    So neither length jumps within a batch. `phase` (0 to 3) moves the buckets by one and turns rising into falling.
+    So neither length jumps within a batch. `phase` (0 to 3) shifts the buckets by one (bit 0) and reverses the
+    direction (bit 1).
     """
     bucket = (target + phase % 2) // 2
     by_source = source * (int(target.max()) + 1) + target
@@ -32,7 +35,7 @@ def _by_length(source: Ints, target: Ints, phase: int) -> Ints:
 
 
 def _moved(bounds: Ints, source: Ints, target: Ints, begins: Ints, budget: Budget) -> Ints:
-    """The bounds of batches, each moved by up to a tenth of a batch to where its two batches have the fewest pads."""
+    """The bounds of batches, each moved by up to a tenth of a batch to where its two batches have least padding."""
     reach = int(begins[-1]) // (10 * max(1, len(bounds) - 1))
     least = np.searchsorted(begins, begins[bounds[1:-1]] - reach)
     most = np.searchsorted(begins, begins[bounds[1:-1]] + reach)

@@ -1,4 +1,4 @@
-"""What a batch may hold, and what a pair of so many tokens weighs in it; batching.py says why."""
+"""The size limits of a batch, and the weight of a pair in it; batching.py explains why pairs have weights."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from seq2seq.corpora.store import Ints
 from seq2seq.errors import UserError
 
-SOURCE = 16  # source tokens a token of `batch_tokens`
+SOURCE = 16  # most source tokens for each of `batch_tokens` target tokens
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a batch may hold: about `batch_tokens` target tokens (eos counted, pads not), at most `batch_size` pairs.
+    """The limits of a batch: about `batch_tokens` target tokens (with eos, without padding), at most `batch_size`
+    pairs.
 
-    `max_length`: the most tokens a side, eos not counted, of a pair that is trained on.
+    Pairs with more than `max_length` tokens (without eos) on a side are not trained on.
     """
 
     batch_tokens: int = 2048
@@ -32,18 +33,19 @@ class Budget:
 
     @property
     def capacity(self) -> int:
-        """The weight that a batch holds."""
+        """The weight of a full batch."""
         return self.batch_tokens * (self.batch_size or 1)
 
     def weights(self, source: Ints, target: Ints) -> Ints:
-        """What a pair with so many tokens weighs, in whole numbers: at least the `batch_size`-th of a batch, and half a
-        batch at most for its source's sake."""
+        """The weight of each pair, given its token counts, as integers: at least a `batch_size`-th of a batch; a long
+        source raises it to half a batch at most."""
         own = self._target_weights(target)
         weights: Ints = np.minimum(own << self.strata(source, target), np.maximum(own, self.capacity // 2))
         return weights
 
     def strata(self, source: Ints, target: Ints) -> Ints:
-        """How often a pair's weight is doubled, so that its source has at most SOURCE tokens for each of its share."""
+        """How often the weight of each pair is doubled for its source to have at most SOURCE tokens a unit of
+        weight."""
         times = -(-source * (self.batch_size or 1) // (SOURCE * self._target_weights(target)))
         strata: Ints = np.ceil(np.log2(np.maximum(times, 1))).astype(np.int64)
         return strata
@@ -56,5 +58,5 @@ class Budget:
         return target if self.batch_size is None else np.maximum(target * self.batch_size, self.batch_tokens)
 
     def keeps(self, source: Ints, target: Ints) -> NDArray[np.bool_]:
-        """True where neither side is empty or over-long; lengths without eos."""
+        """True where neither side is empty or longer than `max_length`; lengths are without eos."""
         return (np.minimum(source, target) >= 1) & (np.maximum(source, target) <= self.max_length)

@@ -1,4 +1,4 @@
-"""Compressed files, known by their first bytes, not by their names: unpacked as a stream, or refused by their form."""
+"""Compressed files, recognised by their first bytes, not by their names: decompressed as a stream, or refused."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, BinaryIO, NamedTuple
 from seq2seq.errors import UserError
 
 SUFFIXES = (".gz", ".xz", ".zst", ".bz2")
-"""The forms that are read and written, by the end of a file's name."""
+"""Suffixes of the compressed formats that are read and written."""
 
-SLICE = 1 << 10  # compressed bytes unpacked at once: they may become 30,000 times as many
-HEAD = 512  # bytes that tell the form: a tar archive says so after the name of its first file
+SLICE = 1 << 10  # compressed bytes decompressed at once: the result can be 30,000 times as large
+HEAD = 512  # bytes that identify the format: tar's magic number comes after the name of the archive's first file
 
 
 class Form(NamedTuple):
-    """A form that is not read: its name, and what to do about it."""
+    """A format that is not supported: its name, and the remedy for the message."""
 
     name: str
     remedy: str
@@ -32,7 +32,7 @@ READ: dict[bytes, Decompressor] = {
     b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
     b"BZh": bz2.BZ2Decompressor,
 }
-"""Decompressors of the standard library, by the first bytes of what they unpack."""
+"""Decompressors of the standard library, by the magic number of their format."""
 
 UNPACK, CONVERT = "unpack it first ({} FILE)", "write it as tab-separated text or JSON lines first"
 REFUSED: dict[bytes, Form] = {
@@ -53,18 +53,18 @@ REFUSED: dict[bytes, Form] = {
         (b"ARROW1\0\0", "an Arrow file", ""),
     )
 }
-"""Forms that are not read, by their first bytes."""
+"""Formats that are not read, by their magic number."""
 
 TAR = Form("a tar archive", UNPACK.format("tar -xf"))
 NOT_WRITTEN = tuple(".tar .tgz .tbz2 .tbz .txz .tzst .zip .7z .rar .lz4 .z .lz .lzma .lzo".split())
-"""Forms that are not written, by the end of a name in small letters."""
+"""Suffixes (in lower case) of formats that are not written."""
 
 
 def unpacked(blocks: Iterable[bytes | None], name: object) -> Iterator[bytes | None]:
-    """The content of a stream that comes in blocks, whether it is plain or compressed; a None is passed on.
+    """The content of a stream of blocks, decompressed if it is compressed; a None (no data yet) is passed on.
 
-    Raises `UserError`, with the `name`, for an archive or a form that is not read, and EOFError or the library's own
-    error for what is damaged.
+    Raises `UserError`, with the `name`, for an archive or an unsupported format, and EOFError or the library's own
+    error for damaged data.
     """
     stream = _with_head(iter(blocks))
     head = next(stream, None) or b""
@@ -79,7 +79,7 @@ def unpacked(blocks: Iterable[bytes | None], name: object) -> Iterator[bytes | N
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is a zip archive, as .npz files are; False for what cannot be read."""
+    """Whether a file is a zip archive, as .npz files are; False if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(4) == b"PK\x03\x04"
@@ -88,7 +88,7 @@ def is_zip(path: Path) -> bool:
 
 
 def _check(head: bytes, name: object, inner: bool = False) -> None:
-    """Raise `UserError` for what begins like an archive, or like a form that is not read."""
+    """Raise `UserError` if the first bytes are those of an archive or of an unsupported format."""
     form = TAR if head[257:262] == b"ustar" else None
     form = form or next((form for magic, form in REFUSED.items() if head.startswith(magic)), None)
     if form:
@@ -103,7 +103,7 @@ def _decompressor(head: bytes) -> Decompressor | None:
 
         return lambda: zstandard.ZstdDecompressor().decompressobj()
     if head.startswith(b"BZh") and head[4:10] not in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"):
-        return None  # text may begin with these letters
+        return None  # text that begins with "BZh"
     if _is_lzma(head):
         return lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE)
     return next((make for magic, make in READ.items() if head.startswith(magic)), None)
@@ -111,7 +111,7 @@ def _decompressor(head: bytes) -> Decompressor | None:
 
 def _is_lzma(head: bytes) -> bool:
     """Whether this is the header of a .lzma file, which has no magic number: the usual properties, a dictionary of 2^n
-    or 2^n + 2^(n−1) bytes, and a size that is unknown or below 2^38, as XZ Utils ask of it."""
+    or 2^n + 2^(n−1) bytes, and a size that is unknown or below 2^38, the same conditions as in XZ Utils."""
     if len(head) < 13 or head[0] != 0x5D:
         return False
     dictionary, size = int.from_bytes(head[1:5], "little"), head[5:13]
@@ -120,7 +120,7 @@ def _is_lzma(head: bytes) -> bool:
 
 
 def _members(blocks: Iterable[bytes | None], make: Decompressor) -> Iterator[bytes | None]:
-    """What a file of one or more compressed streams, one after the other, holds; zeros between them are padding."""
+    """The content of a file of one or more concatenated compressed streams; zeros between them are padding."""
     stream: Any = None
     for block in blocks:
         if block is None:
@@ -141,7 +141,7 @@ def _members(blocks: Iterable[bytes | None], make: Decompressor) -> Iterator[byt
 
 
 def _with_head(blocks: Iterator[bytes | None]) -> Iterator[bytes | None]:
-    """The same blocks, of which the first has at least HEAD bytes, or all there are before the end or a pause."""
+    """The same blocks, but the first has at least HEAD bytes, or all bytes before the end or the first None."""
     head = b""
     for block in blocks:
         if block is None or len(head := head + block) >= HEAD:
@@ -159,7 +159,7 @@ def _chain(head: bytes, rest: Iterable[bytes | None]) -> Iterator[bytes | None]:
 
 
 def compressing(file: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
-    """What to write to, so that `file` gets it compressed as `suffix` says; the bytes depend on neither name nor
+    """A file object that writes to `file`, compressed in the format of `suffix`; the bytes depend on neither name nor
     time."""
     if suffix == ".gz":
         import gzip
@@ -177,14 +177,14 @@ def compressing(file: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
 
 
 def check_suffix(name: str) -> None:
-    """Raise `UserError` for the name of an output that promises a form which is not written."""
+    """Raise `UserError` if an output's name has the suffix of a format that is not written."""
     small = name.lower()
-    if found := next((end for end in NOT_WRITTEN if small.endswith((end, *(end + s for s in SUFFIXES)))), None):
-        raise UserError(f"{name}: {found} is not written; end the name with {', '.join(SUFFIXES)}, or none of them")
+    if suffix := next((end for end in NOT_WRITTEN if small.endswith((end, *(end + s for s in SUFFIXES)))), None):
+        raise UserError(f"{name}: {suffix} is not written; end the name with {', '.join(SUFFIXES)}, or none of them")
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """What reading a file that is damaged raises."""
+    """The exceptions that reading a damaged file raises."""
     import zstandard
 
     return (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)

@@ -1,14 +1,14 @@
-"""CoNLL files as people have them: a word a line with its columns, an empty line between sentences.
+"""Readers of CoNLL files: one word a line, with its columns, and an empty line between sentences.
 
-Columns are split at tabs where a line has one, else at spaces; spaces around a column count for nothing. So a word of
-a tab-separated file may hold a NO-BREAK SPACE, or any other white space but a tab.
+Columns are split at tabs where a line has one, else at spaces; spaces around a column are ignored. So a word of a
+tab-separated file may contain a NO-BREAK SPACE, or any other white space but a tab.
 
-What is no word:
+Lines that are not words:
 - lines that begin with -DOCSTART- (Tjong Kim Sang & De Meulder 2003);
-- comments: lines that begin with # before the first word of a sentence, unless they have as many columns as the lines
-  of words, and their tag is one that words have, or looks like a tag of entities (B-PER);
-- in CoNLL-U and its like, where the first column numbers the words: all lines that begin with # before a sentence, the
-  ranges of multiword tokens (1-2) and empty nodes (1.1), whose numbers are none of a word.
+- comments: lines that begin with # before the first word of a sentence, unless they have as many columns as the words,
+  and a tag that other words have or that looks like an entity tag (B-PER);
+- in CoNLL-U and similar formats, where the first column numbers the words: all lines that begin with # before a
+  sentence, multiword tokens (1-2) and empty nodes (1.1).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from seq2seq.corpora import readers
 from seq2seq.errors import UserError
 from seq2seq.text.label_tokenizer import is_entity_tag
 
-CONLL_U = 10  # columns; so many has CoNLL-X, too
-FORM, UPOS = 2, 4  # columns of CoNLL-U
+CONLL_U = 10  # columns of CoNLL-U and of CoNLL-X
+FORM, UPOS = 2, 4  # numbers of CoNLL-U's columns
 NUMBER = re.compile(r"\d+")
 NO_WORD = re.compile(r"\d+[-.]\d+")
 log = logging.getLogger(__name__)
 
 
 class Options(NamedTuple):
-    """Which columns are read, from 1 (None: see `survey`), and what is written in place of a space within a word (None:
-    such a word is refused)."""
+    """Which columns are read, from 1 (None: `survey` chooses), and what replaces a space within a word (None: such a
+    word raises `UserError`)."""
 
     word_column: int | None = None
     tag_column: int | None = None
@@ -42,7 +42,7 @@ class Options(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """The words and tags of a sentence, and the line of the first."""
+    """The words and tags of a sentence, and the line number of the first word."""
 
     words: list[str]
     tags: list[str]
@@ -50,7 +50,7 @@ class Sentence(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """The columns of a line, those that are empty at its end included, and its number."""
+    """The columns of a line, trailing empty ones included, and its number."""
 
     values: list[str]
     line: int
@@ -67,9 +67,9 @@ class Cells(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a file is laid out: the columns of word and tag, from 1 (None: the last is the tag); whether the first column
-    numbers the words; and of the lines that are certainly words, how many columns they have, with the first such line,
-    and their tags."""
+    """The layout of a file: the columns of word and tag, from 1 (None: the last is the tag); whether the first column
+    numbers the words; and for the lines that are certainly words, their numbers of columns, each with the first line
+    that has it, and their tags."""
 
     word: int
     tag: int | None
@@ -94,7 +94,7 @@ class Layout(NamedTuple):
 
 
 def sentences(path: Path, options: Options) -> Iterator[Sentence]:
-    """The sentences of a file. Raises `UserError`, with the line, for one that is no word with a tag."""
+    """The sentences of a file. Raises `UserError`, with the line number, for a line that is no word with a tag."""
     if (layout := survey(path, options)) is None:
         return
     doubtful: Cells | None = None
@@ -113,11 +113,11 @@ def sentences(path: Path, options: Options) -> Iterator[Sentence]:
 
 
 def survey(path: Path, options: Options) -> Layout | None:
-    """What the columns of a file are, from one pass over it; None where no line is certainly a word.
+    """The layout of a file, from one pass over it; None where no line is certainly a word.
 
-    A file of ten columns of which the first is a number is CoNLL-U: the word is FORM and the tag UPOS, if nothing else
-    was chosen. In others the first column is the word, and the last the tag. Raises `UserError` where the first column
-    numbers the words and nobody said what the others are.
+    A file of ten columns whose first is a number is CoNLL-U: by default the word is FORM and the tag UPOS. In others
+    the first column is the word and the last the tag. Raises `UserError` where the first column numbers the words, the
+    file is not CoNLL-U, and `options` do not name the columns.
     """
     layout: Layout | None = None
     for block in _blocks(path):
@@ -165,7 +165,8 @@ def _blocks(path: Path) -> Iterator[list[Cells]]:
 
 
 def _split(line: str, tabbed: bool) -> list[str]:
-    """The columns of a line; where it has tabs at its end only, they are columns if the lines before it have some."""
+    """The columns of a line; if its only tabs are trailing, they separate columns only if earlier lines have tabs
+    (`tabbed`)."""
     if "\t" in line if tabbed else "\t" in line.rstrip():
         return [cell.strip(" ") for cell in line.split("\t")]
     return [cell for cell in line.rstrip().split(" ") if cell] if line.strip() else []
@@ -176,8 +177,8 @@ def _begins(cells: Cells) -> bool:
 
 
 def _check_widths(path: Path, lines: list[Cells], layout: Layout) -> None:
-    """Raise `UserError` where the numbers of columns differ: in the file, or in a sentence where the tag's column was
-    chosen, since some forms have more columns in some sentences."""
+    """Raise `UserError` where the numbers of columns differ within the file, or, if the tag's column is given, within a
+    sentence: some formats have more columns in some sentences."""
     width, line = next(iter(layout.widths.items())) if layout.tag is None else (lines[0].width, lines[0].line)
     for cells in lines:
         if cells.width <= layout.word and layout.tag is None:
@@ -214,5 +215,5 @@ def _pair(path: Path, cells: Cells, layout: Layout, options: Options) -> tuple[s
 
 @cache
 def _say(message: str) -> None:
-    """Once, although a file is read several times."""
+    """Log a warning, once for each message, although a file is read several times."""
     log.warning(message)

@@ -1,4 +1,4 @@
-"""What every corpus offers, and the one pass over its text that checks, counts and hashes it."""
+"""The base class of corpora, and the one pass over a corpus's text that checks, counts and hashes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.paths import cached
 
-FORMAT = 2  # of what is kept about a split, and of how files are read
+FORMAT = 2  # version of the cached scans, to be raised when files are read differently
 Item = TypeVar("Item")
 
 
@@ -25,7 +25,7 @@ class Corpus(ABC):
     target_language: str
 
     def prepare(self) -> None:
-        """Download or write what is not there yet; called once, before anything is read."""
+        """Download or write missing files; called once, before anything is read."""
         return None
 
     @property
@@ -35,7 +35,8 @@ class Corpus(ABC):
 
     @abstractmethod
     def files(self, split: str) -> tuple[Path, ...]:
-        """The files that hold a split; their contents tell whether it changed. Empty: always read it again."""
+        """The files of a split; if their contents are unchanged, a scan is not repeated. Empty: it is always
+        repeated."""
 
     @abstractmethod
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
@@ -43,32 +44,32 @@ class Corpus(ABC):
 
     @property
     def name(self) -> str:
-        """How the corpus is called in logs and model cards."""
+        """The name of the corpus in logs and model cards."""
         return type(self).__name__
 
     def remedy(self, split: str) -> str:
-        """What to do where a split has not one pair."""
+        """The remedy for a split without any pair, for the message."""
         where = split if split in ("train", "val") else f"tests.{split}"
         return f"give data.corpus.{where} a file with text{'' if where == split else ', or leave it out'}"
 
     def check(self, split: str) -> None:
-        """Raise UserError if there is no such split."""
+        """Raise UserError if the corpus has no such split."""
         if split not in self.splits:
             raise UserError(f"{self.name}: no split {split!r}; there are {', '.join(self.splits)}")
 
 
 class Scan(NamedTuple):
-    """What one pass over a split finds: the number of pairs, and the sha256 of their text."""
+    """The result of one pass over a split: the number of pairs, and the sha256 of their text."""
 
     pairs: int
     sha256: str
 
 
 def scan(corpus: Corpus, split: str) -> Scan:
-    """Read a split once: every fault of its files shows here, before any work. Files with a content that was read
-    before are not read again, but hashed: neither a time stamp nor a size tells that a content is still the same.
+    """Read a split once, so that every mistake in its files raises now, before any work. Files whose content was
+    scanned before are only hashed: an unchanged time stamp or size does not prove an unchanged content.
 
-    Raises UserError for whatever `corpus.pairs` refuses, and for a split without a single pair.
+    Raises UserError where `corpus.pairs` does, and for a split without any pair.
     """
     corpus.check(split)
     files = corpus.files(split)
@@ -76,21 +77,21 @@ def scan(corpus: Corpus, split: str) -> Scan:
     note = cached("scans", f"{state}.json")
     if state and (known := _read(note)):
         return known
-    found = _scan(corpus.pairs(split))
-    if not found.pairs:
+    result = _scan(corpus.pairs(split))
+    if not result.pairs:
         raise UserError(
             f"{', '.join(map(str, files)) or corpus.name}: the split {split!r} is empty; {corpus.remedy(split)}"
         )
-    if state and _state(corpus, split, files) == state:  # nobody wrote while it was read
-        write_file(note, json.dumps(found._asdict()))
-    return found
+    if state and _state(corpus, split, files) == state:  # the files did not change meanwhile
+        write_file(note, json.dumps(result._asdict()))
+    return result
 
 
 def verified(
     items: Iterable[Item], expected: Scan, where: str, text: Callable[[Item], tuple[str, str]]
 ) -> Iterator[Item]:
-    """The items of a split as they are read another time. Raises UserError, saying `where`, at their end unless their
-    `text` is the one that was scanned: what is made from it is kept under the name of that."""
+    """The same items, checked while they are read again. Raises UserError, naming `where`, after the last one if their
+    `text` is not the one that was scanned: what is made from them is cached under the scan's hash."""
     digest, count = hashlib.sha256(), 0
     for count, item in enumerate(items, 1):  # noqa: B007
         _add(digest, *text(item))
@@ -111,7 +112,7 @@ def _add(digest: hashlib._Hash, source: str, target: str) -> None:
 
 
 def _state(corpus: Corpus, split: str, files: Sequence[Path]) -> str | None:
-    """A hash of all that decides what a split holds; None where that is not the content of files."""
+    """A hash of all that determines a split's text; None where that is not only the content of files."""
     if not files or not all(file.is_file() for file in files):
         return None
     settings = sorted((key, repr(value)) for key, value in vars(corpus).items())

@@ -1,4 +1,4 @@
-"""From a corpus to batches of tensors: the one place where corpora meet torch and Lightning."""
+"""Lightning's data module for a corpus: from text to batches of tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seq2seq.corpora.batching import TrainingBatches, batches_in_order, pad_shar
 from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import Corpus, Scan, scan, verified
 from seq2seq.corpora.features import FeatureCorpus
-from seq2seq.corpora.folders import whole_folder
+from seq2seq.corpora.folders import atomic_folder
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, encoded, pack
 from seq2seq.errors import UserError
 from seq2seq.nn.types import Pairs, Tokens
@@ -32,12 +32,12 @@ from seq2seq.text import (
     train_tokenizers,
 )
 
-INTERNAL = ("longest", "weight", "oversized")  # of a census: for batches alone
-MEASURED = 1000  # batches from which the pad share is taken
+INTERNAL = ("longest", "weight", "oversized")  # fields of a census that only batching needs
+MEASURED = 1000  # batches over which the share of padding is averaged
 
 
 class Batches:
-    """What Lightning iterates over: what `plan` gives anew each time, so many batches."""
+    """A data loader without workers: `plan()` gives the batches of one epoch, `count` of them."""
 
     def __init__(self, count: int, plan: Callable[[], Iterator[Any]]) -> None:
         self._count, self._plan = count, plan
@@ -50,15 +50,16 @@ class Batches:
 
 
 class TranslationData(lightning.LightningDataModule):
-    """Corpus of text, tokenizers and batches, which are made in this process.
+    """The tokenizers and batches of a corpus of text. Batches are made in this process, without workers.
 
-    Where several processes train together, a batch is that of all of them: each gets its share of the pairs, and every
-    pair is in exactly one. So what is learned does not depend on how many they are.
+    In distributed training a batch is split over the ranks: every pair is on exactly one rank. So the result of
+    training does not depend on the number of ranks.
 
-    `tokenizer` trains the tokenizers, unless `tokenizers` (of a bundle that is trained further) are given; its sampling
-    holds for both. `batch_tokens`, `batch_size` and `max_length` are explained at `Budget`. `epoch` is the epoch of
-    the next training batches where no Lightning trainer counts it. `encoding_workers` processes encode the text (see
-    `seq2seq.runtime.worker_pool` for what a script needs). Raises UserError for a corpus of float sequences.
+    `tokenizer` trains the tokenizers, unless `tokenizers` (of a bundle that is fine-tuned) are given; its `sampling`
+    applies in both cases. `batch_tokens`, `batch_size` and `max_length` are those of `Budget`. The attribute `epoch` is
+    the epoch of the next training batches where there is no Lightning trainer. `encoding_workers` processes encode the
+    text (`seq2seq.runtime.worker_pool` says what a script needs for that). Raises UserError for a corpus of float
+    sequences.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class TranslationData(lightning.LightningDataModule):
         self._encoded: dict[str, EncodedPairs] = {}
 
     def prepare_data(self) -> None:
-        """Download, check each split, train the tokenizers, encode: each is done once and kept in the cache."""
+        """Download and check each split, train the tokenizers, encode the text; all results are cached."""
         self.corpus.prepare()
         for split in self.corpus.splits:
             self._scan(split)
@@ -94,14 +95,14 @@ class TranslationData(lightning.LightningDataModule):
 
     @cached_property
     def tokenizers(self) -> Tokenizers:
-        """Trained on the training text, or read from the cache where the same text and settings were trained before."""
+        """The tokenizers: trained on the training text, or loaded from the cache for the same text and settings."""
         if self._given:
             return self._given
         key = json.dumps([self._scan("train").sha256, self._tokenizer.settings()], sort_keys=True)
         folder = cached("tokenizers", hashlib.sha256(key.encode()).hexdigest())
         if not folder.is_dir():
             trained = self._trained(self._scan("train").pairs)
-            with whole_folder(folder) as unfinished:
+            with atomic_folder(folder) as unfinished:
                 trained.save(unfinished)
         return load_tokenizers(folder)
 
@@ -109,7 +110,7 @@ class TranslationData(lightning.LightningDataModule):
         return train_tokenizers(self._tokenizer, lambda: self._pairs_of("train"), count=count)
 
     def text(self, split: str) -> tuple[list[str], list[str]]:
-        """The raw sources and references of a split, as in its files (in memory: not for large splits)."""
+        """The raw sources and references of a split, as in its files (all in memory: not for large splits)."""
         self.corpus.check(split)
         pairs = list(self._pairs_of(split))
         return [source for source, _ in pairs], [target for _, target in pairs]
@@ -117,29 +118,29 @@ class TranslationData(lightning.LightningDataModule):
     def encoded(self, split: str) -> EncodedPairs:
         """The memory-mapped ids of a split."""
         if split not in self._encoded:
-            found, pairs = self._scan(split), self._pairs_of(split)
-            self._encoded[split] = encoded(pairs, found.pairs, found.sha256, self.tokenizers, workers=self._workers)
+            scanned, pairs = self._scan(split), self._pairs_of(split)
+            self._encoded[split] = encoded(pairs, scanned.pairs, scanned.sha256, self.tokenizers, workers=self._workers)
         return self._encoded[split]
 
     @cached_property
     def training_batches(self) -> TrainingBatches:
-        """The pairs of each batch."""
+        """The plan of the training batches: the positions of the pairs of each."""
         return TrainingBatches(self.encoded("train"), self.budget, self.seed)
 
     def train_dataloader(self) -> Batches:
-        """Batches of the trainer's current epoch (or of `self.epoch`): the same for the same seed and epoch. In a run
-        that is resumed within an epoch, those that are left of it."""
+        """Batches of the trainer's current epoch (or of `self.epoch`): the same for the same seed and epoch. A run that
+        is resumed within an epoch gets the remaining ones."""
         return Batches(len(self.training_batches), self._training)
 
     def val_dataloader(self) -> Batches:
-        """Batches of "val", all pairs in order of length, none dropped; `Pairs.rows` finds the raw lines back."""
+        """Batches of "val": all pairs, sorted by length; `Pairs.rows` are the positions of the raw lines."""
         data = self.encoded("val")
         plan = batches_in_order(data, self.budget)
         return Batches(len(plan), lambda: (self._share(data, index) for index in plan))
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
-        """Numbers of the training split for log and model card: pairs, dropped ones, tokens (eos included), pads."""
+        """Numbers of the training split for log and model card: pairs, dropped pairs, tokens (with eos), padding."""
         batches = self.training_batches
         counts = {key: value for key, value in batches.census._asdict().items() if key not in INTERNAL}
         share = pad_share(batches.data, islice(batches.epoch(0), MEASURED))
@@ -147,12 +148,12 @@ class TranslationData(lightning.LightningDataModule):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the text of all splits: the same data, however its files are named or compressed."""
+        """sha256 over the text of all splits, whatever the names and compression of its files."""
         hashes = {split: self._scan(split).sha256 for split in self.corpus.splits}
         return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
     def _pairs_of(self, split: str) -> Iterator[tuple[str, str]]:
-        """The pairs that were scanned. Raises UserError where they have changed since."""
+        """The pairs of a split. Raises UserError if they have changed since they were scanned."""
         return verified(self.corpus.pairs(split), self._scan(split), f"the split {split!r}", lambda pair: pair)
 
     def _vocabulary(self) -> dict[str, int]:
@@ -175,28 +176,28 @@ class TranslationData(lightning.LightningDataModule):
 
     @property
     def _begin(self) -> int:
-        """How many batches of the epoch are done before its first one is asked for: not 0 where a run is resumed."""
+        """The number of the epoch's first batch: not 0 if a run is resumed within the epoch."""
         return self.trainer.fit_loop.batch_idx + 1 if self.trainer else 0
 
     @property
     def _place(self) -> tuple[int, int]:
-        """The number of this process, and how many train together."""
+        """Rank and world size."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _share(self, data: EncodedPairs, index: Ints, entropy: Sequence[int] | None = None) -> Any:
-        """This process's pairs of a batch, every so-manyth of those that are sorted by length. Where there are fewer
-        pairs than processes, some get one that does not count: it has no row."""
+        """This rank's pairs of a batch: every `world_size`-th of them, in order of length. If there are fewer pairs
+        than ranks, some ranks get one that does not count: its `rows` are empty."""
         rank, size = self._place
         rows = index[rank::size] if len(index) > rank else index[:1]
         pairs = self._pairs(data, rows) if entropy is None else self._sampled(data, rows, [*entropy, rank])
         return pairs if len(index) > rank else pairs._replace(rows=pairs.rows[:0])
 
     def _pairs(self, data: EncodedPairs, index: Ints) -> Any:
-        """The pairs `index` as they are."""
+        """The batch of the pairs `index`, without sampling."""
         return Pairs(tokens(data.source, index), tokens(data.target, index), torch.from_numpy(index))
 
     def _sampled(self, data: EncodedPairs, index: Ints, entropy: list[int]) -> Any:
-        """The pairs `index`, segmented anew where the settings say so."""
+        """The batch of the pairs `index`, with sampled segmentations if the tokenizer's settings have them."""
         pairs = self._pairs(data, index)
         if sampling := self._tokenizer.sampling:
             seeds = np.random.SeedSequence(entropy).generate_state(2)
@@ -210,11 +211,11 @@ class TranslationData(lightning.LightningDataModule):
 def _resegmented(sentences: Tokens, tokenizer: Tokenizer, sampling: Sampling, seed: int) -> Tokens:
     if not isinstance(tokenizer, SentencePieceTokenizer):
         raise UserError("tokenizer.sampling_alpha: only sentencepiece tokenizers can sample; set it to 0")
-    texts = tokenizer.decode_batch(sentences.ids.tolist())  # exact, so the text need not be kept
+    texts = tokenizer.decode_batch(sentences.ids.tolist())  # lossless, so the text itself need not be stored
     return tokens(pack(tokenizer.sample_batch(texts, sampling, seed)), np.arange(len(texts)))
 
 
 def tokens(side: Ragged, index: Ints) -> Tokens:
-    """The sentences `index` as tensors."""
+    """The sentences `index` as padded tensors, [B, T] and [B]."""
     ids, lengths = side.padded(index)
     return Tokens(torch.from_numpy(ids), torch.from_numpy(lengths))

@@ -1,4 +1,4 @@
-"""Files of public corpora: fetched once, with a checksum, or refused with what to do about it."""
+"""Download files of public corpora, with checksums."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from pathlib import Path
 from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import digest_of
 
-TIMEOUT = 30.0  # seconds without an answer
+TIMEOUT = 30.0  # seconds without a response
 
 
 def fetch(address: str, path: Path, checksum: str | None) -> None:
-    """Download a file to `path`, whole or not at all; `checksum` is a sha256, or ALGORITHM:… of another kind.
+    """Download a file to `path`, atomically; `checksum` is a sha256, or ALGORITHM:CHECKSUM.
 
-    Raises UserError for an unreachable server, for another file than that expected, and where nothing can be written.
+    Raises UserError for an unreachable server, a wrong checksum, and a folder that cannot be written.
     """
     import pooch
     from requests.exceptions import RequestException
 
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=_terminal(), timeout=TIMEOUT)
-    by_hand = f"put {path.name} into {path.parent} by hand, or set data.root to the folder that holds it"
+    manually = f"put {path.name} into {path.parent} yourself, or set data.root to the folder that has it"
     try:
         pooch.retrieve(address, checksum, path.name, path.parent, downloader=downloader)
     except RequestException as error:
-        raise UserError(f"{address}: cannot be downloaded ({_short(error)}); {by_hand}") from None
+        raise UserError(f"{address}: cannot be downloaded ({_short(error)}); {manually}") from None
     except ValueError:
-        raise UserError(f"{address}: what came is not the file (wrong checksum); try again, or {by_hand}") from None
+        raise UserError(f"{address}: what came is not the file (wrong checksum); try again, or {manually}") from None
     except OSError as error:
         raise UserError(f"{path.parent}: cannot be written ({error.strerror}); set data.root") from None
 
 
 def verify(path: Path, checksum: str) -> None:
-    """Raise UserError unless the file is the one of this checksum."""
+    """Raise UserError unless the file has this checksum."""
     algorithm, _, expected = checksum.rpartition(":")
     if digest_of(path, algorithm or "sha256") != expected:
         raise UserError(f"{path}: is damaged (wrong checksum); delete it, and it is downloaded again")
 
 
 def _terminal() -> bool:
-    """Whether somebody watches a bar."""
+    """Whether to show a progress bar: stderr is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 

@@ -1,4 +1,4 @@
-"""From a corpus of float sequences to batches of tensors: `TranslationData` whose source is numbers."""
+"""`TranslationData` for corpora whose sources are float sequences."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from seq2seq.text import Tokenizers
 
 
 class FeatureData(TranslationData):
-    """Float sequences and their texts, as batches of `Captions`; see `TranslationData` for the settings.
+    """Batches of `Captions`: float sequences and their texts. The arguments are those of `TranslationData`.
 
-    Only the texts have a tokenizer, which is on both sides of `tokenizers`. `max_length` counts a source's rows.
+    Only the texts have a tokenizer; it is on both sides of `tokenizers`. `max_length` also limits the rows of a source.
     Raises UserError for a corpus of text, and for a tokenizer that would sample sources.
     """
 
@@ -29,19 +29,19 @@ class FeatureData(TranslationData):
 
     @cached_property
     def width(self) -> int:
-        """F, the numbers of a frame or region."""
+        """F, the size of a frame or region."""
         return int(next(self.corpus.examples("train"))[0].shape[1])
 
     def encoded(self, split: str) -> EncodedPairs:
-        """The memory-mapped rows and ids of a split."""
+        """The memory-mapped rows and token ids of a split."""
         if split not in self._encoded:
-            found, examples = self._scan(split), self._examples_of(split)
-            self._encoded[split] = encoded(examples, found.pairs, found.sha256, self.tokenizers, self.width)
+            scanned, examples = self._scan(split), self._examples_of(split)
+            self._encoded[split] = encoded(examples, scanned.pairs, scanned.sha256, self.tokenizers, self.width)
         return self._encoded[split]
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
-        """Numbers of the training split for log and model card; a source has rows (frames, regions), not tokens."""
+        """Those of `TranslationData`, but a source has rows (frames, regions), not tokens."""
         return {"source_rows" if key == "source_tokens" else key: value for key, value in super().statistics.items()}
 
     def _check(self, corpus: Corpus) -> None:
@@ -60,7 +60,7 @@ class FeatureData(TranslationData):
         return Tokenizers(both, both, joint=True)
 
     def _examples_of(self, split: str) -> Iterator[tuple[Frames, str]]:
-        """The examples that were scanned. Raises UserError where they have changed since."""
+        """The examples of a split. Raises UserError if they have changed since they were scanned."""
         return verified(
             self.corpus.examples(split),
             self._scan(split),

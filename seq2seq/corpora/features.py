@@ -1,11 +1,11 @@
 """Corpora whose sources are float sequences (frames, image regions) and whose targets are text.
 
-Two kinds of files are read, and the rows of a sequence are always its frames or regions, [T, F]:
+Two file formats are read; in both, a sequence is [T, F], one row for each frame or region:
 
 JSON lines  {"features": [[0.1, 0.2], [0.3, 0.4]], "target": "a b"}; a plain list of numbers is one row.
 .npz        `features` [N, T, F] or (one row each) [N, F]; or `values` [ΣT, F] with `offsets` [N + 1], where sequence i
-            is values[offsets[i]:offsets[i + 1]]; or one array each, `arr_0`, `arr_1`, … as numpy.savez(path, *arrays)
-            names them; and the texts as `targets` [N]. Nothing is unpickled.
+            is values[offsets[i]:offsets[i + 1]]; or one array a sequence, `arr_0`, `arr_1`, … as numpy.savez(path,
+            *arrays) names them. The texts are `targets` [N]. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from seq2seq.corpora.store import Frames
 from seq2seq.errors import UserError
 
 Item = tuple[str, Any, Any]
-"""The place of a sequence, its numbers, and its target (None where the file has none)."""
+"""The place of a sequence (for messages), its numbers, and its target (None where targets are not read)."""
 
 
 class FeatureCorpus(Corpus):
-    """Float sequences with text targets, in splits."""
+    """The base class of corpora of float sequences with text targets."""
 
     @abstractmethod
     def examples(self, split: str) -> Iterator[tuple[Frames, str]]:
         """The sequences [T, F] of a split and their texts, as a stream. F is the same for all, and T at least 1."""
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The examples with each sequence as one line of text, see `describe`: what is hashed, and what logs show."""
+        """The examples, each sequence as the one-line summary of `describe`, for hashes and logs."""
         return ((describe(frames), target) for frames, target in self.examples(split))
 
 
 class FeatureFiles(_Files, FeatureCorpus):
-    """One .npz or JSON lines file (compressed ones too) a split, several for training.
+    """One .npz or JSON lines file a split, plain or compressed; training may have several.
 
-    `width` is F; without it, F is that of the first training example. Raises `UserError`, with file and line (or
-    array), for whatever is no sequence of rows of F finite numbers, or has no text.
+    `width` is F, by default that of the first training example. Raises `UserError`, with file and line (or array), for
+    an example whose source is not [T, F] finite numbers, or that has no text.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class FeatureFiles(_Files, FeatureCorpus):
         self.features_field, self.target_field, self.width = features_field, target_field, width
 
     def examples(self, split: str) -> Iterator[tuple[Frames, str]]:
-        """The examples of each file, one after the other."""
+        """The examples of all files of a split, in order."""
         fields = self.features_field, self.target_field
         first = read_examples(self.files("train")[0], *fields, width=self.width)
         width = self.width or next((frames.shape[1] for frames, _ in first), None)
@@ -76,14 +76,15 @@ class FeatureFiles(_Files, FeatureCorpus):
 
 
 def describe(frames: Frames) -> str:
-    """A sequence as one line of text: its shape and the beginning of the sha256 of its numbers."""
+    """A sequence as one line of text: its shape and the first half of the sha256 of its numbers."""
     return f"{len(frames)}x{frames.shape[1]} {hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()[:32]}"
 
 
 def read_features(path: Path, width: int | None = None, field: str = "features") -> Iterator[Frames]:
-    """The float sequences [T, F] of a .npz or JSON lines file, without texts; F must be `width`, or that of the first.
+    """The float sequences [T, F] of a .npz or JSON lines file, without texts; F must be `width`, or that of the first
+    sequence.
 
-    Raises `UserError` with file and line (or array) for whatever is not such a sequence.
+    Raises `UserError` with file and line (or array) for anything else.
     """
     for where, numbers, _ in _items(path, field, None):
         frames = to_frames(numbers, where, width)
@@ -96,7 +97,7 @@ def read_examples(
 ) -> Iterator[tuple[Frames, str]]:
     """The float sequences of `read_features` with their texts.
 
-    Raises `UserError` with file and line (or array) for whatever is not such a sequence, or has no one-line text.
+    Raises `UserError` with file and line (or array) for anything else, or where the text is not one line.
     """
     for where, numbers, target in _items(path, features_field, target_field):
         frames = to_frames(numbers, where, width)
@@ -105,7 +106,8 @@ def read_examples(
 
 
 def to_frames(numbers: Any, where: str, width: int | None = None) -> Frames:
-    """Nested lists or an array as [T, F] float32; a flat list is one row. Raises `UserError`, saying `where`."""
+    """Nested lists or an array as [T, F] float32; a flat list is one row. Raises `UserError`, naming `where`, for other
+    shapes or types, another F than `width`, and numbers that are not finite."""
     array = _array(numbers, where)
     if array.ndim == 1 and array.size:
         array = array[None]
@@ -185,7 +187,7 @@ def _open(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _sequences(path: Path, arrays: Mapping[str, NDArray[Any]]) -> list[tuple[str, NDArray[Any]]]:
-    """Each sequence with the place in the file that an error names."""
+    """Each sequence, with its place in the file for messages."""
     if "features" in arrays:
         features = arrays["features"]
         if features.ndim not in (2, 3):
@@ -193,11 +195,9 @@ def _sequences(path: Path, arrays: Mapping[str, NDArray[Any]]) -> list[tuple[str
         return [(f"features[{i}]", one) for i, one in enumerate(features)]
     if "values" in arrays and "offsets" in arrays:
         values, offsets = arrays["values"], arrays["offsets"]
-        whole = offsets.ndim == 1 and len(offsets) > 0 and offsets.dtype.kind in "iu" and values.ndim == 2
-        if not whole or offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets.astype(np.int64)) < 0).any():
-            raise UserError(
-                f"{path}: offsets must be whole numbers that rise from 0 to the {len(values)} rows of values"
-            )
+        valid = offsets.ndim == 1 and len(offsets) > 0 and offsets.dtype.kind in "iu" and values.ndim == 2
+        if not valid or offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets.astype(np.int64)) < 0).any():
+            raise UserError(f"{path}: offsets must be integers that rise from 0 to the {len(values)} rows of values")
         return [(f"sequence {i}", values[offsets[i] : offsets[i + 1]]) for i in range(len(offsets) - 1)]
     numbered = sorted((int(name[4:]), name) for name in arrays if name.startswith("arr_") and name[4:].isdecimal())
     if not numbered:

@@ -1,4 +1,4 @@
-"""Corpora of the user's own files: parallel text, tab-separated, JSON lines."""
+"""Corpora of the user's own files: parallel text, tab-separated values, JSON lines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from seq2seq.corpora.corpus import Corpus
 from seq2seq.errors import UserError
 
 Entry = str | Sequence[str]
-"""One file's name; for parallel text a prefix, or the names of two files."""
+"""The name of a file; for parallel text a prefix, or the names of two files."""
 
 
 class _Files(Corpus):
-    """Files by split: one entry each, for training a list of them."""
+    """The files of each split: one entry, or a list of entries for training."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class _Files(Corpus):
         return tuple(self._entries)
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """The files of a split, in order."""
+        """The files of a split, in the configured order."""
         return tuple(self._path(entry, split) for entry in self._entries[split])
 
     @staticmethod
@@ -49,7 +49,7 @@ class _Files(Corpus):
 
 
 class Parallel(_Files):
-    """Two files a split, line n of one translating line n of the other.
+    """Two files a split; line n of one is the translation of line n of the other.
 
     An entry is a list of the two files, or a prefix: PREFIX.LANGUAGE with .gz, .xz, .zst, .bz2 or nothing after it.
     `train` is a prefix or a list of entries, `val` an entry, `tests` names any number of entries.
@@ -60,7 +60,7 @@ class Parallel(_Files):
         return tuple(path for entry in self._entries[split] for path in self._pair(entry))
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The pairs of each entry, one after the other."""
+        """The pairs of all entries of a split, in order."""
         for entry in self._entries[split]:
             yield from readers.parallel(*self._pair(entry))
 
@@ -73,7 +73,8 @@ class Parallel(_Files):
 
 
 class TSV(_Files):
-    """One tab-separated file a split (several for training); columns are counted from 1. No quoting, no header."""
+    """One file of tab-separated values a split (several for training), without quoting and header; columns are counted
+    from 1."""
 
     def __init__(
         self,
@@ -93,13 +94,14 @@ class TSV(_Files):
         self.source_column, self.target_column = source_column, target_column
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The pairs of each file, one after the other."""
+        """The pairs of all files of a split, in order."""
         for path in self.files(split):
             yield from readers.tsv(path, self.source_column, self.target_column)
 
 
 class JSONLines(_Files):
-    """One file of JSON objects a split (several for training); a dot in a field's name steps into an object."""
+    """One file a split (several for training), with one JSON object a line; a dot in a field's name steps into an
+    object."""
 
     def __init__(
         self,
@@ -115,7 +117,7 @@ class JSONLines(_Files):
         self.source_field, self.target_field = source_field, target_field
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The pairs of each file, one after the other."""
+        """The pairs of all files of a split, in order."""
         for path in self.files(split):
             yield from readers.json_lines(path, self.source_field, self.target_field)
 

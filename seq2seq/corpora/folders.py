@@ -1,4 +1,4 @@
-"""Atomic writes of folders, also while other processes make the same ones, and of small files in the cache."""
+"""Atomic writes of folders, also while other processes write the same ones, and of small files in the cache."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from seq2seq.errors import FULL, UserError
 from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.locks import try_lock
 
-YOUNG = 60.0  # seconds: within them, a folder that nobody has locked may have been made just now
+YOUNG = 60.0  # seconds in which another process may have created its folder but not locked it yet
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to fill, which becomes `target` at the end of the block.
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, which is renamed to `target` at the end of the block.
 
-    Who comes second, keeps the first one's. After an exception nothing remains. Raises UserError where the place cannot
-    be written, or is full. What a process that was killed has left of the same folder, which may be large, is deleted.
+    If another process has finished `target` meanwhile, that one stays. After an exception nothing remains. Unfinished
+    folders of killed processes, which may be large, are deleted. Raises UserError where the parent folder cannot be
+    written, or its disk is full.
     """
     prefix = f".{target.name[:16]}."
     try:
@@ -35,7 +36,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
-        with suppress(OSError):  # not empty: another process was faster, and what it made is the same
+        with suppress(OSError):  # another process was faster; its folder has the same content
             os.rename(temporary, target)
         if not target.is_dir():
             raise UserError(f"{target}: could not be made; is it a file, or its disk full?")
@@ -50,7 +51,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def _sweep(parent: Path, prefix: str) -> None:
-    """Delete the unfinished folders that no process is at any more; where the system cannot tell, none."""
+    """Delete unfinished folders that no running process has locked; none where the system has no locks."""
     for left in [path for path in parent.iterdir() if path.name.startswith(prefix)]:
         with suppress(OSError):  # another process was faster
             if time.time() - left.stat().st_mtime > YOUNG and (lock := _locked(left)) is not None:
@@ -59,10 +60,10 @@ def _sweep(parent: Path, prefix: str) -> None:
 
 
 def _locked(folder: Path) -> int | None:
-    """A descriptor that keeps others from locking the folder until it is closed; None where that cannot be had."""
+    """Lock a folder: a descriptor that holds the lock until it is closed, or None if it cannot be locked."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # gone, or a system that does not open folders
+    except OSError:  # the folder is gone, or the system cannot open folders
         return None
     if try_lock(descriptor):
         return descriptor
@@ -71,7 +72,7 @@ def _locked(folder: Path) -> int | None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a small text file atomically."""
+    """Write a small text file atomically. Raises UserError where its folder cannot be written."""
     try:
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")

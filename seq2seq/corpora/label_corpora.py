@@ -1,6 +1,6 @@
-"""Corpora whose target is labels: one or a set for each word, or for the whole text.
+"""Corpora whose target is labels: one label or a set of them for each word, or for the text.
 
-Text is tokenised already: words are separated by single spaces. See `seq2seq.text.label_tokenizer` for how sets are
+Text is tokenised already: words are separated by single spaces. `seq2seq.text.label_tokenizer` defines how sets are
 written.
 """
 
@@ -20,7 +20,7 @@ from seq2seq.text.label_tokenizer import unknown
 
 
 class Row(NamedTuple):
-    """A text, its labels, and their place."""
+    """A text, its labels, and the file and line of both."""
 
     text: str
     labels: str
@@ -28,12 +28,12 @@ class Row(NamedTuple):
     line: int
 
     def wrong(self, what: str) -> UserError:
-        """An error that names this place."""
+        """A `UserError` with this file and line."""
         return UserError(f"{self.path}:{self.line}: {what}")
 
 
 class LabelCorpus(Corpus):
-    """A corpus of rows; `unit` is what has labels: each `word`, or the whole `text`."""
+    """A corpus of texts with labels; `unit` is what the labels belong to: each `word`, or the `text`."""
 
     unit: str
 
@@ -42,15 +42,15 @@ class LabelCorpus(Corpus):
         """The rows of a split as in its files, as a stream."""
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The (text, labels) of a split. Raises `UserError` where words and their tags are not equally many."""
+        """The (text, labels) of a split. Raises `UserError` where there are not as many tags as words."""
         for row in self.rows(split):
             if self.unit == "word" and (words := _count(row.text)) != (tags := _count(row.labels)):
                 raise row.wrong(f"{words} words, but {tags} tags; each word needs one")
             yield row.text, row.labels
 
     def check_labels(self, labels: LabelTokenizer) -> None:
-        """Raise `UserError` for a label of val or a test that training never saw, or a text that has not exactly one
-        where it must."""
+        """Raise `UserError` for a label of val or a test that training never saw, and for a text that should have
+        exactly one label and has not."""
         for split in self.splits:
             for row in self.rows(split):
                 if self.unit == "text" and labels.form == "one" and _count(row.labels) != 1:
@@ -60,12 +60,12 @@ class LabelCorpus(Corpus):
 
 
 class Tagged(_Files, LabelCorpus):
-    """Words and a tag each. `format`:
+    """Sentences with a tag for each word. `format`:
 
     - `lines`: a sentence a line, WORDS, a tab, TAGS, both with single spaces between them;
-    - `conll`: a word a line with its columns, an empty line between sentences, see `seq2seq.corpora.conll`. The word is
-      in the first column and the tag in the last, in CoNLL-U in those of FORM and UPOS, or in those that `word_column`
-      and `tag_column` (from 1) say. A word with a space in it is refused, or has the sign `space` there.
+    - `conll`: a word a line with its columns, an empty line between sentences, see `seq2seq.corpora.conll`. By default
+      the word is the first column and the tag the last, in CoNLL-U FORM and UPOS; `word_column` and `tag_column` (from
+      1) choose others. `space` replaces a space within a word; without it, such a word raises `UserError`.
     """
 
     unit = "word"
@@ -101,7 +101,7 @@ class Tagged(_Files, LabelCorpus):
             raise UserError(f"data.corpus.space={space!r}: must be a sign other than a space, such as _")
 
     def rows(self, split: str) -> Iterator[Row]:
-        """The sentences of each file."""
+        """The sentences of all files of a split, in order."""
         for path in self.files(split):
             if self.format == "lines":
                 yield from two_columns(path)
@@ -111,18 +111,19 @@ class Tagged(_Files, LabelCorpus):
 
 
 class Labelled(_Files, LabelCorpus):
-    """A text a line: TEXT, a tab, its label; or any number of labels with single spaces between them, none included."""
+    """A text a line: TEXT, a tab, and its label, or any number of labels (also none) with single spaces between
+    them."""
 
     unit = "text"
 
     def rows(self, split: str) -> Iterator[Row]:
-        """The texts of each file."""
+        """The texts of all files of a split, in order."""
         for path in self.files(split):
             yield from two_columns(path)
 
 
 def two_columns(path: Path) -> Iterator[Row]:
-    """Lines of exactly two tab-separated columns. Raises `UserError` for others."""
+    """The rows of a file with two tab-separated columns. Raises `UserError` for a line with more or fewer."""
     for number, line in enumerate(readers.lines(path), 1):
         cells = line.split("\t")
         if len(cells) != 2:

@@ -1,7 +1,7 @@
-"""Lines and sentence pairs from files, as streams: what is read is never held.
+"""Lines and sentence pairs from files, as streams: no file is ever in memory as one.
 
-A line ends at LF or CR LF and nowhere else: a NO-BREAK SPACE, a U+2028, or a CR within a line is part of the text.
-Every file and stream of text is read by `decoded`, in training and in every command: the same file is the same text.
+A line ends at LF or CR LF only: a NO-BREAK SPACE, a U+2028, or a CR within a line is part of the text. Training and
+all commands decode text by `decoded`, so the same file is always the same text.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from seq2seq.errors import UserError
 from seq2seq.text import check_text, without_line_end
 
 SUFFIXES = ("", *compression.SUFFIXES)
-"""The ends of names under which a corpus's files are looked for; what they hold, their first bytes tell."""
+"""Suffixes that a corpus's files may have; the format is recognised by the first bytes, not by the suffix."""
 
 BLOCK = 1 << 16  # bytes read at once
-LONGEST = 16 << 20  # bytes of a line; what has none is not held in memory to find that out
+LONGEST = 16 << 20  # most bytes of a line: a binary file without line ends must not fill the memory
 TOO_LONG = "is it text, one sentence a line? Split it into sentences (task=language_modeling reads lines of any length)"
-PART = 1 << 20  # bytes of a line that is read in parts
+PART = 1 << 20  # bytes: `parts` splits longer lines
 
 Line: TypeAlias = tuple[int, bytes]
-"""The number of a line, from 1, and the line without its LF, or a part of it."""
+"""The number of a line, from 1, and its bytes without the LF (or a part of them)."""
 
 log = logging.getLogger(__name__)
 
 
 def lines(path: Path, errors: str | None = None) -> Iterator[str]:
-    """The lines of a file, plain or compressed, without their ends, else exactly as they are; see `decoded`.
+    """The lines of a file, plain or compressed, without line ends and otherwise unchanged; `errors` as in `decoded`.
 
-    Raises UserError for a file that is missing, damaged or of a form that is not read, and (with its line) for what is
-    not UTF-8 or longer than a sentence can be.
+    Raises UserError for a file that is missing, damaged or of an unsupported format, and, with the line number, for a
+    line that is not UTF-8 or has more than LONGEST bytes.
     """
     return _read(path, lambda blocks: split(blocks, path), errors)
 
 
 def parts(path: Path) -> Iterator[str]:
-    """`lines` for text that need not have any: a longer line than PART comes in parts, each cut at a space, which is
-    left out as a line's end is, or where there is none within PART, before a character."""
+    """`lines` for text that may have no line ends: a line of more than PART bytes is split at spaces, which are left
+    out like line ends, or between characters where PART bytes have no space."""
     return _read(path, lambda blocks: split(blocks, path, PART))
 
 
@@ -53,22 +53,23 @@ def _read(
     number = 0
     try:
         for line in split(compression.unpacked(_blocks(path), path)):
-            assert line is not None  # no block is
+            assert line is not None  # because no block is None
             number, content = line
             yield decoded(content, path, number, errors)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except compression.errors() as error:
-        if isinstance(error, OSError) and error.filename is not None:  # it was not even opened
+        if isinstance(error, OSError) and error.filename is not None:  # open() failed, not read()
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-        raise UserError(f"{path}: cannot be read after line {number} ({error}); is it whole?") from None
+        raise UserError(f"{path}: cannot be read after line {number} ({error}); is it complete?") from None
 
 
 def decoded(line: bytes, name: object, number: int, errors: str | None = None) -> str:
-    """One line of UTF-8 as text, without the CR of a CR LF. A byte-order mark at the beginning of a file is left out.
+    """One line of UTF-8 as text, without the CR of a CR LF, and in line 1 without a byte-order mark.
 
-    What is not UTF-8 raises UserError with the line's number, or with errors="replace" becomes U+FFFD, with a warning.
-    errors="strict" is for commands with the option --errors, of which the message then tells; None is as strict.
+    Bytes that are not UTF-8 raise UserError with the line number; with errors="replace" they become U+FFFD, and a
+    warning is logged. errors="strict" raises as None does, but the message mentions the option --errors, for commands
+    that have it.
     """
     if number == 1:
         line = line.removeprefix(BOM_UTF8)
@@ -92,7 +93,7 @@ def decoded(line: bytes, name: object, number: int, errors: str | None = None) -
 
 
 def parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
-    """Pairs from two files of equally many lines; UserError names the line where the shorter one ends."""
+    """Pairs from two files. Raises UserError, naming the line, where one file ends before the other."""
     end = object()
     number = 0
     streams = lines(source), lines(target)
@@ -110,7 +111,7 @@ def parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
 def tsv(path: Path, source_column: int, target_column: int) -> Iterator[tuple[str, str]]:
     """Pairs from two columns (counted from 1) of a tab-separated file without quoting.
 
-    Raises UserError for a line whose number of columns is too small, or is not that of the first line.
+    Raises UserError for a line with too few columns, or with another number of them than the first line.
     """
     columns = 0
     for number, line in enumerate(lines(path), 1):
@@ -129,7 +130,7 @@ def tsv(path: Path, source_column: int, target_column: int) -> Iterator[tuple[st
 def json_lines(path: Path, source_field: str, target_field: str) -> Iterator[tuple[str, str]]:
     """Pairs from two text fields of one JSON object a line; a dot in a field's name steps into an object.
 
-    Raises UserError for a line that is not JSON, lacks a field, or whose text holds a line feed.
+    Raises UserError for a line that is not JSON, lacks a field, or has a line feed in its text.
     """
     for number, line in enumerate(lines(path), 1):
         try:
@@ -140,14 +141,14 @@ def json_lines(path: Path, source_field: str, target_field: str) -> Iterator[tup
 
 
 def chained(paths: Iterable[Path], read: Callable[[Path], Iterator[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
-    """The pairs of several files, one after the other."""
+    """The pairs of several files, in order."""
     for path in paths:
         yield from read(path)
 
 
 def step_into(item: Any, name: str, where: str) -> Any:
-    """The field `name` of a JSON object; a dot steps into an object. Raises UserError, saying `where`, if there is
-    none."""
+    """The field `name` of a JSON object; a dot steps into an object. Raises UserError, naming `where`, if it is
+    missing."""
     value = item
     for key in name.split("."):
         if not isinstance(value, dict) or key not in value:
@@ -162,8 +163,8 @@ def _text(item: Any, name: str, where: str) -> str:
 
 
 def one_line(value: Any, where: str) -> str:
-    """A value of JSON that is a text of one line. Raises UserError, saying `where`, for another, and for half of a
-    surrogate pair, which UTF-8 cannot say."""
+    """A JSON value that must be a string of one line. Raises UserError, naming `where`, if it is not, and for half of a
+    surrogate pair, which UTF-8 cannot encode."""
     if not isinstance(value, str):
         raise UserError(f"{where} is {value!r}, not a text")
     if "\n" in value:
@@ -173,10 +174,10 @@ def one_line(value: Any, where: str) -> str:
 
 
 def split(blocks: Iterable[bytes | None], name: object, part: int | None = None) -> Iterator[Line | None]:
-    """The lines of a text that comes in blocks, without their LF; a None between blocks is passed on.
+    """The lines of a stream of blocks, without their LF; a None between blocks (no data yet) is passed on.
 
-    A line of more than `part` bytes comes in parts, see `parts`. Without it, UserError with the `name` and the line is
-    raised for what is longer than a sentence can be.
+    A line of more than `part` bytes is split as in `parts`. Without `part`, a line of more than LONGEST bytes raises
+    UserError with the `name` and the line number.
     """
     rest: list[bytes] = []
     number, size, limit = 1, 0, part or LONGEST
@@ -187,7 +188,7 @@ def split(blocks: Iterable[bytes | None], name: object, part: int | None = None)
         *ended, last = block.split(b"\n")
         if ended:
             ended[0] = b"".join([*rest, ended[0]])
-            for number, line in enumerate(ended, number):  # noqa: B020 (numbered after the last line of the file before)
+            for number, line in enumerate(ended, number):  # noqa: B020 (continues the numbers of the block before)
                 if len(line) <= limit:
                     yield number, line
                 else:
@@ -206,14 +207,14 @@ def split(blocks: Iterable[bytes | None], name: object, part: int | None = None)
 
 
 def _cut(line: bytes, part: int) -> Iterator[bytes]:
-    """The parts of a line, none of more than `part` bytes."""
+    """The parts of a line, each of at most `part` bytes, split at a space or between characters."""
     begin = 0
     while len(line) - begin > part:
         end = line.rfind(b" ", begin + 1, begin + part + 1)
         skip = end >= 0
         if not skip:
             end = begin + part
-            while end > begin + 1 and line[end] & 0xC0 == 0x80:  # within a character
+            while end > begin + 1 and line[end] & 0xC0 == 0x80:  # a continuation byte of UTF-8
                 end -= 1
         yield line[begin:end]
         begin = end + skip

@@ -1,4 +1,5 @@
-"""An encoded split on disk: all ids or frames of a side in one array, and where each sentence begins. Memory-mapped."""
+"""An encoded split on disk, memory-mapped: all ids or frames of a side in one array, and the offset of each
+sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from tqdm import tqdm
 
-from seq2seq.corpora.folders import whole_folder
+from seq2seq.corpora.folders import atomic_folder
 from seq2seq.errors import UserError
 from seq2seq.runtime.paths import cached
 from seq2seq.runtime.worker_pool import in_order
@@ -24,17 +25,17 @@ from seq2seq.text import Tokenizers
 from seq2seq.text.vocabulary import EOS, PAD
 
 FORMAT = 1
-CHUNK = 10_000  # pairs encoded at once; where one side is float sequences, which are larger, a fortieth of them
-HELD = 4 << 20  # characters (or frames) encoded at once, but for the last pair
+CHUNK = 10_000  # most pairs encoded at once; a fortieth of it for float sequences, which are larger
+HELD = 4 << 20  # characters (or frames) after which a chunk ends, however few its pairs
 Ints = NDArray[np.int64]
 Frames = NDArray[np.float32]
 """One float sequence [T, F]."""
 
 
 class Ragged(NamedTuple):
-    """Sequences one after the other: sequence i is values[offsets[i] : offsets[i + 1]].
+    """Concatenated sequences: sequence i is values[offsets[i] : offsets[i + 1]].
 
-    A sentence is ids, of which eos is the last; a float sequence is rows (frames, regions) and has no end mark.
+    A sentence is ids, the last of which is eos; a float sequence is rows (frames, regions) and has no end mark.
     """
 
     values: NDArray[Any]  # ids: uint16, or uint32 for a vocabulary above 65,536; rows: float32 [ΣT, F]
@@ -45,16 +46,16 @@ class Ragged(NamedTuple):
 
     @property
     def end_marks(self) -> int:
-        """How much of every length is eos."""
+        """How many elements of each sequence are eos: 1 for ids, 0 for rows."""
         return int(self.values.ndim == 1)
 
     def lengths(self, index: Ints) -> Ints:
-        """Lengths of the sequences `index`, eos included."""
+        """Lengths of the sequences `index`, with eos."""
         return self.offsets[index + 1] - self.offsets[index]
 
     def padded(self, index: Ints) -> tuple[NDArray[Any], Ints]:
-        """The sequences `index` as (B, T) int64 ids or (B, T, F) float32 rows, padded at the end (rows with zeros), and
-        their lengths; no loop over sequences."""
+        """The sequences `index` as [B, T] int64 ids or [B, T, F] float32 rows, padded at the end (rows with zeros), and
+        their lengths; without a loop over sequences."""
         starts = self.offsets[index]
         lengths = self.offsets[index + 1] - starts
         shape = (len(index), int(lengths.max(initial=0)), *self.values.shape[1:])
@@ -66,7 +67,7 @@ class Ragged(NamedTuple):
 
 
 class EncodedPairs(NamedTuple):
-    """Both sides of a split."""
+    """Source and target of a split; sequence i of one belongs to sequence i of the other."""
 
     source: Ragged
     target: Ragged
@@ -97,24 +98,25 @@ def encoded(
     width: int | None = None,
     workers: int = 1,
 ) -> EncodedPairs:
-    """Open the encoded `count` pairs whose text has this hash; encode them first, in chunks, if nobody has yet.
+    """Open the encoded pairs of a split from the cache; if it has none, encode them first, in chunks.
 
-    With a `width` F the sources are float sequences [T, F], else text. What `workers` processes write is what one does.
+    `count` and `sha256` are those of the split's scan. With a `width` F the sources are float sequences [T, F], else
+    text. The result does not depend on the number of `workers` (processes).
     """
     source = f"float32 {width}" if width else tokenizers.source.fingerprint
     key = json.dumps([FORMAT, sha256, source, tokenizers.target.fingerprint])
     folder = cached("encoded", hashlib.sha256(key.encode()).hexdigest())
     if not folder.is_dir():
-        with whole_folder(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             _encode(pairs, count, tokenizers, width, unfinished, workers)
-    found = open_folder(folder)
-    if not len(found.source) == len(found.target) == count:
+    opened = open_folder(folder)
+    if not len(opened.source) == len(opened.target) == count:
         raise UserError(f"{folder}: does not hold the corpus's {count} pairs; delete this folder and try again")
-    return found
+    return opened
 
 
 def open_folder(folder: Path) -> EncodedPairs:
-    """Memory-map what `encoded` wrote. Raises UserError if a file is damaged."""
+    """Memory-map the files that `encoded` wrote. Raises UserError if one is damaged."""
     try:
         sides = [
             Ragged(*(np.load(folder / f"{side}.{part}.npy", mmap_mode="r") for part in ("values", "offsets")))
@@ -151,7 +153,7 @@ def _encode(
 def _encoded(
     encoder: _Encoder, chunks: Iterator[list[tuple[Any, str]]], workers: int
 ) -> Generator[tuple[Ragged, Ragged], None, None]:
-    """The chunks in order, each encoded on its own."""
+    """The encoded chunks, in order."""
     if workers == 1:
         yield from map(encoder, chunks)
         return
@@ -161,27 +163,27 @@ def _encoded(
 
 @dataclass(frozen=True)
 class _Encoder:
-    """From pairs to both sides of them; goes to other processes."""
+    """Encodes a chunk of pairs; is pickled for worker processes."""
 
     tokenizers: Tokenizers
     width: int | None
 
     @property
     def dtypes(self) -> list[DTypeLike]:
-        """How each side is kept."""
+        """The dtype of each side on disk."""
         source, target = (np.uint16 if len(each) <= 1 << 16 else np.uint32 for each in self.tokenizers[:2])
         return [np.float32 if self.width else source, target]
 
     def __call__(self, pairs: list[tuple[Any, str]]) -> tuple[Ragged, Ragged]:
         sources, targets = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         source = stack(sources) if self.width else pack(self.tokenizers.source.encode_batch(sources))
-        found = source, pack(self.tokenizers.target.encode_batch(targets))
-        one, other = (Ragged(s.values.astype(dtype, copy=False), s.offsets) for s, dtype in zip(found, self.dtypes))
+        sides = source, pack(self.tokenizers.target.encode_batch(targets))
+        one, other = (Ragged(s.values.astype(dtype, copy=False), s.offsets) for s, dtype in zip(sides, self.dtypes))
         return one, other
 
 
 def _chunks(pairs: Iterable[tuple[Any, str]], size: int) -> Iterator[list[tuple[Any, str]]]:
-    """At most `size` pairs at once, and none where those before it are long."""
+    """Chunks of at most `size` pairs; a chunk ends early when it has HELD characters or frames."""
     chunk: list[tuple[Any, str]] = []
     held = 0
     for pair in pairs:
@@ -195,7 +197,7 @@ def _chunks(pairs: Iterable[tuple[Any, str]], size: int) -> Iterator[list[tuple[
 
 
 class _Side:
-    """Values and offsets of one side, growing on disk."""
+    """The files of values and offsets of one side, to which chunks are appended."""
 
     def __init__(self, path: Path, dtype: DTypeLike, row: tuple[int, ...] = ()) -> None:
         self._values = _GrowingArray(path.with_name(f"{path.name}.values.npy"), dtype, row)
@@ -215,8 +217,8 @@ class _Side:
 
 
 class _GrowingArray:
-    """A .npy file of rows (by default single values) written part by part: its header, of constant size, is written
-    again at the end."""
+    """A .npy file to which rows (by default single values) are appended; its header, of constant size, is rewritten at
+    the end."""
 
     def __init__(self, path: Path, dtype: DTypeLike, row: tuple[int, ...] = ()) -> None:
         self.length, self._dtype, self._row = 0, np.dtype(dtype), row

@@ -1,11 +1,12 @@
-"""A text as one stream of tokens, read in windows by B rows side by side: the data of a language model.
+"""The data of a language model: a text as one stream of tokens, split into B rows that are read in parallel, a window
+at a time.
 
     the text   a b c d e f g h i j k l        the row's windows of 2 tokens, the state carried from each to the next
     row 1      a b c d e f                    (⏎→a, a→b)  (b→c, c→d)  (d→e, e→f)
     row 2      g h i j k l                    (f→g, g→h)  (h→i, i→j)  (j→k, k→l)
 
-A line feed is one token, eos, whatever the tokenizer; the position before the text counts as a line's end, too. So
-every line of the text is encoded on its own, and the stored ids of all lines, one after the other, are the stream.
+A line feed is the token eos, whatever the tokenizer; the position before the text is an eos, too. So each line is
+encoded separately, and the concatenated ids of all lines are the stream.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from seq2seq.nn.types import Window
 from seq2seq.runtime.distributed import part
 from seq2seq.text import EOS, UNK, Tokenizers, TokenizerTrainer
 
-WINDOW = 512  # tokens that validation and test read at once; no number depends on it
-CHUNK = 1 << 20  # tokens that are looked at together
+WINDOW = 512  # tokens of a window in validation and test; results do not depend on it
+CHUNK = 1 << 20  # tokens in memory together
 
 
 class StreamData(TranslationData):
-    """The targets of a corpus as a stream, for a language model; `batch_size` rows of it are read side by side in
-    windows of `window` tokens, or with None each row at once.
+    """The targets of a corpus as a stream of tokens, in `batch_size` parallel rows and windows of `window` tokens
+    (None: a row is one window).
 
-    Validation and tests are one row: every token of theirs counts, with all tokens before it as its past.
+    Validation and test have one row, so that every token is predicted from all tokens before it.
     """
 
     def __init__(
@@ -57,26 +58,26 @@ class StreamData(TranslationData):
         return self.encoded(split).target.values
 
     def train_dataloader(self) -> Batches:
-        """The windows of an epoch, the same in each; of several processes, each has its block of the rows. See
-        `TranslationData` for a run that is resumed."""
+        """The windows of an epoch, the same in every epoch; each rank has a block of the rows. A run that is resumed
+        within an epoch gets the remaining windows."""
         return Batches(len(self._windows()), self._training)
 
     def _windows(self) -> Windows:
         return Windows(self.stream("train"), self.rows, self.window, part(self.rows, *self._place))
 
     def _training(self) -> Iterator[Window]:
-        yield from self._windows().since(self._begin)  # asked when the first window is, not before
+        yield from self._windows().since(self._begin)  # the trainer knows the position only when iteration begins
 
     def val_dataloader(self) -> Windows:  # type: ignore[override]
-        """The validation text as one row, which every process reads."""
+        """The validation text as one row; every rank reads all of it."""
         return self.ordered("val")
 
     def ordered(self, split: str) -> Windows:
-        """A whole split as one row."""
+        """A split as one row."""
         return Windows(self.stream(split), 1, WINDOW)
 
     def characters(self, split: str) -> int:
-        """How many characters the text of a split has, line feeds included: what bits are counted by."""
+        """How many characters the text of a split has, with line feeds: the denominator of bits per character."""
         return sum(len(line) + 1 for _, line in self.corpus.pairs(split))
 
     @cached_property
@@ -90,15 +91,16 @@ class StreamData(TranslationData):
 
 
 def _count(stream: NDArray[Any], token: int) -> int:
-    """Count a token in a stream, which may be larger than memory."""
+    """How often a token occurs in a stream, which may be larger than memory."""
     return sum(int((stream[begin : begin + CHUNK] == token).sum()) for begin in range(0, len(stream), CHUNK))
 
 
 class Windows:
-    """`stream` cut into `rows` equal rows, read `size` tokens at a time (None: a row at once); the last window is as
-    short as it must be, and up to `rows` − 1 tokens at the stream's end are left out.
+    """`stream` split into `rows` equal rows, in windows of `size` tokens (None: a row is one window). The last window
+    may be shorter, and up to `rows` − 1 tokens at the stream's end are left out.
 
-    `only` these rows. Raises `UserError` for a stream with fewer tokens than rows, and for a part without rows.
+    `only` selects rows (those of a rank). Raises `UserError` for a stream with fewer tokens than rows, and for a
+    selection without rows.
     """
 
     def __init__(self, stream: NDArray[Any], rows: int, size: int | None, only: slice = slice(None)) -> None:

@@ -16,18 +16,18 @@ from seq2seq.errors import UserError
 from seq2seq.runtime.paths import data_root
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
-REACH = 1000  # characters from the end of a share in which a line is cut at a space rather than within a word
-SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"  # of the text, however it is compressed
+REACH = 1000  # characters after the border of a split in which a space is looked for to split a line at
+SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"  # of the decompressed text
 
 
 class Text(Corpus):
     """Files that are read as one text: the pairs are ("", line), and a line feed ends every line, the last one too.
-    A line of more than a megabyte is read in parts (`seq2seq.corpora.readers.parts`): a space becomes a line's end.
+    A line of more than a megabyte is split at spaces (`seq2seq.corpora.readers.parts`).
 
     `train` is a file or a list of them: plain, .gz, .xz, .zst or .bz2. `val` is a file, and `tests` any number of
-    files by name; where there is none, the last shares of the training text are held out: first `val_share`, and at
-    the very end `test_share`, both cut at the end of a line, or at a space where a split would have no line. `language`
-    is a label. Raises `UserError` for shares that leave no text to train on.
+    files by name. If one is missing, it is held out from the end of the training text: the last `test_share` of its
+    characters, and the `val_share` before them. The splits end at the end of a line, or at a space where a split would
+    have no line. `language` is a label. Raises `UserError` for shares that leave no text to train on.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Text(Corpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """train, val and the tests; "test" where one is held out."""
+        """train, val and the tests; "test" if it is held out."""
         held = ("test",) if self._borders[1] < 1 else ()
         return ("train", "val", *(name for name in self._own if name != "val"), *held)
 
@@ -66,12 +66,12 @@ class Text(Corpus):
         return tuple(Path(name).expanduser() for name in names)
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """("", line) for each line of a split."""
+        """The pairs ("", line) of a split."""
         lines = self._lines(split)
         return (("", line) for line in (lines if split in self._own else self._part(lines, split)))
 
     def remedy(self, split: str) -> str:
-        """See `Corpus.remedy`; a split that is held out may be given a file, or a larger share."""
+        """The remedy for an empty split; for one that is held out, a larger share, or a file of its own."""
         if split == "train" or split in self._own:
             return super().remedy(split)
         own = "val" if split == "val" else "tests"
@@ -81,7 +81,7 @@ class Text(Corpus):
         return (line for path in self.files(split) for line in readers.parts(path))
 
     def _part(self, lines: Iterator[str], split: str) -> Iterator[str]:
-        """The lines whose first character falls into a held-out split's share of the characters, or train's."""
+        """The lines whose first character is in the split's share of all characters."""
         after_train, after_val = self._borders
         begin, end = {"train": (0, after_train), "val": (after_train, after_val), "test": (after_val, 1)}[split]
         if end - begin == 1:
@@ -101,7 +101,7 @@ class Text(Corpus):
 
 
 def _empty(lines: Iterable[str], borders: Sequence[float]) -> bool:
-    """Whether no line begins between two of the borders, which are positions of characters."""
+    """Whether some interval between adjacent borders (character positions) has no beginning of a line."""
     begun, position = set(), 0
     for line in lines:
         begun.add(bisect_right(borders, position))
@@ -110,8 +110,8 @@ def _empty(lines: Iterable[str], borders: Sequence[float]) -> bool:
 
 
 def cut(lines: Iterable[str], borders: Iterable[int]) -> Iterator[str]:
-    """The lines, cut at the first space from each border (a position among all characters) on, which is left out as a
-    line's end is; where there is none for REACH characters, at the border."""
+    """The lines, split at the first space after each border (a character position), which is left out like a line end;
+    or at the border, if the next REACH characters have no space."""
     left, position = list(borders), 0
     for line in lines:
         while left and left[0] < position + len(line):
@@ -127,7 +127,7 @@ def cut(lines: Iterable[str], borders: Iterable[int]) -> Iterator[str]:
 
 
 class TinyShakespeare(Text):
-    """A megabyte of Shakespeare's plays, as Karpathy's char-rnn has it; the last tenth is the test.
+    """A megabyte of Shakespeare's plays, the text of Karpathy's char-rnn; the last tenth is the test.
 
     input.txt or input.txt.gz is looked for in ROOT/tinyshakespeare and in ROOT, where ROOT is `root`, else the
     environment variable SEQ2SEQ_DATA, else the user's cache; where it is missing, it is downloaded from `url` into
@@ -141,14 +141,14 @@ class TinyShakespeare(Text):
         super().__init__("input.txt", val_share=val_share, test_share=test_share, language="en")
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """The one file, or where it will be."""
+        """The one file, or the path to download it to."""
         names = (
             folder / name for folder in (self._folder, self._folder.parent) for name in ("input.txt.gz", "input.txt")
         )
         return (next((path for path in names if path.is_file()), self._folder / "input.txt"),)
 
     def prepare(self) -> None:
-        """Download what is not there; check what is. Raises UserError for a damaged file or an unreachable server."""
+        """Download a missing file, and check its content. Raises UserError if it is damaged or cannot be downloaded."""
         (path,) = self.files("train")
         if not path.is_file():
             fetch(self.url, path, SHA256)

@@ -1,1 +1,1 @@
-"""Text in, text out, with a trained model; files/ for large files."""
+"""Inference with a trained bundle: translation, labels, captions, sampled text; `files/` handles large files."""

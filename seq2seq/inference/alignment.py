@@ -1,4 +1,4 @@
-"""From attention between tokens to links between words, and the copying of source words that rests on them."""
+"""Word alignments from attention between tokens, and copying of source words based on them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from seq2seq.text.vocabulary import UNKNOWN
 
 
 class Words:
-    """The word that each token belongs to. Words are what is between spaces (U+0020), counted from 0, as in Pharaoh's
-    format. `whole`: every token is a word."""
+    """Maps tokens to words. Words are separated by spaces (U+0020) and counted from 0, as in Pharaoh's format.
+    `token_is_word` is True if every token of the tokenizer is a word."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        ordinary = tokenizer.pieces(range(EOS + 1, len(tokenizer)))
-        subword = tokenizer.kind == "sentencepiece" and not all(piece.startswith("▁") for piece in ordinary)
-        self.whole = not subword and tokenizer.kind in ("sentencepiece", "whitespace")
+        ordinary = tokenizer.tokens(range(EOS + 1, len(tokenizer)))
+        subword = tokenizer.kind == "sentencepiece" and not all(token.startswith("▁") for token in ordinary)
+        self.token_is_word = not subword and tokenizer.kind in ("sentencepiece", "whitespace")
 
     def of(self, ids: Sequence[int]) -> list[int]:
-        """The word of each token; that of a token which ends in a space is the word to come.
+        """The word of each token; a token that ends in a space belongs to the next word.
 
-        It counts the words of each beginning of the sequence. One that ends within a character spelt in bytes (U+FFFD)
-        counts as many as the next.
+        It is the number of words in the text decoded up to the token. Where that ends within a character of several
+        byte tokens (U+FFFD), it is that of the next token.
         """
-        if self.whole:
+        if self.token_is_word:
             return list(range(len(ids)))
         texts = self.tokenizer.decode_batch([ids[: i + 1] for i in range(len(ids))])
-        if self.tokenizer.kind == "sentencepiece":  # it sets spaces around an unknown token
+        if self.tokenizer.kind == "sentencepiece":  # it decodes an unknown token with spaces around it
             texts = [text.replace(f" {UNKNOWN} ", UNKNOWN) for text in texts]
         for i in range(len(texts) - 2, -1, -1):
             texts[i] = texts[i + 1] if texts[i].endswith("\ufffd") else texts[i]
@@ -40,14 +40,14 @@ class Words:
 
 
 def split(text: str) -> list[str]:
-    """The words of a text."""
+    """The words of a text: what is separated by spaces (U+0020)."""
     return [word for word in text.split(" ") if word]
 
 
 class Aligner:
-    """Reads word alignments off attention weights; made by `Translator.aligner`.
+    """Derives word alignments from attention weights; `Translator.aligner` makes one.
 
-    A column of the weights is for `stride` tokens of the source, of which the model read the first `limit`.
+    A column of the weights belongs to `stride` source tokens; the model reads the first `limit` tokens of a source.
     """
 
     def __init__(self, tokenizers: Tokenizers, stride: int, limit: int) -> None:
@@ -57,22 +57,22 @@ class Aligner:
         self.target = Words(tokenizers.target)
 
     def source_ids(self, text: str) -> list[int]:
-        """The tokens of a source that the model read, without eos."""
+        """The tokens of a source that the model reads, without eos."""
         return self.source.tokenizer.encode(text)[: self.limit]
 
     def by_token(self, text: str, attention: Float[Tensor, "T S"]) -> Float[Tensor, "T P"]:
-        """Attention to each token of the source and, in the last column, to its eos; a position of several tokens
-        divides its weight evenly among them."""
+        """The attention weight of each source token and, in the last column, of eos; the weight of a position that
+        stands for several tokens is divided evenly among them."""
         length = len(self.source_ids(text)) + 1
         spread = attention.repeat_interleave(self.stride, dim=1)[:, :length] / self.stride
-        rest = -length % self.stride  # the last position is of fewer tokens, which share all of its weight
+        rest = -length % self.stride  # the last position may stand for fewer tokens, which share all of its weight
         if rest:
             spread[:, rest - self.stride :] *= self.stride / (self.stride - rest)
         return spread
 
     def matrix(self, text: str, tokens: Sequence[int], attention: Float[Tensor, "T S"]) -> Float[Tensor, "I J"]:
-        """How much each target word attended to each source word, summed over the tokens of both; the last column is
-        that of the source's eos."""
+        """The attention of each target word to each source word, summed over the tokens of both; the last column is the
+        source's eos."""
         by_token = self.by_token(text, attention)[: len(tokens)]
         words = len(split(text))
         columns = torch.tensor([*(min(word, words) for word in self.source.of(self.source_ids(text))), words])
@@ -81,8 +81,8 @@ class Aligner:
         return links.index_add_(0, rows, torch.zeros(len(by_token), words + 1).index_add_(1, columns, by_token))
 
     def pharaoh(self, text: str, tokens: Sequence[int], attention: Float[Tensor, "T S"] | None) -> str:
-        """Links "source-target" of word positions from 0, one for each target word: to the source word that it attended
-        to most. A word that attended most to the end of the source has none."""
+        """Links "source-target" between word positions, from 0: each target word is linked to the source word with the
+        most attention. A word with most attention on eos has no link."""
         if attention is None or not tokens:
             return ""
         best = self.matrix(text, tokens, attention)[: len(split(self.target.tokenizer.decode(tokens)))].argmax(1)
@@ -90,8 +90,8 @@ class Aligner:
         return " ".join(f"{source}-{target}" for target, source in enumerate(best.tolist()) if source != end)
 
     def copy_unknown(self, text: str, tokens: Sequence[int], attention: Float[Tensor, "T S"]) -> str:
-        """The text of the tokens, with each unknown word replaced by the source word that it attended to most (Luong et
-        al. 2015, "Addressing the Rare Word Problem"; Jean et al. 2015, §3.3; here without a dictionary)."""
+        """The text of the tokens, with each unknown word replaced by the source word with the most attention (Luong et
+        al. 2015, "Addressing the Rare Word Problem"; Jean et al. 2015, §3.3; but without a dictionary)."""
         words = split(text)
         attended = self.matrix(text, tokens, attention)[:, :-1].argmax(1).tolist()
         decode = self.target.tokenizer.decode
@@ -100,14 +100,14 @@ class Aligner:
 
 
 def check_copying(aligner: Aligner) -> str | None:
-    """Why copying can change nothing, for a target that is spelt in bytes where it must be.
+    """A warning if copying has no effect, because the target tokenizer has byte tokens and no unknown words.
 
-    Raises `UserError` where unknown tokens are not words.
+    Raises `UserError` if unknown tokens are not words.
     """
     tokenizer = aligner.target.tokenizer
-    if "<0x00>" in tokenizer.pieces(range(PAD, len(tokenizer))):
+    if "<0x00>" in tokenizer.tokens(range(PAD, len(tokenizer))):
         return "the bundle spells unknown words in bytes, so that there is nothing to copy"
-    if not aligner.target.whole:
+    if not aligner.target.token_is_word:
         raise UserError(
             "--copy-unknown: an unknown token of this bundle is a character, not a word; train with "
             "tokenizer.byte_fallback=true, which spells every word, or with tokenizer=whitespace"

@@ -1,4 +1,4 @@
-"""Run a model on a stream of items in batches of like length, with the results in the order of the items."""
+"""Run a model on a stream of items in batches of similar length; the results are in the order of the items."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from seq2seq.text import PAD
 
 BATCH_SIZE = 128
 CHUNK = 4096
-"""Items that are held at once, and sorted by length."""
+"""Items that are in memory at once and are sorted by length."""
 
 LONG = 64
-"""Tokens. A batch with a longer item holds fewer items, so that its padded size stays below batch_size · LONG."""
+"""Tokens. A batch with a longer item has fewer items, so that its padded size is at most batch_size · LONG."""
 
 Item = TypeVar("Item")
 Encoded = TypeVar("Encoded")
@@ -35,19 +35,19 @@ def run_batched(
     chunk: int = CHUNK,
     progress: Callable[[int], object] | None = None,
 ) -> Iterator[Result]:
-    """One result for each item, in order, as a stream that holds `chunk` items at once.
+    """One result for each item, in order, as a stream that has `chunk` items in memory at once.
 
     Args:
-        items: what the results are for.
+        items: the inputs.
         encode: checks and encodes a chunk of items.
-        length: the time steps of an encoded item; 0 for one that the model need not see.
-        compute: runs the model on a batch of items of like length.
+        length: the time steps of an encoded item; 0 for one that does not need the model.
+        compute: runs the model on a batch of items of similar length.
         empty: the result of an item of length 0.
-        batch_size: the most items of a batch; see `LONG`.
-        chunk: the items that are held, and sorted by length.
-        progress: called with the number of items that were done, a batch at a time.
+        batch_size: the most items of a batch; fewer if they are longer than `LONG`.
+        chunk: the items that are in memory at once and are sorted by length.
+        progress: called after each batch with its number of items.
 
-    Raises `UserError` for a wrong `batch_size` or `chunk`, before an item is read.
+    Raises `UserError` for a `batch_size` or `chunk` below 1, before the first item is read.
     """
     if batch_size < 1 or chunk < 1:
         raise UserError(f"batch_size={batch_size}, chunk={chunk}: must be at least 1")
@@ -69,7 +69,7 @@ def run_batched(
 
 
 def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Positions of the non-zero lengths in batches of like length, longest first; see `LONG`."""
+    """Positions of the non-zero lengths, in batches of similar length, the longest first; `LONG` limits their size."""
     order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):

@@ -22,13 +22,13 @@ from seq2seq.nn.types import Features
 from seq2seq.search import SearchOptions
 
 CHUNK = 256
-"""Sequences that are held at once, and sorted by length: they are larger than lines of text."""
+"""Sequences that are in memory at once; fewer than lines of text, as they are larger."""
 
 
 class Captioner(Translator):
-    """A `Translator` whose lines are float sequences [T, F]: arrays, or nested lists, one row a frame or region.
+    """A `Translator` whose inputs are float sequences [T, F]: arrays or nested lists, one row a frame or region.
 
-    Raises `UserError` for a bundle of another task, and for a sequence that has not the model's F finite numbers a row.
+    Raises `UserError` for a bundle of another task, and for a sequence whose rows are not the model's F finite numbers.
     """
 
     task = "captioning"
@@ -47,7 +47,7 @@ class Captioner(Translator):
         batch_size: int = BATCH_SIZE,
         chunk: int = CHUNK,
     ) -> Iterator[list[Translation]]:
-        """The `options.n_best` texts of each sequence, best first; `chunk` sequences are held at once."""
+        """The `options.n_best` texts of each sequence, best first; `chunk` sequences are in memory at once."""
         return self._stream(enumerate(sequences), options, batch_size=batch_size, chunk=chunk)
 
     def _encode(self, items: list[tuple[int, Any]], options: SearchOptions) -> list[EncodedRequest]:
@@ -57,6 +57,6 @@ class Captioner(Translator):
         return [EncodedRequest(number, values) for (number, _), values in zip(items, tensors, strict=True)]
 
     def _pad(self, sources: list[Any]) -> Features:
-        weight = next(self.bundle.model.parameters())  # of half or double precision, perhaps
+        weight = next(self.bundle.model.parameters())  # for the model's device and dtype
         values = torch.nn.utils.rnn.pad_sequence(sources, batch_first=True).to(weight)
         return Features(values, torch.tensor([len(source) for source in sources], device=weight.device))

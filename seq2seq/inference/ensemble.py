@@ -1,14 +1,13 @@
-"""Several models that translate as one: at every step the mean of what they say.
+"""Ensembles: several models translate as one, with the mean of their probabilities at every step.
 
     p(y_t | y_<t, x) = (1/M) Σ_m p_m(y_t | y_<t, x)
 
-The mean is of probabilities, not of log-probabilities: it is a distribution already (the geometric mean must be
-normalised again), and its log-probabilities are at most 0, on which the beam's early stop rests; and a member that
-is wrongly sure of a zero is outvoted instead of having a veto.
+The arithmetic mean of probabilities is a distribution (the geometric mean would have to be normalised), so its
+log-probabilities are at most 0, which beam search relies on to stop early; and a member that wrongly gives a
+probability of 0 cannot veto a token.
 
-The members share both vocabularies. The target's, because the mean runs over its tokens. The source's, because there is
-then one sequence of source tokens: what is cut, how long the output may become, and where attention looks mean the
-same for all of them.
+The members share both vocabularies: the target's, because the mean is over its tokens; the source's, so that all read
+the same sequence of source tokens, with the same truncation, length limit and attention positions.
 """
 
 from __future__ import annotations
@@ -32,51 +31,51 @@ States = tuple[DecoderState, ...]
 
 
 class Ensemble:
-    """M models as one, with the methods that `seq2seq.inference.stepper` uses of a model; states and memories are
-    tuples of M.
+    """M models as one `Translating`; states and memories are tuples of M.
 
-    Attention weights are the mean over the members that attend, where they look at the same positions: at those of the
-    first of them.
+    Attention weights are the mean over the members with attention whose encoder has the same stride as the first
+    such member's.
     """
 
     def __init__(self, models: Sequence[EncoderDecoder], *, int8: bool = False) -> None:
         self.models = tuple(models)
         self.steps = tuple(Stepper(model, int8=int8) for model in models)
-        looking = [i for i, model in enumerate(models) if model.decoder.context.attends]
-        self.looking = [i for i in looking if models[i].encoder.stride == models[looking[0]].encoder.stride]
+        attending = [i for i, model in enumerate(models) if model.decoder.context.attends]
+        self.attending = [i for i in attending if models[i].encoder.stride == models[attending[0]].encoder.stride]
 
     def encode(self, source: Tokens | Features) -> tuple[Memory, ...]:
-        """What each member reads."""
+        """The memory of each member."""
         return tuple(model.encode(source) for model in self.models)
 
     @property
     def attends(self) -> bool:
-        """Whether a member does."""
-        return bool(self.looking)
+        """Whether any member has attention."""
+        return bool(self.attending)
 
     def mask(self, memory: tuple[Memory, ...]) -> Bool[Tensor, "B S"]:
-        """True where the attention of the first member that attends may look."""
-        return memory[self.looking[0] if self.looking else 0].mask
+        """The mask of the first member with attention (True = token)."""
+        return memory[self.attending[0] if self.attending else 0].mask
 
     def start(self, memory: tuple[Memory, ...]) -> tuple[States, tuple[Encoded, ...]]:
-        """Where each member starts."""
+        """The first state, and the encoded source, of each member."""
         states, encoded = zip(*(model.start(own) for model, own in zip(self.models, memory, strict=True)), strict=True)
         return states, encoded
 
     def step(
         self, ids: Int[Tensor, "N"], state: States, encoded: tuple[Encoded, ...]
     ) -> tuple[Float[Tensor, "N V"], States, Float[Tensor, "N S"] | None]:
-        """log Σ_m p_m − log M; see `seq2seq.search.StepFn`."""
+        """One time step, as a `seq2seq.search.StepFn`: log Σ_m p_m − log M, and the mean of the attention weights."""
         results = [step(ids, own, seen) for step, own, seen in zip(self.steps, state, encoded, strict=True)]
         total = torch.stack([log_probs for log_probs, _, _ in results]).logsumexp(0)
-        log_probs = total.sub_(math.log(len(results))).clamp_(max=0)  # rounding may leave 1e-7 above
-        watched = [weights for weights in (results[i][2] for i in self.looking) if weights is not None]
-        attention = torch.stack(watched).mean(0) if watched else None
+        log_probs = total.sub_(math.log(len(results))).clamp_(max=0)  # rounding may exceed 0 by 1e-7
+        all_weights = [weights for weights in (results[i][2] for i in self.attending) if weights is not None]
+        attention = torch.stack(all_weights).mean(0) if all_weights else None
         return log_probs, tuple(state for _, state, _ in results), attention
 
 
 def check_members(bundles: Sequence[Bundle], names: Sequence[str]) -> None:
-    """Raise `UserError`, naming both and the first difference, unless all bundles read and write the same tokens."""
+    """Raise `UserError`, naming two bundles and their first difference, unless all have the same task and
+    vocabularies."""
     first, start = names[0], bundles[0]
     for name, bundle in zip(names[1:], bundles[1:], strict=True):
         if bundle.task != start.task:

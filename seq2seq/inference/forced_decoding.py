@@ -1,9 +1,9 @@
-"""How probable a model finds translations that are given: for rescoring, filtering, and aligning the words of a corpus.
+"""Forced decoding: the log-probability of given translations, for rescoring, filtering and word alignment of a corpus.
 
     log p(y | x) = Σ_t log p(y_t | y_<t, x)        eos is the last y_t
 
-The steps are those of a search, whose choices are made beforehand, so that the numbers are those which a search gives
-for the same tokens. (For the same text, where it split it as the tokenizer does; a search may split it otherwise.)
+The steps are those of a search with given tokens, so the numbers are those that a search gives for the same tokens (a
+search may generate the same text with another segmentation than the tokenizer's, whose numbers differ).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from seq2seq.text import BOS, EOS, PAD, without_line_end
 
 
 class Forced(NamedTuple):
-    """A given translation: its `tokens` without eos, and a log-probability for each and for eos."""
+    """The result for a given translation: its `tokens` without eos, and a log-probability for each of them and eos."""
 
     tokens: list[int]
     token_log_probs: list[float]
@@ -34,17 +34,17 @@ class Forced(NamedTuple):
 
     @property
     def log_prob(self) -> float:
-        """Of the whole translation, in nats."""
+        """The log-probability of the translation, eos included, in nats."""
         return math.fsum(self.token_log_probs)
 
     @property
     def mean_log_prob(self) -> float:
-        """A token, eos counted; 0 where there is none."""
+        """The mean log-probability over tokens and eos, in nats; 0 if there are none."""
         return self.log_prob / max(1, len(self.token_log_probs))
 
 
 class EncodedPair(NamedTuple):
-    """The token ids of a pair: a source with eos (empty where it has no text), and a target without."""
+    """The token ids of a pair: the source with eos (empty if it has no text), the target without."""
 
     source: list[int]
     target: list[int]
@@ -54,7 +54,7 @@ class EncodedPair(NamedTuple):
 def force(
     model: Translating, step: StepFn[Any, Any], sources: Tokens | Features, targets: Tokens
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T S"] | None]:
-    """The log-probability of each target token, and the attention weights; what is on padding has no meaning."""
+    """The log-probability of each target token, and the attention weights; values on padding have no meaning."""
     state, encoded = model.start(model.encode(sources))
     ids = torch.full_like(targets.ids[:, 0], BOS)
     chosen: list[Tensor] = []
@@ -71,10 +71,10 @@ def force(
 
 
 class ForcedDecoder(Translator):
-    """A `Translator` that scores given pairs of lines. What a pair gets depends on its neighbours and on `batch_size`
-    by rounding only, as a `Translator`'s scores do: below 1e-5 (of the number, where that is above 1).
+    """A `Translator` that scores given pairs of lines. The results depend on `batch_size` and on the other pairs of a
+    batch by rounding only, as those of a `Translator`: by less than 1e-5 (relative, for numbers above 1).
 
-    A source without text has one translation, the empty one: any other has the log-probability −∞.
+    A source without text has only the empty translation: any other has the log-probability −∞.
     """
 
     def score(
@@ -86,9 +86,9 @@ class ForcedDecoder(Translator):
         chunk: int = CHUNK,
         progress: Callable[[int], object] | None = None,
     ) -> Iterator[Forced]:
-        """One result for each (source, target), in order, as a stream that holds `chunk` pairs at once; with the
-        `attention` weights, if asked for and there are some. `progress` is called with the number of pairs that were
-        done, a batch at a time."""
+        """One result for each (source, target), in order, as a stream that has `chunk` pairs in memory at once;
+        `attention` includes the attention weights, if the model has attention. `progress` is called after each batch
+        with its number of pairs."""
         return run_batched(
             zip(count(), pairs),
             encode=self._encode_pairs,

@@ -1,6 +1,6 @@
-"""Minimum Bayes risk: of the translations that a model gives, the one that is most like all of them.
+"""Minimum Bayes risk decoding: of a model's translations, choose the one that is most similar to all of them.
 
-    ĥ = argmax_h E_{y ∼ p(y|x)} u(h, y) ≈ argmax_h 1/N Σ_i u(h, y_i)        y_1 … y_N: draws, and the candidates as well
+    ĥ = argmax_h E_{y ∼ p(y|x)} u(h, y) ≈ argmax_h 1/N Σ_i u(h, y_i)        y_1 … y_N: samples, and the candidates h
 
 (Kumar and Byrne, NAACL 2004; by sampling, Eikema and Aziz, COLING 2020, arXiv:2005.10283.) u is a sentence score of
 sacreBLEU, in percent: chrF2, or BLEU of effective order with sacreBLEU's smoothing.
@@ -19,11 +19,11 @@ METRICS = get_args(Metric)
 DEFAULT: Metric = "chrf"
 
 Utility: TypeAlias = Callable[[Sequence[str]], Sequence[float]]
-"""A number for each of several translations of a line, given all of them."""
+"""Maps all translations of a line to a utility for each."""
 
 
 class ExpectedUtility:
-    """1/N Σ_i u(h, y_i) of each of N texts, the text itself among the y. Raises `UserError` for an unknown metric."""
+    """1/N Σ_i u(h, y_i) for each h of N texts y (h included). Raises `UserError` for an unknown metric."""
 
     def __init__(self, metric: str = DEFAULT) -> None:
         if metric not in METRICS:
@@ -34,7 +34,8 @@ class ExpectedUtility:
         self._metric = CHRF() if metric == "chrf" else BLEU(effective_order=True)
 
     def __call__(self, texts: Sequence[str]) -> list[float]:
-        """A number for each text, from 0 to 100. Equal texts are compared once, and count as often as they occur."""
+        """The expected utility of each text, from 0 to 100. Equal texts are compared once, and weighted by their
+        count."""
         counts = Counter(texts)
         expected = {
             text: sum(count * self._utility(text, other) for other, count in counts.items()) / len(texts)
@@ -47,7 +48,7 @@ class ExpectedUtility:
 
 
 def rank(texts: Sequence[str], utility: Utility) -> list[tuple[int, float]]:
-    """The different texts, best first: the first position of each, and its utility."""
+    """The distinct texts, best first: the first position of each, and its utility."""
     values = utility(texts)
     first = {text: i for i, text in reversed(list(enumerate(texts)))}
     return sorted(((i, values[i]) for i in sorted(first.values())), key=lambda pair: -pair[1])

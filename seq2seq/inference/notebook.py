@@ -1,4 +1,4 @@
-"""A translation that a notebook can draw: the tokens, how sure the model was of each, and what it attended to."""
+"""The display of a translation in a notebook: the tokens with their probabilities, and the attention weights."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from html import escape
 from typing import NamedTuple
 from unicodedata import east_asian_width
 
-CELL, GAP, LETTER, FONT = 20, 8, 7.4, 12  # pixels; a letter's width, of which an ideograph takes two
-BAR = 60  # width of a probability of 1
+CELL, GAP, LETTER, FONT = 20, 8, 7.4, 12  # pixels; LETTER is a letter's width, half of a CJK character's
+BAR = 60  # pixels: the width of a bar for a probability of 1
 
 
 class Shown(NamedTuple):
-    """What `Translator.show` returns. `print` gives the text; a notebook shows `_repr_html_`, which is complete in
-    itself, loads nothing, and takes its ink from the page, so that it is read on light and dark ones."""
+    """The result of `Translator.show`. `print` gives the text; a notebook shows `_repr_html_`, which loads nothing from
+    the network and uses the page's text colour, for light and dark themes."""
 
     text: str
-    source: Sequence[str]  # tokens, the end of the sentence among them; none without attention
+    source: Sequence[str]  # tokens, with </s>; empty without attention
     target: Sequence[str]
     log_probs: Sequence[float]  # of each target token
     weights: Sequence[Sequence[float]]  # a row a target token, a column a source token
@@ -45,7 +45,8 @@ class Shown(NamedTuple):
         )
 
     def _row(self, t: int, left: float, top: float) -> str:
-        """One target token: the bar of its probability, its label, and its weights as squares from clear to full."""
+        """One target token: the bar of its probability, its label, and its weights as squares whose opacity is the
+        weight."""
         y, token, p = top + CELL * t, escape(self.target[t]), math.exp(min(0.0, self.log_probs[t]))
         bar = (
             f'<rect x="{BAR * (1 - p):.1f}" y="{y + 6:.1f}" width="{BAR * p:.1f}" height="{CELL - 12}" fill="#E69F00">'
@@ -64,7 +65,7 @@ class Shown(NamedTuple):
 
 
 def _label(token: str, x: float, y: float) -> str:
-    """A source token, read upwards."""
+    """The label of a source token, rotated to read upwards."""
     return f'<text transform="translate({x + 4:.1f} {y:.1f}) rotate(-90)">{escape(token)}</text>'
 
 

@@ -1,4 +1,4 @@
-"""Text in, labels out, with the bundle of a tagger or a classifier.
+"""Labels for text, with the bundle of a tagger or a classifier.
 
 from seq2seq import Predictor
 predictor = Predictor.load("runs/slots/bundle")
@@ -22,21 +22,22 @@ from seq2seq.runtime.threads import set_threads
 from seq2seq.text import EOS, LabelTokenizer, check_text, without_line_end
 
 DECIMALS = 4
-"""Of a probability that is written: float32 differs by less than 1e-5 from one batch to another."""
+"""Decimals of probabilities in output: rounding in float32 depends on the batch, by less than 1e-5."""
 
 
 class Predicted(NamedTuple):
-    """One line's labels: as they are written, of each word (or of the text), and all labels' probabilities."""
+    """The labels of one line: as text, as a list for each word (or one for the text), and all labels'
+    probabilities."""
 
     text: str
     labels: list[list[str]]
     probabilities: torch.Tensor  # [words, V]; one row for a text
 
     def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
-        """What a line of JSON holds: the labels, and their probabilities by name, the most likely first.
+        """The labels and the probabilities by label name, largest first, for a line of JSON.
 
-        To `DECIMALS`, so that another batch changes the last by one at most, and the order by that; of equal ones those
-        come first that are the labels.
+        Probabilities are rounded to `DECIMALS`, so that another batch changes the last decimal by one at most. Of equal
+        ones, those of the predicted labels come first.
         """
         rows = []
         for chosen, row in zip(self.labels, self.probabilities.tolist(), strict=True):
@@ -46,8 +47,8 @@ class Predicted(NamedTuple):
 
 
 class Predictor:
-    """Labels lines of text. A line's labels depend neither on its neighbours nor on `batch_size`; its probabilities do
-    by rounding only, below 1e-5 (and a tie as close as that may fall either way)."""
+    """Labels lines of text. A line's labels do not depend on the other lines nor on `batch_size`; its probabilities
+    depend on them by rounding only, less than 1e-5 (which may decide a tie)."""
 
     def __init__(self, bundle: Bundle) -> None:
         check_task(bundle, *LABELLING)
@@ -59,8 +60,8 @@ class Predictor:
     def load(
         cls, folder: Path | str, device: str = "cpu", threads: int | None = None, trusted: Sequence[str] = ()
     ) -> Predictor:
-        """Read a bundle; see `load_bundle` for `trusted` and for the errors. `threads` is torch's number of threads,
-        for the whole process; None leaves it as it is."""
+        """Load a bundle; `trusted` and what is raised are those of `load_bundle`. `threads` sets torch's number of
+        threads for the process; None does not change it."""
         set_threads(threads)
         return cls(load_bundle(folder, trusted=trusted, device=device))
 
@@ -69,7 +70,7 @@ class Predictor:
         return self.predict([text])[0]
 
     def predict(self, lines: Iterable[str], *, batch_size: int = BATCH_SIZE) -> list[str]:
-        """The labels of each line, in order, as a file holds them; for a tagger, a line without words has none."""
+        """The labels of each line, in order, as text; for a tagger, a line without words has an empty text."""
         return [predicted.text for predicted in self.predict_stream(lines, batch_size=batch_size)]
 
     def predict_stream(
@@ -80,9 +81,9 @@ class Predictor:
         chunk: int = CHUNK,
         progress: Callable[[int], object] | None = None,
     ) -> Iterator[Predicted]:
-        """Labels with probabilities, as a stream that holds `chunk` lines at once.
+        """Labels with probabilities, as a stream that has `chunk` lines in memory at once.
 
-        `progress` is called with the number of lines that were labelled, a batch at a time.
+        `progress` is called after each batch with its number of lines.
         """
         if isinstance(lines, str):
             raise TypeError("lines is one string, not an iterable of them; call the predictor itself, or give a list")
@@ -98,7 +99,7 @@ class Predictor:
         )
 
     def _encode(self, items: list[tuple[int, str]]) -> list[list[int]]:
-        """Encode lines with their numbers, from 1."""
+        """Encode lines, each with its number, from 1, for messages."""
         for number, text in items:
             check_text(text, f"line {number}")
         encoded = self.bundle.tokenizers.source.encode_batch([without_line_end(text) for _, text in items])
@@ -111,7 +112,7 @@ class Predictor:
 
 
 def written(labels: Labels, names: LabelTokenizer) -> list[Predicted]:
-    """A batch's labels as text, one item a sentence (or text)."""
+    """The labels of a batch as text, one `Predicted` for each sentence (or text)."""
     sets: list[list[str]] = [[] for _ in labels.chosen]
     for row, label in labels.chosen.nonzero().tolist():
         sets[row].append(names.labels[label])

@@ -1,4 +1,4 @@
-"""A line to translate, and what its translation must contain: a prefix at its beginning, and phrases anywhere."""
+"""A line to translate, and the constraints on its translation: a prefix, and phrases that it must contain."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from seq2seq.search import SearchOptions, Sentences, steps_needed
 from seq2seq.text import Tokenizer, Tokenizers
 
 MAX_SOURCE = 1024
-"""Tokens. What a source has beyond them is cut off, with a warning."""
+"""Most tokens of a source; longer ones are truncated, with a warning."""
 
 
 class Request(NamedTuple):
-    """A line to translate, where the translation begins with `prefix` and contains the `constraints`, all of them plain
-    text, each as often as it is listed. They may overlap; text that ends within a word counts as contained, too."""
+    """A line to translate. Its translation begins with `prefix` and contains each of the `constraints`, as often as it
+    is listed; all are plain text. Constraints may overlap, and may begin or end within a word."""
 
     text: str
     prefix: str = ""
@@ -38,7 +38,8 @@ UNCONSTRAINED = TokenConstraints()
 
 
 class EncodedRequest(NamedTuple):
-    """The number of a line, from 0, its source (token ids with eos, or frames), and what its translation contains."""
+    """The number of a line, from 0, its source (token ids with eos, or frames), and the constraints on its
+    translation."""
 
     number: int
     source: Any
@@ -51,8 +52,8 @@ def as_request(line: str | Request) -> Request:
 
 
 def read_request(line: str, *, prefixes: bool, constraints: bool, place: str) -> Request:
-    """The request of a line of an input file, with fields between tabs: the source, a prefix (with `prefixes`), and any
-    number of constraints (with `constraints`). The rest of a line may be missing, and an empty field asks for nothing.
+    """Parse a line of an input file with tab-separated fields: the source, a prefix (with `prefixes`), and any number
+    of constraints (with `constraints`). All fields but the source may be missing, and empty ones are ignored.
 
     Raises `UserError`, naming `place`, for a line with too many fields.
     """
@@ -69,7 +70,8 @@ def read_request(line: str, *, prefixes: bool, constraints: bool, place: str) ->
 
 
 def change_options(options: SearchOptions, *, max_length: int | None = None, **changes: Any) -> SearchOptions:
-    """Change search options where a value is not None; `max_length` is a limit that does not depend on the source.
+    """Search options with the given changes, where they are not None; `max_length` is a limit that does not depend on
+    the source's length.
 
     Raises `UserError` for a value out of its range.
     """
@@ -81,7 +83,7 @@ def change_options(options: SearchOptions, *, max_length: int | None = None, **c
 def check_requests(
     lines: Iterable[str | Request], tokenizers: Tokenizers, options: SearchOptions, max_source: int = MAX_SOURCE
 ) -> None:
-    """Raise `UserError` for the first line whose constraints no translation can meet, before any is translated."""
+    """Raise `UserError` for the first line whose constraints no translation can meet, before any line is translated."""
     stream = map(as_request, lines)
     first = 1
     while requests := list(islice(stream, CHUNK)):
@@ -121,7 +123,7 @@ def token_constraints(
 
 
 def sentences(batch: Sequence[EncodedRequest]) -> Sentences:
-    """What the search knows of a batch of lines."""
+    """The constraints and numbers of a batch of lines, for the search."""
     prefixes, constraints = zip(*(line.constraints for line in batch), strict=True)
     numbers = [line.number for line in batch]
     return Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, numbers)

@@ -1,4 +1,4 @@
-"""A model and a search put together: token ids in, hypotheses out; for validation and for translating."""
+"""Run a search with a model: from token ids to hypotheses; for validation and for translation."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ from seq2seq.search import Hypothesis, SearchOptions, Sentences, StepFn, search
 
 @runtime_checkable
 class Translating(Protocol):
-    """What decoding uses of an `EncoderDecoder`, or of an `Ensemble` of them: where to start, and a step function."""
+    """The interface that decoding needs, of an `EncoderDecoder` or an `Ensemble`: the first state, and a step
+    function."""
 
     @property
     def attends(self) -> bool:
-        """Whether there is attention to the source."""
+        """Whether the model has attention to the source."""
 
     def encode(self, source: Tokens | Features) -> Any:
         """Encode the source into a memory, of any type that the other methods take."""
 
     def mask(self, memory: Any) -> Bool[Tensor, "B S"]:
-        """True where attention may look."""
+        """True at the source positions that attention can attend to."""
 
     def start(self, memory: Any) -> tuple[Any, Any]:
-        """The first state, and what steps look at."""
+        """The first state, and the encoded source for `step`."""
 
     def step(self, ids: Int[Tensor, "N"], state: Any, encoded: Any) -> tuple[Any, Any, Any]:
         """Take one time step, as a `seq2seq.search.StepFn`."""
 
 
 class Stepper:
-    """`EncoderDecoder.step` for a model whose weights stay as they are, with what can be made once made once.
+    """`EncoderDecoder.step` for a model whose weights do not change, with precomputed tables.
 
-    Every token's share of the first layer's gates is a row of a table P = E W_e^T + b [V, G]: a step looks it up
-    instead of multiplying; other weights are packed (`seq2seq.nn.matmul`). `int8` is the output layer of
+    The input projection of the first layer is precomputed for every token, P = E W_e^T + b [V, G], so a step looks up a
+    row instead of multiplying; other weights are packed (`seq2seq.nn.matmul`). `int8` uses the output layer of
     `seq2seq.nn.int8`. The model must be in eval mode.
     """
 
@@ -71,11 +72,11 @@ def translate_ids(
     step: StepFn[Any, Any] | None = None,
     sentences: Sentences | None = None,
 ) -> list[list[Hypothesis]]:
-    """The hypotheses of each source, best first; token sources end with eos, and eos counts in the limits.
-    `sentences` holds prefixes and constraints of each; its mask need not be given.
+    """The hypotheses of each source, best first. Token sources end with eos, which counts in the limits. `sentences`
+    has the prefixes and constraints; its mask is replaced.
 
-    The model is used as it is: put it into eval mode first, or its dropout falls on the translations. `step` takes the
-    place of the model's own, for instance a `Stepper`, which pays where many batches are translated.
+    Call `model.eval()` first, or dropout is active. `step` replaces the model's own step function, for instance by a
+    `Stepper`, which is faster if many batches are translated.
     """
     check_search(model, options)
     memory = model.encode(sources)
@@ -85,7 +86,7 @@ def translate_ids(
 
 
 def check_search(model: Translating, options: SearchOptions) -> None:
-    """Raise `UserError` for an option that the model has no use for."""
+    """Raise `UserError` for an option that the model does not support."""
     if options.coverage_penalty and not model.attends:
         raise UserError(
             f"search.coverage_penalty={options.coverage_penalty}: the model has no attention that could cover the "

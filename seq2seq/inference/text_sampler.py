@@ -1,5 +1,5 @@
-"""Text from a language model, a token after the other: p(x_{t+1} | x_{≤t}), sharpened, cut (`search.sampling`), drawn,
-read in its turn."""
+"""Sample text from a language model: each token from p(x_{t+1} | x_{≤t}), after temperature and truncation as in
+`search.sampling`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from seq2seq.search import check_sampling, truncated
 from seq2seq.text import BOS, EOS, PAD, UNK, Tokenizer
 
 NEVER = (PAD, UNK, BOS)
-INCOMPLETE = "\ufffd"  # what a character decodes to of which not all bytes are there yet
+INCOMPLETE = "\ufffd"  # what a character decodes to while some of its byte tokens are missing
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How tokens are drawn; `length` counts tokens, line feeds included. Raises `UserError` for a wrong value."""
+    """Options of sampling; `length` is the number of tokens, line feeds included. Raises `UserError` for a value out of
+    range."""
 
     length: int = 500
     temperature: float = 1.0
@@ -35,7 +36,7 @@ class SamplingOptions:
 
 
 class Sampler:
-    """Writes text with a language model's bundle. Raises `UserError` for a bundle of another task."""
+    """Samples text with a language model's bundle. Raises `UserError` for a bundle of another task."""
 
     def __init__(self, bundle: Bundle) -> None:
         if bundle.task != "language_modeling":
@@ -48,16 +49,16 @@ class Sampler:
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "cpu", trusted: Sequence[str] = ()) -> Sampler:
-        """The sampler of a bundle on disk."""
+        """Load a bundle from a folder; `trusted` and what is raised are those of `load_bundle`."""
         return cls(load_bundle(folder, trusted=trusted, device=device))
 
     def __call__(self, prompt: str = "", options: SamplingOptions = SamplingOptions(), *, seed: int = 0) -> str:
-        """The text that follows `prompt`: the same for the same seed, on the same device."""
+        """Sample a text that continues `prompt`; the same seed gives the same text, on the same device."""
         return "".join(self.stream(prompt, options, seed=seed))
 
     @torch.inference_mode()
     def stream(self, prompt: str, options: SamplingOptions, *, seed: int) -> Iterator[str]:
-        """The same in parts, as soon as each is known. Raises `UserError` for a prompt that the model cannot read."""
+        """The same text as a stream of parts. Raises `UserError` for a prompt with unknown characters or words."""
         prompt = prompt.replace("\r\n", "\n")  # as in the files of the training text
         read = self._encode(prompt)
         weight = self.model.head.weight
@@ -77,7 +78,7 @@ class Sampler:
         yield text.rest()
 
     def _encode(self, prompt: str) -> list[int]:
-        """A line's end, as before every text, and the ids of the prompt, whose last line is not ended."""
+        """The ids of the prompt, with eos first (as before every text) and between lines, but not after the last."""
         ids = [EOS]
         for number, line in enumerate(prompt.split("\n")):
             encoded = self.tokenizer.encode(line)
@@ -87,17 +88,17 @@ class Sampler:
         return ids
 
     def _unseen(self, line: str) -> str:
-        """The first character, else word, that is unknown."""
+        """The first unknown character, or else word, of a line."""
         candidates = [*line, *line.split(" ")]
         return next((part for part in candidates if UNK in self.tokenizer.encode(part)), line)
 
 
 class Transcript:
-    """The text of a growing list of ids, returned in parts, never taken back: eos is a line feed, and a character of
-    which not all bytes are there is held back. `line` are the ids of a line's beginning that was returned already.
+    """Decodes a growing list of ids to text in parts: eos is a line feed, and an incomplete character (of several byte
+    tokens) is held back until it is complete. `line` are the ids of the current line that are already returned.
 
-    A part is what two decodings differ by, of the token before it and of both, since a token may look otherwise at the
-    beginning of a line.
+    A part is the difference between decoding the previous token with and without the new one, because a token may be
+    decoded differently at the beginning of a line.
     """
 
     def __init__(self, tokenizer: Tokenizer, line: Sequence[int]) -> None:
@@ -107,7 +108,7 @@ class Transcript:
         self._returned = len(self._line)
 
     def add(self, token: int) -> str:
-        """What `token` adds to the text."""
+        """The text that `token` adds; empty while a character is incomplete."""
         if token == EOS:
             part = self.rest()
             self._line = []
@@ -123,6 +124,6 @@ class Transcript:
         return part
 
     def rest(self) -> str:
-        """What was held back."""
+        """The text that is held back."""
         returned = self._tokenizer.decode(self._line[self._before : self._returned])
         return self._tokenizer.decode(self._line[self._before :])[len(returned) :]

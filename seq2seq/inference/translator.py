@@ -1,4 +1,4 @@
-"""Text in, text out, with a trained bundle.
+"""Translate text with a trained bundle.
 
 from seq2seq import Translator
 translator = Translator.load("runs/demo/bundle")
@@ -39,7 +39,7 @@ This = TypeVar("This", bound="Translator")
 
 
 class Translation(NamedTuple):
-    """One translation of a line, and its hypothesis: tokens, score and attention."""
+    """A translation of a line, with its hypothesis (tokens, score and attention)."""
 
     text: str
     hypothesis: Hypothesis
@@ -50,15 +50,15 @@ EMPTY = Translation("", Hypothesis([], 0.0, 0.0, [], finished=True))
 
 
 class Translator:
-    """Translates lines of text. What a line becomes depends neither on its neighbours nor on `batch_size`: the texts
-    are equal. Scores, log-probabilities and attention weights are equal within 1e-5 (of the number, where that is above
-    1), as a product of matrices is added up in an order that depends on their shapes; a tie as close may fall either
-    way.
+    """Translates lines of text. The translation of a line does not depend on the other lines nor on `batch_size`.
+    Scores, log-probabilities and attention weights depend on them by rounding only, less than 1e-5 (relative, for
+    numbers above 1), as the order of summation in a matrix product depends on its shape; a tie as close as that may be
+    decided differently.
 
-    `max_source` is the limit of a source in tokens: the rest is cut off, with a warning that says the line's number.
-    `int8` takes the 8-bit output layer of `seq2seq.nn.int8`: on a CPU faster, and nearly the same. With `others` it is
-    an ensemble (seq2seq/inference/ensemble.py), whose search options are those of the first; `names` are what errors
-    call them.
+    `max_source` is the most tokens of a source: longer ones are truncated, with a warning that names the line. `int8`
+    uses the 8-bit output layer of `seq2seq.nn.int8`: faster on a CPU, with nearly the same results. With `others` it is
+    an ensemble (seq2seq/inference/ensemble.py), with the search options of the first bundle; `names` are the names of
+    the bundles for messages.
     """
 
     task = "translation"
@@ -98,15 +98,15 @@ class Translator:
         max_source: int = MAX_SOURCE,
         int8: bool = False,
     ) -> This:
-        """Read a bundle, or several for an ensemble; see `load_bundle` for `trusted` and for the errors. `threads` is
-        torch's number of threads, for the whole process; None leaves it as it is."""
+        """Load a bundle, or several for an ensemble; `trusted` and what is raised are those of `load_bundle`. `threads`
+        sets torch's number of threads for the process; None does not change it."""
         set_threads(threads)
         folders = [folder] if isinstance(folder, Path | str) else folder
         bundles = [load_bundle(each, trusted=trusted, device=device) for each in folders]
         return cls(*bundles, max_source=max_source, int8=int8, names=[str(each) for each in folders])
 
     def aligner(self) -> Aligner:
-        """What reads word alignments off the attention. Raises `UserError` where no model attends."""
+        """Derives word alignments from attention weights. Raises `UserError` if no model has attention."""
         model = next((model for model in self.models if model.attends), None)
         if model is None:
             raise UserError(
@@ -119,15 +119,15 @@ class Translator:
         return self.translate([text])[0]
 
     def show(self, text: str) -> Shown:
-        """The translation of one sentence to look at: in a notebook it draws what each token attended to."""
+        """The translation of one sentence for display in a notebook, with probabilities and attention weights."""
         ((best, *_),) = self.translate_full([text], self.options(n_best=1, return_attention=True))
         hypothesis, tokenizers = best.hypothesis, self.bundle.tokenizers
-        target = tokenizers.target.pieces(hypothesis.tokens) + ["</s>"] * hypothesis.finished
+        target = tokenizers.target.tokens(hypothesis.tokens) + ["</s>"] * hypothesis.finished
         shown = Shown(best.text, (), target[: len(hypothesis.token_log_probs)], hypothesis.token_log_probs, [])
         if hypothesis.attention is None:
             return shown
         aligner = self.aligner()
-        source = [*tokenizers.source.pieces(aligner.source_ids(text)), "</s>"]
+        source = [*tokenizers.source.tokens(aligner.source_ids(text)), "</s>"]
         return shown._replace(source=source, weights=aligner.by_token(text, hypothesis.attention).tolist())
 
     def options(
@@ -149,10 +149,10 @@ class Translator:
         seed: int | None = None,
         return_attention: bool | None = None,
     ) -> SearchOptions:
-        """The bundle's search options, changed where a value is given.
+        """The bundle's search options, with the given changes.
 
-        `max_length` is the most tokens of a translation, the end counted; without it the limit follows the source's
-        length. Raises `UserError` for a value out of its range.
+        `max_length` is the most tokens of a translation, with eos; by default the limit depends on the source's length.
+        Raises `UserError` for a value out of its range.
         """
         changes = locals()
         del changes["self"]
@@ -179,7 +179,8 @@ class Translator:
         batch_size: int = BATCH_SIZE,
         utility: Utility | None = None,
     ) -> list[list[Translation]]:
-        """The `options.n_best` translations of each line, best first, with scores (and attention, if asked for)."""
+        """The `options.n_best` translations of each line, best first, with scores, and with attention if
+        `options.return_attention`."""
         return list(self.translate_stream(lines, options, batch_size=batch_size, utility=utility))
 
     def translate_stream(
@@ -193,15 +194,15 @@ class Translator:
         utility: Utility | None = None,
         numbers: Iterable[int] | None = None,
     ) -> Iterator[list[Translation]]:
-        """`translate_full` as a stream that holds `chunk` lines at once.
+        """`translate_full` as a stream that has `chunk` lines in memory at once.
 
-        `progress` is called with the number of lines that were translated, a batch at a time. `numbers` are the lines',
-        from 0, where they are part of a text: draws depend on them, and messages name them. `utility` numbers the
-        translations of a line: they are returned once each, best first, that number in place of their score; with
-        draws and a `minimum_risk.ExpectedUtility` this is minimum Bayes risk.
+        `progress` is called after each batch with its number of lines. `numbers` are the line numbers, from 0, if the
+        lines are part of a larger text: samples depend on them, and messages contain them. `utility` ranks the
+        translations of a line: each distinct one is returned once, best first, with its utility as the score; with
+        `sample` and a `minimum_risk.ExpectedUtility` this is minimum Bayes risk decoding.
 
         Raises:
-            UserError: what a `Request` asks for cannot be had.
+            UserError: no translation can meet the constraints of a `Request`.
         """
         if isinstance(lines, str):
             raise TypeError("lines is one string, not an iterable of them; call the translator itself, or give a list")
@@ -215,7 +216,7 @@ class Translator:
         utility: Utility | None = None,
         **batching: Any,
     ) -> Iterator[list[Translation]]:
-        """The translations of items with their numbers; `batching` are arguments of `run_batched`."""
+        """The translations of numbered items; `batching` are arguments of `run_batched`."""
         options = options or self.bundle.search
         check_search(self.model, options)
         return run_batched(
@@ -228,7 +229,7 @@ class Translator:
         )
 
     def _encode(self, items: list[tuple[int, Any]], options: SearchOptions) -> list[EncodedRequest]:
-        """Encode lines with their numbers, from 0, and the constraints of their translations."""
+        """Encode lines, each with its number, from 0, and the constraints on their translations."""
         requests = [as_request(item) for _, item in items]
         sources = self._sources([(number, request.text) for (number, _), request in zip(items, requests, strict=True)])
         encoded = []
@@ -239,7 +240,7 @@ class Translator:
         return encoded
 
     def _sources(self, lines: list[tuple[int, str]]) -> list[list[int]]:
-        """The ids of sources, with eos; none for a line without text. A line may have its end, as Python reads it."""
+        """The ids of sources, with eos; none for a line without text. Lines may still have their line end."""
         for number, text in lines:
             check_text(text, f"line {number + 1}")
         texts = [without_line_end(text) for _, text in lines]
@@ -255,7 +256,7 @@ class Translator:
     def _translate(
         self, batch: list[EncodedRequest], options: SearchOptions, utility: Utility | None
     ) -> list[list[Translation]]:
-        """Translate lines of like length."""
+        """Translate a batch of lines of similar length."""
         sources = self._pad([line.source for line in batch])
         translated = map(self._decode, translate_ids(self.model, sources, options, self.step, sentences(batch)))
         return [_ranked(translations, utility) if utility else translations for translations in translated]
@@ -269,7 +270,7 @@ class Translator:
 
 
 def _ranked(translations: list[Translation], utility: Utility) -> list[Translation]:
-    """The different translations, best first, each with its utility as the score of its first hypothesis."""
+    """The distinct translations, best first, each with its utility as the score of its first hypothesis."""
     ranked = rank([translation.text for translation in translations], utility)
     chosen = [(translations[i], value) for i, value in ranked]
     return [Translation(text, hypothesis._replace(score=value)) for (text, hypothesis), value in chosen]

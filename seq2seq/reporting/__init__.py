@@ -1,1 +1,1 @@
-"""Pictures and tables of what was learned: curves, BLEU by length, attention, leaderboards."""
+"""Figures and tables of runs: learning curves, BLEU by length, attention, leaderboards, reports."""

@@ -1,4 +1,4 @@
-"""Heat maps of attention: which source tokens were looked at for each target token (Bahdanau et al. 2015, figure 3)."""
+"""Heat maps of attention: the weight of each source token for each target token (Bahdanau et al. 2015, figure 3)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from matplotlib.image import AxesImage
 
 from seq2seq.reporting import style
 
-# Inches. The layout is computed, not fitted: a token's label has exactly the height of its cell, whatever the lengths.
+# Inches. The layout is computed, not fitted by matplotlib, so that a label has the height of its cell at any length.
 CELL, GAP, WIDTH = 0.17, 0.3, 9.0
-LETTER = 0.078  # width of a letter of a label; an ideograph takes two
-BAR = 0.6  # room for the colour bar
+LETTER = 0.078  # width of a letter of a label, half of a CJK character's
+BAR = 0.6  # width for the colour bar
 
 
 class AttentionMap(NamedTuple):
-    """One sentence: its tokens as they are shown, and weights of shape [T, S], each row summing to one."""
+    """The attention of one sentence: its tokens as text, and weights of shape [T, S], each row of which sums to one."""
 
-    source_pieces: Sequence[str]
-    target_pieces: Sequence[str]
+    source_tokens: Sequence[str]
+    target_tokens: Sequence[str]
     weights: npt.NDArray[np.floating]
 
 
 class Block(NamedTuple):
-    """The place of one map in inches from the top left: of its heat map, and of the end of its labels."""
+    """The place of one heat map, without its labels, in inches from the top left."""
 
     left: float
     top: float
@@ -38,7 +38,7 @@ class Block(NamedTuple):
 
 
 def attention_maps(items: Sequence[AttentionMap], path: Path) -> Path:
-    """Draw one heat map a sentence as PNG: target downwards, source across, white for 0 and dark for 1.
+    """Draw one heat map for each sentence as PNG: rows are target tokens, columns source tokens; white is 0, dark is 1.
 
     Raises:
         ValueError: there are no sentences, or weights are not of shape [target tokens, source tokens].
@@ -47,7 +47,7 @@ def attention_maps(items: Sequence[AttentionMap], path: Path) -> Path:
 
 
 def attention_figure(items: Sequence[AttentionMap]) -> Figure:
-    """The figure of `attention_maps`, not yet saved: one axes a sentence, and the colour bar's last."""
+    """The figure of `attention_maps`: axes for each sentence, and the colour bar's as the last."""
     _check(items)
     blocks = _layout(items)
     width = max(block.right for block in blocks) + GAP + BAR
@@ -69,18 +69,18 @@ def _check(items: Sequence[AttentionMap]) -> None:
     if not items:
         raise ValueError("attention maps: there are no sentences to draw")
     for item in items:
-        expected = (len(item.target_pieces), len(item.source_pieces))
+        expected = (len(item.target_tokens), len(item.source_tokens))
         if item.weights.shape != expected or 0 in expected:
             raise ValueError(f"attention maps: weights are {item.weights.shape}, the tokens [T, S] are {expected}")
 
 
 def _layout(items: Sequence[AttentionMap]) -> list[Block]:
-    """Maps side by side while they fit into WIDTH, then in a new line below the tallest."""
+    """Place the maps in rows of at most WIDTH."""
     blocks: list[Block] = []
     x, line_top, line_bottom = 0.0, 0.0, 0.0
     for item in items:
-        left, top = label_size(item.target_pieces) + GAP, label_size(item.source_pieces) + GAP
-        across, down = CELL * len(item.source_pieces), CELL * len(item.target_pieces)
+        left, top = label_size(item.target_tokens) + GAP, label_size(item.source_tokens) + GAP
+        across, down = CELL * len(item.source_tokens), CELL * len(item.target_tokens)
         if blocks and x + left + across > WIDTH:
             x, line_top = 0.0, line_bottom
         blocks.append(Block(x + left, line_top + top, x + left + across, line_top + top + down))
@@ -89,18 +89,18 @@ def _layout(items: Sequence[AttentionMap]) -> list[Block]:
     return blocks
 
 
-def label_size(pieces: Sequence[str]) -> float:
-    """Inches that the longest label takes."""
-    return LETTER * max(sum(2 if east_asian_width(letter) in "WF" else 1 for letter in piece) for piece in pieces)
+def label_size(tokens: Sequence[str]) -> float:
+    """The width of the longest label, in inches."""
+    return LETTER * max(sum(2 if east_asian_width(letter) in "WF" else 1 for letter in token) for token in tokens)
 
 
 def _draw(figure: Figure, item: AttentionMap, box: tuple[float, float, float, float]) -> AxesImage:
     axes = figure.add_axes(box)
     image = axes.imshow(item.weights, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.xaxis.tick_top()
-    rotation = 90 if label_size(item.source_pieces) > CELL else 0
-    axes.set_xticks(range(len(item.source_pieces)), item.source_pieces, rotation=rotation)
-    axes.set_yticks(range(len(item.target_pieces)), item.target_pieces)
+    rotation = 90 if label_size(item.source_tokens) > CELL else 0
+    axes.set_xticks(range(len(item.source_tokens)), item.source_tokens, rotation=rotation)
+    axes.set_yticks(range(len(item.target_tokens)), item.target_tokens)
     axes.tick_params(length=0, pad=2, labelsize=8)
     axes.grid(False)
     return image

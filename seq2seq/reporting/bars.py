@@ -1,4 +1,4 @@
-"""The leaderboard as a picture: one bar a job, the best on top, and what became of those without a score."""
+"""The leaderboard as a bar chart: one bar for each job, the best on top; jobs without a score show their status."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from seq2seq.reporting.configurations import Comparison
 from seq2seq.reporting.tables import LOWER_IS_BETTER, Row, label, ranked_by
 from seq2seq.reporting.wording import finite, one_line, shorten
 
-MOST = 60  # bars: more would not be read
+MOST = 60  # bars in a figure
 COLOURS = {"finished": style.BLUE, "pruned": style.GREY, "interrupted": style.ORANGE, "running": style.ORANGE}
 
 
 def leaderboard_figure(rows: Sequence[Row], names: Sequence[str] | None = None) -> Figure:
-    """Bars of the rows of `leaderboard.collect` in their order: the number of `tables.ranked_by`; `names` are theirs.
+    """Bars for the rows of `leaderboard.collect`, in their order, of the metric of `tables.ranked_by`; `names` are
+    their labels.
 
-    A job without a score is marked by its status and error; one that has a score but has not finished is marked too.
+    A job without a score is labelled with its status and error; one that has a score but is not finished, with its
+    status.
     """
     metric = ranked_by(rows)
     shown = rows[:MOST]
@@ -57,22 +59,22 @@ def leaderboard_figure(rows: Sequence[Row], names: Sequence[str] | None = None) 
 
 
 def over_figure(comparison: Comparison) -> Figure:
-    """A bar a configuration: its mean, the interval of the mean, and each run as a dot."""
+    """A bar for each configuration: its mean, the interval of the mean, and a dot for each run."""
     metric, shown = comparison.metric, comparison.configurations[:MOST]
     with style.house_style():
         figure = Figure(figsize=(7.2, 1.2 + 0.3 * max(len(shown), 2)), layout="constrained")
         axes = figure.add_subplot()
         summaries = [each.summaries[metric] for each in shown]
-        axes.barh(range(len(shown)), [found.mean for found in summaries], height=0.7, color=style.BLUE)
+        axes.barh(range(len(shown)), [summary.mean for summary in summaries], height=0.7, color=style.BLUE)
         ends = [max(each.values[metric]) for each in shown]
-        for place, (each, found) in enumerate(zip(shown, summaries, strict=True)):
+        for place, (each, summary) in enumerate(zip(shown, summaries, strict=True)):
             values = each.values[metric]
             axes.plot(values, [place] * len(values), "o", color=style.ORANGE, markeredgecolor=style.INK)
-            if found.interval is not None:
-                ends[place] = max(ends[place], found.interval[1])
-                margin = [[found.mean - found.interval[0]], [found.interval[1] - found.mean]]
-                axes.errorbar([found.mean], [place], xerr=margin, ecolor=style.INK, elinewidth=1, capsize=2)
-            text = f"{found.mean:.2f}  n={found.n}"
+            if summary.interval is not None:
+                ends[place] = max(ends[place], summary.interval[1])
+                margin = [[summary.mean - summary.interval[0]], [summary.interval[1] - summary.mean]]
+                axes.errorbar([summary.mean], [place], xerr=margin, ecolor=style.INK, elinewidth=1, capsize=2)
+            text = f"{summary.mean:.2f}  n={summary.n}"
             axes.annotate(text, (ends[place], place), (6, 0), textcoords="offset points", va="center", fontsize=8)
         axes.set_yticks(range(len(shown)), [shorten(each.name, 60) for each in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -87,7 +89,7 @@ def over_figure(comparison: Comparison) -> Figure:
 
 
 def _whisker(axes: Axes, place: int, row: Row, metric: str) -> float:
-    """Draw a job's interval, if it has one; returns its upper end, or 0."""
+    """Draw a job's interval, if it has one; return its upper end, or 0."""
     if not finite(row.get(metric)) or metric not in row["intervals"]:
         return 0.0
     low, high = row["intervals"][metric]

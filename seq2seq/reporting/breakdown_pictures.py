@@ -1,4 +1,5 @@
-"""Breakdowns of scores as one figure: a panel for each, a group of bars for each bucket, a bar for each system."""
+"""Breakdowns of scores as one figure: a panel for each breakdown, a group of bars for each bucket, a bar for each
+system."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from seq2seq.scoring import Score
 from seq2seq.scoring.breakdowns import FEW, Breakdown
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.GREY)
-"""One a system: more systems could not be told apart."""
+"""The colours of systems, and so the most systems in a figure."""
 
 
 def breakdown_plot(breakdowns: Sequence[Breakdown], path: Path) -> Path:
@@ -25,7 +26,7 @@ def breakdown_plot(breakdowns: Sequence[Breakdown], path: Path) -> Path:
 
 
 def breakdown_figure(breakdowns: Sequence[Breakdown]) -> Figure:
-    """The figure, not yet saved; scores that have an interval have it as an error bar."""
+    """The figure of `breakdown_plot`; the intervals of scores are error bars."""
     widths = [_units(each) for each in breakdowns]
     with style.house_style():
         figure = Figure(figsize=(max(4.6, 0.4 * max(widths)), 2.9 * len(breakdowns) + 0.3))
@@ -34,7 +35,9 @@ def breakdown_figure(breakdowns: Sequence[Breakdown]) -> Figure:
         for axes, breakdown in zip(panels, breakdowns, strict=True):
             _panel(axes, breakdown)
         if len(breakdowns[0].systems) > 1:
-            names = [shorten(system[::-1], 48)[::-1] for system in breakdowns[0].systems]  # a path's end tells most
+            names = [
+                shorten(system[::-1], 48)[::-1] for system in breakdowns[0].systems
+            ]  # the end of a path is its informative part
             patches = [Patch(color=colour, label=name) for colour, name in zip(COLOURS, names, strict=False)]
             figure.legend(handles=patches, loc="outside upper left", ncols=2)
     return figure
@@ -60,7 +63,7 @@ def _panel(axes: Axes, breakdown: Breakdown) -> None:
 def _bars(
     axes: Axes, scores: Sequence[Score], where: np.ndarray, width: float, colour: str, sizes: Sequence[int]
 ) -> None:
-    """The bars of one system, pale where there is little to score."""
+    """The bars of one system, pale for buckets of few lines or words."""
     values = np.array([score.value for score in scores])
     ends = np.array([score.interval or (score.value, score.value) for score in scores])
     bars = axes.bar(where, values, width, color=colour)
@@ -72,6 +75,6 @@ def _bars(
 
 
 def _units(breakdown: Breakdown) -> float:
-    """How wide a panel must be, in bars of readable width."""
+    """The width of a panel, in bars of readable width."""
     buckets = len(next(iter(breakdown.systems.values())))
     return 2 + buckets * max(1.7, 0.7 * len(breakdown.systems))

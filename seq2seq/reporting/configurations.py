@@ -1,4 +1,4 @@
-"""Configurations instead of runs: a sweep where the runs that differ in their seed only are taken together."""
+"""Compare the configurations of a sweep: runs that differ in their seed only are averaged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIGNIFICANT = 0.05
 
 
 class Configuration(NamedTuple):
-    """The finished runs of one configuration: by metric their values, what these say, and p against the baseline."""
+    """The finished runs of one configuration: values, summary, and p-value against the baseline, by metric."""
 
     name: str
     settings: dict[str, str]
@@ -31,7 +31,8 @@ class Configuration(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Configurations, the best first by the mean of `metric`; `notes` say how to read them, and what is left out."""
+    """Configurations, sorted by the mean of `metric`, the best first; `notes` explain the numbers, and what is left
+    out."""
 
     over: tuple[str, ...]
     metrics: list[str]
@@ -41,20 +42,20 @@ class Comparison(NamedTuple):
 
 
 def repeated(rows: Sequence[Row], over: Sequence[str] = ("seed",)) -> bool:
-    """Whether some configuration has several finished runs, which differ in `over` only."""
+    """Whether any configuration has several finished runs that differ in the settings `over` only."""
     groups = _groups([row for row in rows if row["status"] == "finished"], over)
     return set(over) <= set(varied_keys(rows)) and any(len(group) > 1 for group in groups.values())
 
 
 def compare(rows: Sequence[Row], over: Sequence[str], baseline: str | None = None, test: str = "welch") -> Comparison:
-    """Take the rows of `leaderboard.collect` together over some of their settings.
+    """Group the rows of `leaderboard.collect` by their settings without `over`.
 
-    Each configuration is tested against `baseline`, the label of one (`cell=gru`), or else against the best that has
+    Each configuration is tested against `baseline`, the label of one (`cell=gru`), by default the best one that has
     several runs.
 
     Raises:
-        UserError: the jobs do not differ in such a setting, no finished one has a score, or no configuration is so
-            called.
+        UserError: the jobs do not differ in a setting of `over`, no finished job has a score, or `baseline` is no
+            configuration's label.
     """
     varied = varied_keys(rows)
     if astray := [key for key in over if key not in varied]:
@@ -66,25 +67,25 @@ def compare(rows: Sequence[Row], over: Sequence[str], baseline: str | None = Non
     if not counted:
         raise UserError(f"--over {' '.join(over)}: no finished run has a score")
     metrics = [name for name in metric_names(rows) if any(finite(row[name]) for row in counted)] or [metric]
-    found = [_configuration(group, over, metrics) for group in _groups(counted, over).values()]
+    compared = [_configuration(group, over, metrics) for group in _groups(counted, over).values()]
     sign = 1 if metric in LOWER_IS_BETTER else -1
-    found.sort(key=lambda each: sign * each.summaries[metric].mean)
-    against = _find(found, baseline)
-    for each in found:
+    compared.sort(key=lambda each: sign * each.summaries[metric].mean)
+    against = _find(compared, baseline)
+    for each in compared:
         if each is not against:
             shared = each.values.keys() & against.values.keys()
             each.p_values.update({name: TESTS[test](each.values[name], against.values[name]) for name in shared})
     notes = [
         f"mean, sample deviation and 95% t interval of the mean of n finished runs, which differ in {', '.join(over)}"
     ]
-    if len(found) > 1:
+    if len(compared) > 1:
         reading = f"two-sided, each pair by itself, not corrected for their number; *: p < {SIGNIFICANT}"
         notes.append(f"p: {TEST_NAMES[test]} against {against.name}, {reading}; a single run has no p")
-    return Comparison(tuple(over), metrics, metric, found, [*notes, *_left_out(rows, counted, metrics)])
+    return Comparison(tuple(over), metrics, metric, compared, [*notes, *_left_out(rows, counted, metrics)])
 
 
 def terminal(comparison: Comparison, width: int) -> str:
-    """The ranking metric of each configuration, in `width` characters if that can be, and the notes."""
+    """A table with the ranking metric of each configuration, in `width` characters if possible, and the notes."""
     metric = comparison.metric
     rows: list[Row] = []
     for each in comparison.configurations:
@@ -97,11 +98,11 @@ def terminal(comparison: Comparison, width: int) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """A section with the mean and deviation of every metric, and interval and p-value of the ranking one."""
-    metric, found = comparison.metric, comparison.configurations
-    keys = list(dict.fromkeys(key for each in found for key in each.settings))
+    """A Markdown section with the mean and deviation of every metric, and the ranking metric's interval and p-value."""
+    metric, compared = comparison.metric, comparison.configurations
+    keys = list(dict.fromkeys(key for each in compared for key in each.settings))
     rows = []
-    for each in found:
+    for each in compared:
         means = [" ± ".join(filter(None, _numbers(each, name)[:2])) for name in comparison.metrics]
         cells = [*(each.settings.get(key, "") for key in keys), str(each.summaries[metric].n), *means]
         rows.append([cell.replace("|", "\\|") for cell in [*cells, *_numbers(each, metric)[2:]]])
@@ -112,7 +113,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
-    """Everything in full, one line a configuration."""
+    """Write all numbers without rounding, one line for each configuration."""
     keys = list(dict.fromkeys(key for each in comparison.configurations for key in each.settings))
     columns = [f"{name} {what}" for name in comparison.metrics for what in ("n", "mean", "sd", "low", "high", "p")]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -124,7 +125,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 
 def _groups(rows: Sequence[Row], over: Sequence[str]) -> dict[tuple[tuple[str, str], ...], list[Row]]:
-    """Rows by their settings without those that are gone over."""
+    """Rows by their settings, without those in `over`."""
     groups: dict[tuple[tuple[str, str], ...], list[Row]] = {}
     for row in rows:
         settings = tuple(sorted((key, value) for key, value in row["varied"].items() if key not in over))
@@ -135,23 +136,25 @@ def _groups(rows: Sequence[Row], over: Sequence[str]) -> dict[tuple[tuple[str, s
 def _configuration(rows: Sequence[Row], over: Sequence[str], metrics: Sequence[str]) -> Configuration:
     settings = {key: value for key, value in rows[0]["varied"].items() if key not in over}
     values = {name: [row[name] for row in rows if finite(row[name])] for name in metrics}
-    values = {name: found for name, found in values.items() if found}
+    values = {name: numbers for name, numbers in values.items() if numbers}
     name = label({"varied": settings, "run": "all"})
-    summaries = {name: summarize(found) for name, found in values.items()}
+    summaries = {name: summarize(numbers) for name, numbers in values.items()}
     return Configuration(name, settings, [row["run"] for row in rows], values, summaries, {})
 
 
-def _find(found: Sequence[Configuration], name: str | None) -> Configuration:
+def _find(compared: Sequence[Configuration], name: str | None) -> Configuration:
     if name is None:
-        return next((each for each in found if len(each.runs) > 1), found[0])
-    for each in found:
+        return next((each for each in compared if len(each.runs) > 1), compared[0])
+    for each in compared:
         if set(name.split()) == set(each.name.split()):
             return each
-    raise UserError(f"--baseline {name!r}: no such configuration; choose from {'; '.join(each.name for each in found)}")
+    raise UserError(
+        f"--baseline {name!r}: no such configuration; choose from {'; '.join(each.name for each in compared)}"
+    )
 
 
 def _left_out(rows: Sequence[Row], counted: Sequence[Row], metrics: Sequence[str]) -> list[str]:
-    """Runs that do not count, and metrics that were not computed in the same way in all runs."""
+    """Notes on runs that are left out, and on metrics that were not computed in the same way in all runs."""
     runs = {row["run"] for row in counted}
     absent = [f"{row['run']} ({row['status']})" for row in rows if row["run"] not in runs]
     notes = [f"not counted: {', '.join(absent)}"] if absent else []
@@ -163,23 +166,23 @@ def _left_out(rows: Sequence[Row], counted: Sequence[Row], metrics: Sequence[str
 
 
 def _way(signature: str) -> str:
-    """A signature without what was drawn for its interval, which does not change the score."""
+    """A signature without the bootstrap's number and seed, which do not affect the score."""
     return "|".join(part for part in signature.split("|") if part.partition(":")[0] not in ("bs", "seed"))
 
 
 def _numbers(each: Configuration, metric: str) -> list[str]:
-    """Mean, deviation, interval, p-value as one reads them; empty where there is none."""
-    found, p_value = each.summaries.get(metric), each.p_values.get(metric)
-    if found is None:
+    """Mean, deviation, interval and p-value as text; empty if there is none."""
+    summary, p_value = each.summaries.get(metric), each.p_values.get(metric)
+    if summary is None:
         return ["", "", "", ""]
-    deviation = "" if found.deviation is None else f"{found.deviation:.2f}"
-    interval = "" if found.interval is None else "[{:.2f}, {:.2f}]".format(*found.interval)
+    deviation = "" if summary.deviation is None else f"{summary.deviation:.2f}"
+    interval = "" if summary.interval is None else "[{:.2f}, {:.2f}]".format(*summary.interval)
     p_text = "" if p_value is None else f"{p_value:.4f}{'*' if p_value < SIGNIFICANT else ' '}"
-    return [f"{found.mean:.2f}", deviation, interval, p_text]
+    return [f"{summary.mean:.2f}", deviation, interval, p_text]
 
 
 def _full(each: Configuration, metric: str) -> list[float | None]:
-    found = each.summaries.get(metric)
-    if found is None:
+    summary = each.summaries.get(metric)
+    if summary is None:
         return [0, None, None, None, None, None]
-    return [found.n, found.mean, found.deviation, *(found.interval or (None, None)), each.p_values.get(metric)]
+    return [summary.n, summary.mean, summary.deviation, *(summary.interval or (None, None)), each.p_values.get(metric)]

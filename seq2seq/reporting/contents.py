@@ -1,4 +1,4 @@
-"""What a report, or its pictures, are made of: read from the folders of runs, and asked of their models."""
+"""The content of a report or its figures: read from the folders of runs, and computed with their models."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from seq2seq.reporting.runs import Group, Notes, Run, find_runs, groups
 from seq2seq.reporting.series import Chart, Lengths
 from seq2seq.reporting.tested import Tested
 
-LONG, LETTERS = 40, 300  # words, and letters: the heat map of a longer sentence would not be read
+LONG, LETTERS = 40, 300  # words and letters: longer sentences get no heat map
 
 
 class Options(NamedTuple):
-    """How much is shown: texts of the `top` runs of a task, `sentences` of each kind; whether the models are asked,
-    and the trusted packages that their components may come from."""
+    """What is shown: texts of the `top` runs of each task, `sentences` of each kind; whether the `models` are run, and
+    the trusted packages for their components."""
 
     top: int = 8
     sentences: int = 5
@@ -26,7 +26,7 @@ class Options(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Outputs of several runs (or one) for the same lines of a test set; `lines` are worth reading, `why` says why."""
+    """Outputs of one or several runs for the same lines of a test set; `why` says how `lines` were selected."""
 
     split: str
     why: str
@@ -34,36 +34,36 @@ class Comparison(NamedTuple):
     lines: Sequence[int]
 
 
-class ReportRequest(NamedTuple):
-    """What several models say of one source."""
+class InspectedSource(NamedTuple):
+    """The outputs of several models for one source."""
 
     source: str
     answers: Sequence[tuple[Run, Inspected]]
 
 
 class Contents(NamedTuple):
-    """Everything in a report; `groups` are the runs again, those that differ in their seed together."""
+    """All content of a report; `groups` are the runs, grouped if they differ in their seed only."""
 
     runs: Sequence[Run]
     groups: Sequence[Group]
     charts: Sequence[Chart]
-    lengths: Sequence[tuple[str, Lengths]]  # after the name of their test set
+    lengths: Sequence[tuple[str, Lengths]]  # with the name of the test set
     comparisons: Sequence[Comparison]
-    asked: Sequence[ReportRequest]
+    inspected: Sequence[InspectedSource]
     notes: Notes
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks of the runs, those of the first first."""
+        """The tasks of the runs, in order of their first run."""
         return list(dict.fromkeys(run.task for run in self.runs))
 
     def place(self, task: str, split: str) -> str:
-        """What tells a test set from the others here: its task is named where there are several."""
+        """The label of a test set; it includes the task if there are several."""
         return f"{task.replace('_', ' ')}, {split}" if len(self.tasks) > 1 else split
 
 
 def gather(paths: Sequence[Path], options: Options) -> Contents:
-    """Read the runs in `paths`, the folders of runs or sweeps. Raises `UserError` where there is none."""
+    """Read the runs in `paths`, the folders of runs or sweeps. Raises `UserError` if there are none."""
     runs, notes = find_runs(paths)
     grouped = groups(runs)
     top = _top(runs, options.top)
@@ -71,21 +71,21 @@ def gather(paths: Sequence[Path], options: Options) -> Contents:
         notes.append(f"texts and models are those of {len(top)} runs of {len(runs)}, the best ones (see --top)")
     lengths: list[tuple[str, Lengths]] = []
     comparisons: list[Comparison] = []
-    asked: list[ReportRequest] = []
+    inspected: list[InspectedSource] = []
     for split in dict.fromkeys(split for run in runs for split in tested.splits(run)):
         tests = [test for run in runs if split in tested.splits(run) if (test := tested.read_tested(run, split, notes))]
         scores = [score for test in tests if (score := tested.score_by_length(test, notes))]
         lengths += [(split, each) for each in series.lengths(grouped, scores)]
         for task in dict.fromkeys(test.run.task for test in tests):
             of_task = [test for test in tests if test.run in top and test.run.task == task]
-            found = list(_compare(split, of_task, options.sentences, notes))
-            comparisons += found
-            asked += _ask(found, options, notes) if options.models else []
-    return Contents(runs, grouped, series.charts(grouped), lengths, comparisons, asked, notes)
+            compared = list(_compare(split, of_task, options.sentences, notes))
+            comparisons += compared
+            inspected += _inspect(compared, options, notes) if options.models else []
+    return Contents(runs, grouped, series.charts(grouped), lengths, comparisons, inspected, notes)
 
 
 def _top(runs: Sequence[Run], count: int) -> list[Run]:
-    """The first of each task; those of a task are in the order of the leaderboard."""
+    """The first `count` runs of each task, in the order of the leaderboard."""
     tasks = dict.fromkeys(run.task for run in runs)
     return [run for task in tasks for run in [each for each in runs if each.task == task][:count]]
 
@@ -100,15 +100,15 @@ def _compare(split: str, tests: Sequence[Tested], count: int, notes: Notes) -> I
             yield Comparison(split, why, alike, lines)
 
 
-def _ask(comparisons: Sequence[Comparison], options: Options, notes: Notes) -> list[ReportRequest]:
-    """Every model about the first lines of each kind that are long enough to say something, and can be drawn."""
+def _inspect(comparisons: Sequence[Comparison], options: Options, notes: Notes) -> list[InspectedSource]:
+    """Run every model on the first lines of each kind that are neither too short nor too long for a heat map."""
     lines = dict.fromkeys(line for each in zip(*(one.lines for one in comparisons), strict=False) for line in each)
     tests = comparisons[0].tests if comparisons else []
     sources = [tests[0].sources[line] for line in lines] if tests and tests[0].sources else []
     short = [source for source in sources if source.strip() and len(source.split()) <= LONG and len(source) < LETTERS]
     sources = ([source for source in short if len(source.split()) > 2] or short)[: options.sentences]
     answers = [(test.run, inspect(test.run, sources, options.trusted, notes)) for test in tests if sources]
-    requests = (
-        ReportRequest(source, [(run, all_[i]) for run, all_ in answers if all_]) for i, source in enumerate(sources)
+    inspected = (
+        InspectedSource(source, [(run, all_[i]) for run, all_ in answers if all_]) for i, source in enumerate(sources)
     )
-    return [each for each in requests if each.answers]
+    return [each for each in inspected if each.answers]

@@ -1,4 +1,5 @@
-"""How a run learned: loss, perplexity, validation BLEU and chrF, learning rate and throughput, over training steps."""
+"""The learning curves of a run: loss, perplexity, validation scores, learning rate and throughput over training
+steps."""
 
 from __future__ import annotations
 
@@ -21,11 +22,12 @@ from seq2seq.reporting import style
 Row = Mapping[str, object]
 Array = npt.NDArray[np.float64]
 Points = tuple[Array, Array]
-SMOOTHED_ABOVE = 60  # a curve of more points than this is drawn pale, with its running mean on top
+SMOOTHED_ABOVE = 60  # points: a noisy curve with more is drawn pale, with its running mean on top
 
 
 class Curve(NamedTuple):
-    """A column of the metrics. `best`, "max" or "min", is marked; noise is drawn pale under its running mean."""
+    """A column of the metrics. The maximum or minimum is marked if `best` is "max" or "min"; `noisy` adds a running
+    mean."""
 
     column: str
     label: str
@@ -35,7 +37,7 @@ class Curve(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Curves that share axes, or, with `two_scales`, have one scale on the left and one on the right."""
+    """Curves that share axes, or with `two_scales` two curves, with one scale on the left and one on the right."""
 
     title: str
     curves: tuple[Curve, ...]
@@ -92,17 +94,17 @@ def learning_curves(metrics: Path | Iterable[Row], path: Path) -> Path:
 
     Args:
         metrics: the `metrics.csv` of Lightning's CSVLogger, or its rows: `step`, `epoch` and any of the columns of
-            `PANELS`, cells empty where nothing was logged. Panels without numbers are left out.
-        path: where the picture goes.
+            `PANELS`; cells may be empty. Panels without numbers are left out.
+        path: the PNG to write.
 
     Raises:
-        UserError: the file is missing, or no column holds a number.
+        UserError: the file is missing, or no column has a number.
     """
     return style.save(learning_curves_figure(_read(metrics) if isinstance(metrics, Path) else metrics), path)
 
 
 def learning_curves_figure(metrics: Iterable[Row]) -> Figure:
-    """The figure of `learning_curves`, not yet saved: a panel for each of `PANELS` that has numbers."""
+    """The figure of `learning_curves`: a panel for each of `PANELS` that has numbers."""
     rows = list(metrics)
     data = {curve.column: points(rows, curve.column) for panel in PANELS for curve in panel.curves}
     panels = [panel._replace(curves=tuple(c for c in panel.curves if data[c.column][0].size)) for panel in PANELS]
@@ -135,7 +137,7 @@ def _read(path: Path) -> list[Row]:
 
 
 def _number(cell: object) -> float:
-    """The number in a cell; NaN for an empty cell, for what is no number, and for infinity."""
+    """The number in a cell; NaN for an empty cell, other text, and infinity."""
     try:
         value = float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -144,7 +146,7 @@ def _number(cell: object) -> float:
 
 
 def points(rows: list[Row], column: str) -> Points:
-    """Steps and values of a column, in the order of the steps, without its empty cells."""
+    """Steps and values of a column, sorted by step, without empty cells."""
     pairs = [(_number(row.get("step")), _number(row.get(column))) for row in rows]
     steps, values = np.array(pairs, dtype=float).reshape(-1, 2).T
     kept = np.flatnonzero(~np.isnan(steps) & ~np.isnan(values))
@@ -174,7 +176,7 @@ def _draw(axes: Axes, curves: Sequence[Curve], data: Mapping[str, Points]) -> No
 
 
 def _draw_two_scales(axes: Axes, curves: Sequence[Curve], data: Mapping[str, Points]) -> None:
-    """The first curve belongs to the left scale and the second to the right; colours say so instead of a legend."""
+    """Draw the first curve on the left scale and the second on the right; the scales have the curves' colours."""
     for number, curve in enumerate(curves):
         scale = axes.twinx() if number else axes
         _plot(scale, curve, data[curve.column])
@@ -202,7 +204,8 @@ def _plot(axes: Axes, curve: Curve, data: Points) -> None:
 
 
 def running_mean(values: Array) -> Array:
-    """Means over a twentieth of the curve: centred, so that a steep start stays in place; one-sided at the end."""
+    """A running mean over a twentieth of the curve: centred, with a narrower window at the start and a one-sided one at
+    the end."""
     half = max(1, len(values) // 40)
     index = np.arange(len(values))
     before = np.minimum(half, index)
@@ -213,7 +216,7 @@ def running_mean(values: Array) -> Array:
 
 
 def _epoch_axis(axes: Axes, ends: list[tuple[int, float]]) -> None:
-    """A second scale on top: where epochs end, as many as there is room for."""
+    """Add a scale on top with the ends of epochs, as many as fit."""
     stride = math.ceil(len(ends) / 8)
     shown = [(epoch, step) for epoch, step in ends if epoch % stride == 0]
     if shown:

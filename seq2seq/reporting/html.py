@@ -1,7 +1,7 @@
-"""The report of runs as one HTML page that loads nothing.
+"""The report of runs as one self-contained HTML page.
 
-Everything that comes from a run is escaped by jinja2, and the page's own Content-Security-Policy lets no script run but
-its two, and nothing be loaded.
+All content of runs is escaped by jinja2, and the page's Content-Security-Policy allows only its two scripts, and no
+requests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from seq2seq import __version__
 from seq2seq.reporting import interactive, style
-from seq2seq.reporting.contents import Comparison, Contents, Options, ReportRequest, gather
+from seq2seq.reporting.contents import Comparison, Contents, InspectedSource, Options, gather
 from seq2seq.reporting.inspection import Inspected
 from seq2seq.reporting.leaderboard import compare
 from seq2seq.reporting.runs import Notes, Run, differing
@@ -27,20 +27,20 @@ from seq2seq.runtime.atomic_files import atomic_write
 
 PAGE = Path(__file__).parent / "page"
 PATTERNS = {"solid": "", "dash": "8 4", "dot": "2 4", "dashdot": "8 3 2 3"}
-"""Plotly's dashes in SVG's words."""
-TEXTS = ("run", "status", "error")  # columns of the leaderboard that are no numbers
+"""SVG's stroke-dasharray for each of Plotly's dash styles."""
+TEXTS = ("run", "status", "error")  # columns of the leaderboard that are not numbers
 ORIGIN = ("seed", "data", "data_fingerprint", "steps", "epochs", "threads")
 VERSIONS = ("seq2seq", "torch", "lightning", "python", "platform")
 
 
 def write_report(paths: Sequence[Path], output: Path, options: Options) -> Notes:
-    """Write the report of the runs in `paths`, the folders of runs or sweeps; whole or not at all.
+    """Write the report of the runs in `paths`, the folders of runs or sweeps, atomically.
 
     Returns:
-        Notes on what is missing from it; the page shows them, too.
+        Notes on missing content, which the page shows, too.
 
     Raises:
-        UserError: there is no run to report.
+        UserError: there are no runs.
     """
     contents = gather(paths, options)
     page = render(contents)
@@ -50,7 +50,7 @@ def write_report(paths: Sequence[Path], output: Path, options: Options) -> Notes
 
 
 def render(contents: Contents) -> str:
-    """The page."""
+    """The HTML page of a report's content."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -61,13 +61,13 @@ def render(contents: Contents) -> str:
     scripts = [get_plotlyjs(), (PAGE / "report.js").read_text(encoding="utf-8")]
     return environment.get_template("report.html").render(
         _context(contents),
-        css=Markup((PAGE / "report.css").read_text(encoding="utf-8")),  # the project's own: not to be escaped
+        css=Markup((PAGE / "report.css").read_text(encoding="utf-8")),  # not escaped, as it is a file of this package
         scripts=[{"text": Markup(script), "hash": _policy_hash(script)} for script in scripts],
     )
 
 
 def _policy_hash(script: str) -> str:
-    """What allows exactly this inline script (https://www.w3.org/TR/CSP3/#grammardef-hash-source)."""
+    """The hash source that allows exactly this inline script (https://www.w3.org/TR/CSP3/#grammardef-hash-source)."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -92,7 +92,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "comparisons": [
             _comparison(contents.place(each.tests[0].run.task, each.split), each, of) for each in contents.comparisons
         ],
-        "inspected": [_asked(each, of) for each in contents.asked],
+        "inspected": [_inspected(each, of) for each in contents.inspected],
         "differing": {key: [_value(value) for value in values] for key, values in differing(runs).items()},
         "origin": dict(_origin(runs)),
     }
@@ -104,7 +104,7 @@ def _title(runs: Sequence[Run]) -> str:
 
 
 def _lead(runs: Sequence[Run]) -> str:
-    """Tasks, data and languages, as far as the runs say."""
+    """Tasks, data and languages of the runs, as far as they are known."""
     tasks = dict.fromkeys(run.task.replace("_", " ") for run in runs if run.task)
     data = dict.fromkeys(str(run.provenance["data"]) for run in runs if "data" in run.provenance)
     sides = [tuple(run.provenance.get(f"{side}_language") for side in ("source", "target")) for run in runs]
@@ -113,7 +113,7 @@ def _lead(runs: Sequence[Run]) -> str:
 
 
 def _leaderboard(task: str, runs: Sequence[Run], of: Mapping[Path, int]) -> dict[str, Any]:
-    """A table of those columns that any of its runs has a value for."""
+    """A table of the columns that have a value for any run."""
     named = {run.folder: run.name for run in runs}
     rows = [{**row, "run": named[row["folder"]], "varied": {}} for row in compare(list(named))]
     headers, *cells = table(rows)
@@ -184,7 +184,7 @@ def _count(number: int) -> str:
     return "the same" if not number else f"{number} edit" + "s" * (number > 1)
 
 
-def _asked(asked: ReportRequest, of: Mapping[Path, int]) -> dict[str, Any]:
+def _inspected(inspected: InspectedSource, of: Mapping[Path, int]) -> dict[str, Any]:
     models = [
         {
             "name": run.name,
@@ -192,29 +192,29 @@ def _asked(asked: ReportRequest, of: Mapping[Path, int]) -> dict[str, Any]:
             "tokens": list(_tokens(answer)),
             "figure": interactive.attention_figure(answer.attention) if answer.attention else None,
         }
-        for run, answer in asked.answers
+        for run, answer in inspected.answers
     ]
-    return {"source": asked.source, "models": models}
+    return {"source": inspected.source, "models": models}
 
 
 def _tokens(answer: Inspected) -> Iterator[dict[str, Any]]:
-    for i, (piece, log_prob) in enumerate(zip(answer.pieces, answer.log_probs, strict=True)):
+    for i, (token, log_prob) in enumerate(zip(answer.tokens, answer.log_probs, strict=True)):
         p = math.exp(log_prob)
-        looked = ""
+        attended = ""
         if answer.attention:
-            weights, source = answer.attention.weights[i], answer.attention.source_pieces
-            looked = ", ".join(f"{source[j]} {weights[j]:.2f}" for j in weights.argsort()[::-1][:3])
+            weights, source = answer.attention.weights[i], answer.attention.source_tokens
+            attended = ", ".join(f"{source[j]} {weights[j]:.2f}" for j in weights.argsort()[::-1][:3])
         yield {
-            "piece": piece,
+            "token": token,
             "p": f"{p:.3f}",
             "percent": f"{100 * p:.0f}",
             "log_prob": f"{log_prob:.2f}".replace("-", "−"),
-            "looked": looked,
+            "attended": attended,
         }
 
 
 def _origin(runs: Sequence[Run]) -> Iterator[tuple[str, list[str | None]]]:
-    """What decides the runs' results in addition to their settings; each row only where any of them has it."""
+    """Rows of what affects the runs' results next to their settings, if any run has it."""
     yield "folder", [str(run.folder) for run in runs]
     for key in (*ORIGIN, *VERSIONS):
         values = [run.provenance.get(key, run.config.get(key)) for run in runs]

@@ -1,5 +1,5 @@
-"""What a trained model says of a few sentences: each token of its output, how probable it was, and where attention
-looked. The run's bundle is asked: what is shown is what it does, of any sentence, and runs need not store it."""
+"""The output of a trained model for a few sentences: tokens, their probabilities, and attention weights. They are
+computed with the run's bundle, so runs need not store them, and any sentence can be shown."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from seq2seq.reporting.runs import Notes, Run
 
 
 class Inspected(NamedTuple):
-    """One output: its tokens, ln p of each given those before it, and the attention where the model has it."""
+    """One output: its tokens, the log-probability of each given those before it, and the attention if the model has
+    it."""
 
-    pieces: Sequence[str]
+    tokens: Sequence[str]
     log_probs: Sequence[float]
     attention: AttentionMap | None = None
 
 
 def inspect(run: Run, sources: Sequence[str], trusted: Sequence[str], notes: Notes) -> list[Inspected]:
-    """The best output for each source, on the CPU; none, and a note, where there is no model that can be asked."""
+    """The best output for each source, on the CPU; empty, with a note, if the run's model cannot be loaded."""
     task = TASKS.get(run.task)
     if not run.bundle.is_dir() or task is None or task.source != "text":
         return []
@@ -32,45 +33,46 @@ def inspect(run: Run, sources: Sequence[str], trusted: Sequence[str], notes: Not
         bundle = load_bundle(run.bundle, trusted=trusted)
         return _labelled(bundle, sources) if task.label_unit else _translated(Translator(bundle), sources)
     except (UserError, OSError) as error:
-        notes.add(run.bundle, f"the model of {run.name} was not asked ({error})")
+        notes.add(run.bundle, f"the model of {run.name} was not run ({error})")
         return []
 
 
 def _translated(translator: Translator, sources: Sequence[str]) -> list[Inspected]:
     attends = translator.bundle.model.decoder.context.attends
-    found = translator.translate_full(sources, translator.options(n_best=1, return_attention=attends))
+    translations = translator.translate_full(sources, translator.options(n_best=1, return_attention=attends))
     inspected = []
-    for source, (best, *_) in zip(sources, found, strict=True):
-        pieces = _pieces(translator, best)
-        inspected.append(Inspected(pieces, best.hypothesis.token_log_probs, attention_map(translator, source, best)))
+    for source, (best, *_) in zip(sources, translations, strict=True):
+        tokens = _tokens(translator, best)
+        inspected.append(Inspected(tokens, best.hypothesis.token_log_probs, attention_map(translator, source, best)))
     return inspected
 
 
-def _pieces(translator: Translator, best: Translation) -> list[str]:
-    return translator.bundle.tokenizers.target.pieces(best.hypothesis.tokens) + ["</s>"] * best.hypothesis.finished
+def _tokens(translator: Translator, best: Translation) -> list[str]:
+    return translator.bundle.tokenizers.target.tokens(best.hypothesis.tokens) + ["</s>"] * best.hypothesis.finished
 
 
 def attention_map(translator: Translator, source: str, best: Translation) -> AttentionMap | None:
-    """The attention of a translation that was searched for with `return_attention`; None without attention."""
+    """The attention of a translation (from a search with `return_attention`); None without attention."""
     weights = best.hypothesis.attention
     if weights is None or not len(weights):
         return None
     tokenizer, stride = translator.bundle.tokenizers.source, translator.bundle.model.encoder.stride
-    read = [*tokenizer.pieces(tokenizer.encode(source)), "</s>"]
-    read = ["".join(read[i : i + stride]) for i in range(0, len(read), stride)][: weights.size(1)]  # it may be cut
-    pieces = _pieces(translator, best)
-    return AttentionMap(read, pieces, weights[: len(pieces), : len(read)].numpy())
+    all_tokens = [*tokenizer.tokens(tokenizer.encode(source)), "</s>"]
+    positions = ["".join(all_tokens[i : i + stride]) for i in range(0, len(all_tokens), stride)]
+    positions = positions[: weights.size(1)]  # the source may have been truncated
+    tokens = _tokens(translator, best)
+    return AttentionMap(positions, tokens, weights[: len(tokens), : len(positions)].numpy())
 
 
 def _labelled(bundle: Bundle, sources: Sequence[str]) -> list[Inspected]:
-    """WORD/LABEL for each word, or the text's label; nothing where a word may have several."""
+    """WORD/LABEL for each word, or the text's label; empty if there may be several labels."""
     predictor = Predictor(bundle)
     if predictor.labels.form != "one":
         return []
     inspected = []
-    for source, found in zip(sources, predictor.predict_stream(sources), strict=True):
-        labels = [label for (label,) in found.labels]
+    for source, predicted in zip(sources, predictor.predict_stream(sources), strict=True):
+        labels = [label for (label,) in predicted.labels]
         words = [word for word in source.split(" ") if word] if TASKS[bundle.task].label_unit == "word" else []
-        pieces = [f"{word}/{label}" for word, label in zip(words, labels, strict=True)] if words else labels
-        inspected.append(Inspected(pieces, found.probabilities.amax(1).log().tolist()))
+        tokens = [f"{word}/{label}" for word, label in zip(words, labels, strict=True)] if words else labels
+        inspected.append(Inspected(tokens, predicted.probabilities.amax(1).log().tolist()))
     return inspected

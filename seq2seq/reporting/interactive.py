@@ -1,7 +1,7 @@
-"""Plotly figures of a report, as JSON that the page draws in the colours of its reader's theme.
+"""Plotly figures of a report, as JSON that the page draws in its light or dark theme.
 
-Texts are data of strangers, and plotly reads a little HTML in every label (https://plotly.com/python/text-and-font-styling):
-each one is escaped. `meta.group` of a trace says whose it is, for the page's switches.
+Plotly interprets some HTML in labels (https://plotly.com/python/text-and-font-styling), so all texts, which are
+untrusted data, are escaped. `meta.group` of a trace is the number of its group, for the page's check boxes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from seq2seq.reporting.wording import shorten
 
 Json = dict[str, Any]
 CELL, LETTER = 26, 8  # pixels of a cell of a heat map, and of a letter of its labels
-MARKED = 60  # points: a longer curve is a line without marks
+MARKED = 60  # points: a longer curve has no markers
 
 
 def curves_figure(chart: Chart, names: Sequence[str], last: float) -> Json:
-    """A line a group up to the step `last`, in a band of one standard deviation where it has several seeds."""
+    """A line for each group up to the step `last`, with a band of one standard deviation if it has several seeds."""
     figure = go.Figure()
     for line in chart.lines:
         if line.spread.any():
@@ -68,7 +68,7 @@ def _band(line: Line) -> go.Scatter:
 
 
 def lengths_figure(lengths: Lengths, names: Sequence[str]) -> Json:
-    """Bars side by side in each bucket of source length, with one standard deviation over seeds."""
+    """A bar for each group in each bucket of source length, with one standard deviation over seeds."""
     figure = go.Figure()
     for bars in lengths.bars:
         spread = {"type": "data", "array": list(bars.spread), "visible": any(bars.spread), "thickness": 1.2, "width": 3}
@@ -92,12 +92,12 @@ def lengths_figure(lengths: Lengths, names: Sequence[str]) -> Json:
 
 
 PATTERNS = ("", "/", ".", "x")
-"""Of bars, as DASHES are of lines."""
+"""Fill patterns of bars, like `style.DASHES` for lines."""
 
 
 def attention_figure(item: AttentionMap) -> Json:
-    """A heat map with the source across and the output downwards; a cell's hover shows both tokens and the weight."""
-    source, target = ([escape(shorten(piece, 24), quote=False) for piece in side] for side in item[:2])
+    """A heat map; rows are output tokens, columns source tokens. Hovering over a cell shows its tokens and weight."""
+    source, target = ([escape(shorten(token, 24), quote=False) for token in side] for side in item[:2])
     figure = go.Figure(
         go.Heatmap(
             z=np.round(item.weights, 4).tolist(),
@@ -111,7 +111,7 @@ def attention_figure(item: AttentionMap) -> Json:
             ygap=1,
         )
     )
-    left, top = (12 + LETTER * max(map(len, side)) for side in (item.target_pieces, item.source_pieces))
+    left, top = (12 + LETTER * max(map(len, side)) for side in (item.target_tokens, item.source_tokens))
     left, top = min(left, 200), min(top, 200)
     figure.update_layout(
         width=left + 14 + CELL * len(source),
@@ -124,6 +124,6 @@ def attention_figure(item: AttentionMap) -> Json:
 
 
 def _json(figure: go.Figure) -> Json:
-    figure.update_layout(template=None, showlegend=False)  # the page brings the template: fonts, grids, dark or light
-    found: Json = json.loads(figure.to_json())
-    return found
+    figure.update_layout(template=None, showlegend=False)  # the page sets the template: fonts, grids, colours
+    content: Json = json.loads(figure.to_json())
+    return content

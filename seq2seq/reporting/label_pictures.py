@@ -1,4 +1,4 @@
-"""What a tagger or classifier confuses: F1 of each label as bars, and what was taken for what as a matrix."""
+"""Figures of a tagger's or classifier's errors: F1 of each label as bars, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from seq2seq.reporting import style
 from seq2seq.scoring.label_metrics import LabelScorer, Sets, spans
 
-MOST = 60  # labels: more would not be read
+MOST = 60  # labels in a figure
 
 
 class LabelF1(NamedTuple):
-    """F1 in percent of a label (or a type of entity), and how often the reference has it."""
+    """F1 in percent of a label (or a type of entity), and its number of occurrences in the reference."""
 
     label: str
     f1: float
@@ -28,42 +28,46 @@ def label_figures(
     scorer: LabelScorer, hypotheses: Sequence[str], references: Sequence[str], folder: Path, split: str
 ) -> list[Path]:
     """Draw `f1_by_label.SPLIT.png`, and for texts with one label each `confusion.SPLIT.png`; nothing without labels."""
-    found, right = ([scorer.labels.split(line) for line in lines] for lines in (hypotheses, references))
-    bars = label_f1(_entities(found), _entities(right)) if scorer.entities else label_f1(_flat(found), _flat(right))
+    predicted, expected = ([scorer.labels.split(line) for line in lines] for lines in (hypotheses, references))
+    bars = (
+        label_f1(_entities(predicted), _entities(expected))
+        if scorer.entities
+        else label_f1(_flat(predicted), _flat(expected))
+    )
     paths = [style.save(f1_figure(bars[:MOST]), folder / f"f1_by_label.{split}.png")] if bars else []
     names = scorer.labels.labels
     if scorer.unit == "text" and scorer.labels.form == "one" and 1 < len(names) <= MOST:
-        matrix = confusion([line[0][0] for line in found if line], [line[0][0] for line in right if line], names)
+        matrix = confusion([line[0][0] for line in predicted if line], [line[0][0] for line in expected if line], names)
         paths.append(style.save(confusion_figure(matrix, names), folder / f"confusion.{split}.png"))
     return paths
 
 
-def label_f1(found: Counter[tuple[str, object]], right: Counter[tuple[str, object]]) -> list[LabelF1]:
-    """F1 of each label from what was found and what is right, both (label, place): the most frequent label first."""
+def label_f1(predicted: Counter[tuple[str, object]], expected: Counter[tuple[str, object]]) -> list[LabelF1]:
+    """F1 of each label, from predicted and expected pairs (label, place); the most frequent label first."""
     totals, both = Counter[str](), Counter[str]()
-    expected = Counter[str]()
-    for label, _ in found:
+    counts = Counter[str]()
+    for label, _ in predicted:
         totals[label] += 1
-    for label, _ in right:
+    for label, _ in expected:
         totals[label] += 1
-        expected[label] += 1
-    for label, _ in found.keys() & right.keys():
+        counts[label] += 1
+    for label, _ in predicted.keys() & expected.keys():
         both[label] += 1
-    order = sorted(totals, key=lambda label: (-expected[label], label))
-    return [LabelF1(label, 200 * both[label] / totals[label], expected[label]) for label in order]
+    order = sorted(totals, key=lambda label: (-counts[label], label))
+    return [LabelF1(label, 200 * both[label] / totals[label], counts[label]) for label in order]
 
 
-def confusion(found: Sequence[str], right: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """Counts [V, V]: the right label downwards, the one found across."""
+def confusion(predicted: Sequence[str], expected: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """The confusion matrix, counts [V, V]: rows are expected labels, columns predicted ones."""
     index = {name: i for i, name in enumerate(names)}
     matrix = np.zeros((len(names), len(names)), np.int64)
-    for one, other in zip(found, right, strict=True):
+    for one, other in zip(predicted, expected, strict=True):
         matrix[index[other], index[one]] += 1
     return matrix
 
 
 def f1_figure(bars: Sequence[LabelF1]) -> Figure:
-    """One bar a label, with the number of times that the reference has it."""
+    """A bar for each label, with its number of occurrences in the reference."""
     with style.house_style():
         figure = Figure(figsize=(6.4, 0.9 + 0.2 * len(bars)), layout="constrained")
         axes = figure.add_subplot()
@@ -80,7 +84,7 @@ def f1_figure(bars: Sequence[LabelF1]) -> Figure:
 
 
 def confusion_figure(matrix: np.ndarray, names: Sequence[str]) -> Figure:
-    """The counts as a heat map, each row's share as its shade."""
+    """The confusion matrix as a heat map; the shade is the share in the row."""
     with style.house_style():
         size = 2.2 + 0.42 * len(names)
         figure = Figure(figsize=(size, size), layout="constrained")
@@ -94,16 +98,16 @@ def confusion_figure(matrix: np.ndarray, names: Sequence[str]) -> Figure:
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
         axes.grid(False)
-        axes.set_xlabel("found")
-        axes.set_ylabel("right")
-        style.title(axes, "What was taken for what")
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("reference")
+        style.title(axes, "Confusion matrix")
     return figure
 
 
 def _entities(lines: Sets) -> Counter[tuple[str, object]]:
     tags = [[tag for (tag,) in line] for line in lines]
-    found = ((number, *entity) for number, line in enumerate(tags) for entity in spans(line))
-    return Counter((kind, (number, begin, end)) for number, kind, begin, end in found)
+    entities = ((number, *entity) for number, line in enumerate(tags) for entity in spans(line))
+    return Counter((kind, (number, begin, end)) for number, kind, begin, end in entities)
 
 
 def _flat(lines: Sets) -> Counter[tuple[str, object]]:

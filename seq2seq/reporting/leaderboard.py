@@ -1,4 +1,4 @@
-"""What a sweep found: every job in one table (CSV, Markdown, terminal) and one picture, failed jobs included."""
+"""The results of a sweep: every job, failed ones included, in one table (CSV, Markdown, terminal) and one figure."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def leaderboard(
 ) -> list[Row]:
     """Collect a sweep, write `leaderboard.csv`, `.md` and `.png` into its folder, and print the table.
 
-    Runs that differ in the settings `over` only (or in the seed, where nothing is given) are also taken together:
-    see `configurations.compare`. That is printed, is in `leaderboard.md`, and in full in `leaderboard.over.csv`
-    and `.png`. Without `other_sweeps`, those whose folders are inside of this one are left out.
+    Runs that differ in the settings `over` only (by default the seed) are also averaged and compared, by
+    `configurations.compare`; the result is printed, is in `leaderboard.md`, and in full in `leaderboard.over.csv` and
+    `.png`. Without `other_sweeps`, sweeps whose folders are inside this one are left out.
 
     Returns:
         The rows of `collect`, best first.
 
     Raises:
-        UserError: `folder` is missing, is itself a run, or has no job in it; or see `configurations.compare`.
+        UserError: `folder` is missing, is a run, or has no job; or what `configurations.compare` raises.
     """
     from seq2seq.reporting.bars import leaderboard_figure, over_figure
     from seq2seq.reporting.style import save
@@ -65,16 +65,16 @@ def leaderboard(
 
 
 def collect(folder: Path, *, other_sweeps: bool = True) -> list[Row]:
-    """One row for each run below a folder, as a sweep leaves them, the best first: by `tables.ranked_by`, then by
-    validation loss.
+    """One row for each job of a sweep's folder, sorted by the metric of `tables.ranked_by`, then by validation loss,
+    the best first.
 
-    A row has the keys `run` (its folder, as `gru/1`), `varied` (its overrides that not all jobs have, by key),
-    `status`, `error`, `monitor`, `NUMBERS`, by metric `signatures` and `intervals`, and one key for each test metric
-    of any job. What a job does not have is None. A job whose `run.json` is missing or damaged has the status
-    `unreadable`, and the reason as error.
+    A row has the keys `run` (its folder, such as `gru/1`), `varied` (by key, the overrides that not all jobs have),
+    `status`, `error`, `monitor`, `NUMBERS`, `signatures` and `intervals` by metric, and a key for each test metric of
+    any job. Missing values are None. A job whose `run.json` is missing or damaged has the status `unreadable`, and the
+    reason as error.
 
     Raises:
-        UserError: `folder` is missing, is itself a run, or has no job in it.
+        UserError: `folder` is missing, is a run, or has no job.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the folder of a sweep, as printed by seq2seq train -m")
@@ -87,8 +87,8 @@ def collect(folder: Path, *, other_sweeps: bool = True) -> list[Row]:
 
 
 def compare(folders: Sequence[Path], sweep: Path | None = None) -> list[Row]:
-    """The rows of `collect` for any runs, the best first; `folder` is the run's own. Those of a sweep are called by
-    their places in its folder."""
+    """The rows of `collect` for any runs, the best first; `folder` is the run's folder. The names of a sweep's runs are
+    their paths in its folder."""
     rows = [_job(folder, place_in(sweep, folder) if sweep else folder.name) for folder in folders]
     rows.sort(key=lambda row: _natural(row["run"]))
     metrics = list(dict.fromkeys(name for row in rows for name in row["signatures"]))
@@ -100,7 +100,7 @@ def compare(folders: Sequence[Path], sweep: Path | None = None) -> list[Row]:
         row["varied"] = {key.lstrip("+"): value for key, _, value in (text.partition("=") for text in differing)}
         row.update({metric: row.get(metric) for metric in metrics})
     metric = ranked_by(rows)
-    return sorted(rows, key=lambda row: _standing(row, metric))
+    return sorted(rows, key=lambda row: _rank(row, metric))
 
 
 def _job(folder: Path, name: str) -> Row:
@@ -124,7 +124,7 @@ def _job(folder: Path, name: str) -> Row:
 
 
 def _checked(run: Any) -> Row:
-    """The values of a `run.json`. Raises ValueError where one is not what it should be."""
+    """The values of a `run.json`. Raises ValueError for a missing or invalid one."""
     if not isinstance(run, dict) or run.get("status") not in STATUSES:
         raise ValueError(f"it has no status of {', '.join(STATUSES[:-1])}")
     overrides, test = run.get("overrides") or [], run.get("test") or {}
@@ -155,7 +155,7 @@ def _number(name: str, value: object) -> int | float | None:
     raise ValueError(f"{name} is {value!r}, not a number")
 
 
-def _standing(row: Row, metric: str) -> tuple[bool, float, bool, float, int]:
+def _rank(row: Row, metric: str) -> tuple[bool, float, bool, float, int]:
     value, loss = row.get(metric), row["val_loss"]
     sign = 1 if metric in LOWER_IS_BETTER else -1
     return (

@@ -1,4 +1,4 @@
-"""BLEU by length of the source: where a fixed summary runs out of room and attention does not (Cho et al. 2014b)."""
+"""BLEU by length of the source, which shows the limit of a fixed-size summary without attention (Cho et al. 2014b)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seq2seq.scoring.breakdowns import FEW, length_groups
 
 
 class LengthBucket(NamedTuple):
-    """Corpus BLEU of the sentences whose source has so many words (runs without white space)."""
+    """Corpus BLEU of the sentences whose source has a number of words in a range, such as "6–10"."""
 
     words: str
     sentences: int
@@ -30,7 +30,7 @@ def bleu_by_length(
     path: Path,
     language: str | None = None,
 ) -> list[LengthBucket]:
-    """Draw BLEU of the target `language` over buckets of source length as PNG, and return those that have sentences.
+    """Draw BLEU of the target `language` by source length as PNG, and return the non-empty buckets.
 
     Raises:
         UserError: the numbers of lines differ, or there are none.
@@ -43,7 +43,7 @@ def bleu_by_length(
 def length_buckets(
     sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str], language: str | None = None
 ) -> tuple[list[LengthBucket], Score]:
-    """BLEU of each bucket that has sentences, shortest first, and of the whole corpus."""
+    """BLEU of each non-empty bucket, shortest first, and of the complete corpus."""
     if len(sources) != len(hypotheses):
         raise UserError(f"BLEU by length: {len(sources)} sources but {len(hypotheses)} hypotheses; give one for each")
     (measured,) = Scorer(("bleu",), language=language).measure(hypotheses, references)
@@ -52,12 +52,12 @@ def length_buckets(
 
 
 def bleu_by_length_figure(buckets: Sequence[LengthBucket], overall: Score) -> Figure:
-    """The figure of `bleu_by_length`, not yet saved: one bar a bucket, and a line at the BLEU of the whole corpus."""
+    """The figure of `bleu_by_length`: a bar for each bucket, and a line at the BLEU of the complete corpus."""
     with style.house_style():
         figure = Figure(figsize=(max(4.2, 1.2 + 0.62 * len(buckets)), 3.0), layout="constrained")
         axes = figure.add_subplot()
         colours = [style.BLUE if bucket.sentences >= FEW else style.PALE for bucket in buckets]
-        label_box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # the line must not strike a number through
+        label_box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # so that the line does not cross a number
         bars = axes.bar([bucket.words for bucket in buckets], [bucket.bleu for bucket in buckets], color=colours)
         axes.bar_label(
             bars, [f"{bucket.bleu:.1f}" for bucket in buckets], padding=2, fontsize=8, bbox=label_box, zorder=3

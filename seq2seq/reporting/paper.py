@@ -1,4 +1,5 @@
-"""The pictures of a report as files for a paper: one a chart, as wide as a column, lines told apart without colour."""
+"""The figures of a report as files for a paper: one file for each chart, of a column's width, readable without
+colour."""
 
 from __future__ import annotations
 
@@ -17,28 +18,28 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from seq2seq.reporting import style
 from seq2seq.reporting.attention import attention_figure, label_size
 from seq2seq.reporting.bars import leaderboard_figure
-from seq2seq.reporting.contents import Contents, Options, ReportRequest, gather
+from seq2seq.reporting.contents import Contents, InspectedSource, Options, gather
 from seq2seq.reporting.leaderboard import compare
 from seq2seq.reporting.runs import Notes
 from seq2seq.reporting.series import Chart, Lengths, last_step
 from seq2seq.reporting.wording import compact
 
-COLUMN, WIDE, HEIGHT = 3.4, 6.8, 2.4  # inches: a column of a page in two columns, and both
+COLUMN, WIDE, HEIGHT = 3.4, 6.8, 2.4  # inches: widths of one column and of two, and the height
 DPI = 300  # of a PNG
 HATCHES = ("", "////", "....", "xxxx")
-MARKED = 30  # points: a longer curve has no marks
+MARKED = 30  # points: a longer curve has no markers
 MARKS = ("o", "s", "D", "^")
 LINES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 
 
 def write_pictures(paths: Sequence[Path], folder: Path, file_format: str, options: Options) -> tuple[list[Path], Notes]:
-    """Draw every picture of the runs in `paths` as `folder`/NAME.`file_format`, png or pdf.
+    """Draw all figures of the runs in `paths` as `folder`/NAME.`file_format`, png or pdf.
 
     Returns:
-        The pictures, and notes on what is missing.
+        The paths of the figures, and notes on missing content.
 
     Raises:
-        UserError: there is no run.
+        UserError: there are no runs.
     """
     contents = gather(paths, options)
     figures: dict[str, Figure] = {}
@@ -55,8 +56,8 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def draw(contents: Contents) -> Iterator[tuple[str, Figure]]:
-    """Every picture and its name."""
-    names = [group.name.lstrip("_") for group in contents.groups]  # matplotlib hides names that begin with it
+    """All figures, each with its name."""
+    names = [group.name.lstrip("_") for group in contents.groups]  # matplotlib hides labels that begin with _
     called = {run.folder: run.name for run in contents.runs}
     for task in contents.tasks:
         rows = compare([run.folder for run in contents.runs if run.task == task])
@@ -68,16 +69,16 @@ def draw(contents: Contents) -> Iterator[tuple[str, Figure]]:
     for split, lengths in contents.lengths:
         name = f"{lengths.metric}_by_length.{contents.place(lengths.task, split)}"
         yield name, lengths_figure(lengths, names)
-    for number, asked in enumerate(contents.asked, 1):
-        yield f"probabilities.{number}", probabilities_figure(asked)
+    for number, inspected in enumerate(contents.inspected, 1):
+        yield f"probabilities.{number}", probabilities_figure(inspected)
     for run in contents.runs:
-        answers = (answer for asked in contents.asked for of, answer in asked.answers if of is run)
+        answers = (answer for inspected in contents.inspected for of, answer in inspected.answers if of is run)
         if maps := [answer.attention for answer in answers if answer.attention]:
             yield f"attention.{run.name}", attention_figure(maps)
 
 
 def curves_figure(chart: Chart, names: Sequence[str], last: float) -> Figure:
-    """A line a group up to the step `last`, in a band of one standard deviation where it has several seeds."""
+    """A line for each group up to the step `last`, with a band of one standard deviation if it has several seeds."""
     with style.house_style():
         figure, axes = _column(chart.title)
         for line in chart.lines:
@@ -101,7 +102,7 @@ def curves_figure(chart: Chart, names: Sequence[str], last: float) -> Figure:
 
 
 def lengths_figure(lengths: Lengths, names: Sequence[str]) -> Figure:
-    """Bars side by side in each bucket of source length, with one standard deviation over seeds."""
+    """A bar for each group in each bucket of source length, with one standard deviation over seeds."""
     with style.house_style():
         figure, axes = _column(f"{lengths.metric} by source length")
         wide = 0.8 / len(lengths.bars)
@@ -123,24 +124,24 @@ def lengths_figure(lengths: Lengths, names: Sequence[str]) -> Figure:
         axes.set_xticks(places, counts, fontsize=7)
         axes.tick_params(axis="x", length=0)
         axes.set_xlabel("words of the source, and number of sentences")
-        axes.set_ylim(0, axes.get_ylim()[1] * (1 + 0.12 * len(names)))  # room for the legend above the bars
+        axes.set_ylim(0, axes.get_ylim()[1] * (1 + 0.12 * len(names)))  # space for the legend above the bars
         axes.grid(False, axis="x")
         axes.legend(loc="upper right", fontsize=7)
     return figure
 
 
-def probabilities_figure(asked: ReportRequest) -> Figure:
-    """The tokens of each run's output with their probabilities in percent, the less probable the darker."""
-    placed: list[tuple[float, float, str, float | None]] = [(0, 0.15, asked.source, None)]
+def probabilities_figure(inspected: InspectedSource) -> Figure:
+    """The tokens of each run's output with their probabilities in percent; less probable ones are darker."""
+    placed: list[tuple[float, float, str, float | None]] = [(0, 0.15, inspected.source, None)]
     y = 0.45
-    for run, answer in asked.answers:
+    for run, answer in inspected.answers:
         placed.append((0, y, run.name, None))
         x, y = 0.0, y + 0.3
-        for piece, log_prob in zip(answer.pieces, answer.log_probs, strict=True):
-            room = label_size([piece]) + 0.12
+        for token, log_prob in zip(answer.tokens, answer.log_probs, strict=True):
+            room = label_size([token]) + 0.12
             if x and x + room > WIDE:
                 x, y = 0.0, y + 0.36
-            placed.append((x + room / 2, y, piece, math.exp(log_prob)))
+            placed.append((x + room / 2, y, token, math.exp(log_prob)))
             x += room + 0.04
         y += 0.4
     with style.house_style():

@@ -1,5 +1,5 @@
-"""The runs of a report: found in the folders that were named, read from their own files, and called so that a reader
-tells them apart. What is missing or damaged becomes a note, not an error."""
+"""The runs of a report, read from the files in their folders, with distinct names. Missing or damaged files become
+notes, not errors."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from seq2seq.reporting.tables import Row, label
 from seq2seq.reporting.wording import one_line, shorten
 from seq2seq.runtime.old_names import current, current_override
 
-UNTOLD = ("name", "seed")
+NOT_COMPARED = ("name", "seed")
 """Settings in which the repetitions of one experiment differ."""
 ENDED = {"finished": "", "interrupted": "its training was ended early"}
-"""What can be said of runs that left a model and scores."""
+"""The statuses of runs that have a model and scores, with a note on each."""
 LONGEST = 60  # characters of a run's name
 
 
 class Run(NamedTuple):
-    """One run. `config` is its configuration and `provenance` versions, data and command; each is empty where there is
-    none."""
+    """One run. `config` is its configuration, `provenance` has versions, data and command; each is empty if it is
+    missing."""
 
     folder: Path
     name: str
-    row: Row  # of the leaderboard
+    row: Row  # its row of the leaderboard
     task: str
     config: Mapping[str, Any]
     provenance: Mapping[str, Any]
@@ -38,27 +38,27 @@ class Run(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its configuration with one key a setting, such as `encoder.hidden_size`."""
+        """Its configuration, flattened to keys such as `encoder.hidden_size`."""
         return dict(flatten(self.config))
 
     @property
     def bundle(self) -> Path:
-        """Where its trained model is, if there is one."""
+        """The folder of its trained model, which may not exist."""
         return self.folder / "bundle"
 
 
 class Group(NamedTuple):
-    """Runs that differ in their seed only, or one run."""
+    """Runs that differ in their seed only, or a single run."""
 
     name: str
     runs: Sequence[Run]
 
 
 class Notes(list[str]):
-    """What a reader must know is missing, each said once."""
+    """Notes on missing or damaged content, without duplicates."""
 
     def add(self, path: Path, what: object) -> None:
-        """Say `what` of `path`, in one line."""
+        """Add a note of one line on `path`."""
         note = one_line(str(what))
         note = readable(note if str(path) in note else f"{path}: {note}")
         if note not in self:
@@ -66,10 +66,10 @@ class Notes(list[str]):
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[Run], Notes]:
-    """The runs in `paths`, each the folder of a run or of a sweep, those of one task together and the best first.
+    """The runs in `paths`, each the folder of a run or of a sweep, grouped by task, the best of a task first.
 
     Raises:
-        UserError: none of them holds a run of which anything can be read.
+        UserError: none of them has a readable run.
     """
     notes = Notes()
     called: dict[Path, str] = {}
@@ -77,7 +77,9 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], Notes]:
         folders = _runs_in(path, notes)
         swept = folders != [path]
         for row in compare(folders, path if swept else None) if folders else []:
-            numbered = swept and row["run"].rpartition("/")[2].isdigit()  # as Hydra calls jobs: tells a reader nothing
+            numbered = (
+                swept and row["run"].rpartition("/")[2].isdigit()
+            )  # Hydra's number of a job, which is not informative
             name = label(row) if numbered and row["varied"] else row["run"] or path.resolve().name
             called.setdefault(row["folder"].resolve(), shorten(one_line(readable(name)), LONGEST))
     read = {folder: _read(folder, name, notes) for folder, name in _distinct(called).items()}
@@ -93,27 +95,27 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], Notes]:
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """Runs that differ in name and seed only, together; in the order of the best of each. A run that has not come to
-    its end is alone: its few steps would be all that a mean could be over."""
+    """Group runs that differ in name and seed only, in the order of the best of each. A run that has not ended is a
+    group of its own, as a mean would be limited to its few steps."""
     members: dict[str, list[Run]] = {}
     for run in runs:
-        settings = {key: value for key, value in run.settings.items() if key not in UNTOLD}
+        settings = {key: value for key, value in run.settings.items() if key not in NOT_COMPARED}
         key = (
             json.dumps(settings, sort_keys=True, default=str)
             if settings and run.row["status"] in ENDED
             else str(run.folder)
         )
         members.setdefault(key, []).append(run)
-    found = []
+    grouped = []
     for together in members.values():
         seeds = [run.config.get("seed") for run in together]
-        alike = len(set(map(str, seeds))) == len(seeds)  # the same seed twice: nothing to average over
-        found += [Group(_group_name(together), together)] if alike else [Group(run.name, [run]) for run in together]
-    return found
+        alike = len(set(map(str, seeds))) == len(seeds)  # not for repeated seeds
+        grouped += [Group(_group_name(together), together)] if alike else [Group(run.name, [run]) for run in together]
+    return grouped
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """The settings that the runs do not share, and each run's value; None where it has no such setting."""
+    """The settings in which the runs differ, and each run's value; None if it has no such setting."""
     each = [run.settings for run in runs]
     keys = dict.fromkeys(key for settings in each for key in settings)
     rows = {key: [settings.get(key) for settings in each] for key in keys if key != "name"}
@@ -121,7 +123,7 @@ def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting of a nested configuration: `encoder.cell.reset`, and its value."""
+    """The settings of a nested configuration as pairs of a key, such as `encoder.cell.reset`, and its value."""
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{key}.")
@@ -130,7 +132,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def readable(text: str) -> str:
-    """Text that can be written as UTF-8: names of files, and JSON, can hold what cannot."""
+    """Replace surrogates, which file names and JSON can contain, so that the text can be written as UTF-8."""
     return text.encode(errors="replace").decode()
 
 
@@ -148,7 +150,7 @@ def _runs_in(path: Path, notes: Notes) -> list[Path]:
 
 
 def _distinct(called: Mapping[Path, str]) -> dict[Path, str]:
-    """Names that no two runs share: a folder's longer name where the short one is not enough."""
+    """Make names unique: a longer path of the folder replaces a name that several runs have."""
     for further in (lambda folder: f"{folder.parent.name}/{folder.name}", str):
         often = Counter(called.values())
         called = {folder: name if often[name] == 1 else further(folder) for folder, name in called.items()}
@@ -159,8 +161,8 @@ def _read(folder: Path, name: str, notes: Notes) -> Run:
     (row,) = compare([folder])
     if row["error"]:
         notes.add(folder, f"{row['status']}: {row['error']}")
-    elif said := ENDED.get(row["status"], "it has not come to its end"):
-        notes.add(folder, f"{row['status']}: {said}")
+    elif remark := ENDED.get(row["status"], "it has not ended"):
+        notes.add(folder, f"{row['status']}: {remark}")
     config = current(_yaml(folder / "hparams.yaml", notes)) or _overrides(folder)
     described = _bundle(folder / "bundle", notes) if row["status"] in ENDED or (folder / "bundle").is_dir() else {}
     metrics = _csv(folder / "metrics.csv", notes)
@@ -174,7 +176,7 @@ def _read(folder: Path, name: str, notes: Notes) -> Run:
 
 
 def _overrides(folder: Path) -> dict[str, Any]:
-    """The settings of a run that ended before it wrote them all: those that its command names."""
+    """The overrides of a run's command, for a run that ended before it wrote its configuration."""
     import yaml
 
     try:
@@ -188,27 +190,27 @@ def _overrides(folder: Path) -> dict[str, Any]:
 def _yaml(path: Path, notes: Notes) -> dict[str, Any]:
     import yaml
 
-    found: object
+    content: object
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        found = error
-    if not isinstance(found, dict):
-        notes.add(path, f"is damaged, the run's settings are not known ({shorten(one_line(str(found)), 120)})")
-    return found if isinstance(found, dict) else {}
+        content = error
+    if not isinstance(content, dict):
+        notes.add(path, f"is damaged, the run's settings are not known ({shorten(one_line(str(content)), 120)})")
+    return content if isinstance(content, dict) else {}
 
 
 def _bundle(folder: Path, notes: Notes) -> dict[str, Any]:
     if not folder.is_dir():
-        notes.add(folder, "there is no bundle, so no model to ask")
+        notes.add(folder, "there is no bundle, so no model to run")
         return {}
     path = folder / "config.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
         notes.add(path, "is damaged")
     except (OSError, ValueError, RecursionError) as error:
         notes.add(path, f"cannot be read ({error})")
@@ -227,7 +229,7 @@ def _csv(path: Path, notes: Notes) -> list[dict[str, Any]]:
 
 
 def _until_broken(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Rows that have all their cells: the last of a file that is still being written may not."""
+    """The rows up to the first with missing cells, which is the last of a file that is still being written."""
     for row in rows:
         if None in row or None in row.values():
             return

@@ -1,4 +1,4 @@
-"""Scores of systems as tables: for a terminal, Markdown, LaTeX (booktabs), or all of it as JSON."""
+"""Scores of systems as tables for a terminal, in Markdown or LaTeX (booktabs), or as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNIFICANT = 0.05
 
 
 class Report(NamedTuple):
-    """The scores of each system, their breakdowns, and the remarks below."""
+    """The scores of each system, their breakdowns, and remarks."""
 
     systems: Mapping[str, Scores]
     breakdowns: Sequence[Breakdown] = ()
@@ -24,7 +24,7 @@ class Report(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a format writes a table (its name in tabulate), a title, a signature, a remark, a bar, a new line."""
+    """Templates of a format: its name in tabulate, title, signature, remark, escaped bar, and line break in a cell."""
 
     table: str
     title: str
@@ -45,11 +45,11 @@ def as_json(report: Report) -> str:
     With breakdowns, a system also has `"breakdowns": {"source words": [{"bucket": "1–5", "size": 12, "scores":
     {"BLEU": {…}, …}}, …], …}`.
     """
-    found = {}
+    described = {}
     for system, scores in report.systems.items():
         parts = {each.by: list(map(_bucket, each.systems[system])) for each in report.breakdowns}
-        found[system] = {**scores.as_dict(), **({"breakdowns": parts} if parts else {})}
-    return json.dumps(found, indent=2, ensure_ascii=False)
+        described[system] = {**scores.as_dict(), **({"breakdowns": parts} if parts else {})}
+    return json.dumps(described, indent=2, ensure_ascii=False)
 
 
 def as_tables(layout: Layout, report: Report) -> str:
@@ -75,7 +75,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 
 
 def _rows(layout: Layout, report: Report) -> list[list[str]]:
-    """One row a system; what belongs to a number is below it where cells have lines."""
+    """A row for each system; in TEXT, the p-value is below its score."""
     return [
         [system, *(layout.new_line.join(_parts(score)) for score in scores.values())]
         for system, scores in report.systems.items()
@@ -83,14 +83,14 @@ def _rows(layout: Layout, report: Report) -> list[list[str]]:
 
 
 def _parts(score: Score) -> list[str]:
-    """The number, with its interval, and the p-value, starred where it is significant."""
+    """The score with its interval, and the p-value, with a star if it is significant."""
     if score.p_value is None:
         return [score.text().strip()]
     return [score.text().strip(), f"p = {score.p_value:.4f}{'*' if score.p_value < SIGNIFICANT else ''}"]
 
 
 def _breakdown(layout: Layout, breakdown: Breakdown) -> str:
-    """One row a bucket, and of several systems one row each."""
+    """A row for each bucket and system."""
     several = len(breakdown.systems) > 1
     rows = []
     for same in zip(*breakdown.systems.values(), strict=True):

@@ -1,4 +1,4 @@
-"""Curves and bars of many runs, ready to be drawn: runs that differ in their seed only are one mean with its spread."""
+"""The data of curves and bars of many runs; runs that differ in their seed only become one mean with its deviation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RATES = ("learning_rate", "tokens_per_second")
 
 
 class Line(NamedTuple):
-    """One group's curve over training steps: its mean, and the standard deviation over seeds (zeros for one run)."""
+    """The curve of a group over training steps: mean and standard deviation over seeds (zeros for one run)."""
 
     group: int
     steps: Array
@@ -42,7 +42,7 @@ class Line(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A logged number of all groups that have it. `best` is "max", "min", or "" where neither is better."""
+    """A logged metric of all groups that have it. `best` is "max", "min", or "" if neither is better."""
 
     column: str
     title: str
@@ -51,18 +51,18 @@ class Chart(NamedTuple):
 
     @property
     def rate(self) -> bool:
-        """Whether it says how training went rather than what it reached."""
+        """Whether it is a rate (learning rate, throughput) and not a result."""
         return self.column in RATES
 
     @property
     def logarithmic(self) -> bool:
-        """Whether its values span so much that a logarithmic axis shows more."""
+        """Whether to use a logarithmic axis, because of the range of its values."""
         values = np.concatenate([line.values for line in self.lines])
         return self.best != "max" and not self.rate and bool(values.min() > 0 and values.max() > 20 * values.min())
 
 
 class Bars(NamedTuple):
-    """One group's score in buckets of source length: mean and standard deviation over seeds, NaN where it has none."""
+    """The score of a group in buckets of source length: mean and standard deviation over seeds; NaN without a score."""
 
     group: int
     values: Sequence[float]
@@ -70,7 +70,7 @@ class Bars(NamedTuple):
 
 
 class Lengths(NamedTuple):
-    """A score of a task's groups by source length, over one test set: words and sentences of each bucket."""
+    """Scores by source length for the groups of a task, on one test set, with words and sentences of each bucket."""
 
     task: str
     metric: str
@@ -80,55 +80,55 @@ class Lengths(NamedTuple):
 
 
 def charts(groups: Sequence[Group]) -> list[Chart]:
-    """A chart for each column of `curves.PANELS` of which any run has numbers: scores first, rates last."""
-    found = []
+    """A chart for each column of `curves.PANELS` that any run has numbers for: scores first, rates last."""
+    drawn = []
     for curve in (curve for panel in PANELS for curve in panel.curves):
         lines = [line for number, group in enumerate(groups) if (line := _line(number, group, curve)) is not None]
         if lines:
-            found.append(Chart(curve.column, TITLES.get(curve.column, curve.column), curve.best, lines))
-    return sorted(found, key=lambda chart: (chart.rate, chart.best != "max", not chart.best))
+            drawn.append(Chart(curve.column, TITLES.get(curve.column, curve.column), curve.best, lines))
+    return sorted(drawn, key=lambda chart: (chart.rate, chart.best != "max", not chart.best))
 
 
 def last_step(charts: Sequence[Chart]) -> float:
-    """Where the longest curve of all ends."""
+    """The last step of the longest curve."""
     return max(float(line.steps[-1]) for chart in charts for line in chart.lines)
 
 
 def _line(number: int, group: Group, curve: Curve) -> Line | None:
     each = [points(list(run.metrics), curve.column) for run in group.runs]
-    each = [_smooth(found) if curve.noisy else found for found in each if found[0].size]
+    each = [_smooth(line) if curve.noisy else line for line in each if line[0].size]
     if not each:
         return None
-    last = min(steps[-1] for steps, _ in each)  # beyond it a mean would be over fewer runs than before
+    last = min(steps[-1] for steps, _ in each)  # after it, the mean would be over fewer runs
     grid = max((steps[steps <= last] for steps, _ in each), key=len)
-    values = np.stack([np.interp(grid, steps, found) for steps, found in each])
+    values = np.stack([np.interp(grid, steps, line) for steps, line in each])
     return Line(number, grid, values.mean(0), _deviation(values))
 
 
-def _smooth(found: Points) -> Points:
-    steps, values = found
-    return (steps, running_mean(values)) if steps.size > SMOOTHED_ABOVE else found
+def _smooth(curve: Points) -> Points:
+    steps, values = curve
+    return (steps, running_mean(values)) if steps.size > SMOOTHED_ABOVE else curve
 
 
 def _deviation(values: Array) -> Array:
-    """The sample standard deviation over the first axis; zeros where there is one sample only."""
-    found: Array = values.std(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
-    return found
+    """The sample standard deviation over the first axis; zeros for one sample."""
+    deviation: Array = values.std(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
+    return deviation
 
 
 def lengths(groups: Sequence[Group], breakdowns: Sequence[Breakdown]) -> list[Lengths]:
-    """Breakdowns of one test set, put together by task and metric; those of other sentences stay apart."""
+    """Group the breakdowns of one test set by task and metric; those over other sentences stay separate."""
     sets: dict[tuple[str, str, tuple[tuple[str, int], ...]], list[Breakdown]] = {}
     for one in breakdowns:
         buckets = tuple((words, count) for words, count, _ in one.buckets)
         sets.setdefault((one.run.task, one.metric, buckets), []).append(one)
-    found = []
+    grouped = []
     for (task, metric, buckets), alike in sets.items():
         by_folder: Mapping[object, Breakdown] = {one.run.folder: one for one in alike}
         bars = [_bars(number, group, by_folder) for number, group in enumerate(groups)]
         words, counts = zip(*buckets, strict=True)
-        found.append(Lengths(task, metric, words, counts, [bar for bar in bars if bar is not None]))
-    return found
+        grouped.append(Lengths(task, metric, words, counts, [bar for bar in bars if bar is not None]))
+    return grouped
 
 
 def _bars(number: int, group: Group, breakdowns: Mapping[object, Breakdown]) -> Bars | None:

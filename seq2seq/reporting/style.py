@@ -1,4 +1,4 @@
-"""One look for every figure: colour-blind safe, quiet, legible at the width of a paper's column."""
+"""The common style of all figures: colour-blind safe, and legible at the width of a paper's column."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from seq2seq.runtime.atomic_files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-# Okabe and Ito, "Color Universal Design", 2008: told apart with every common colour deficiency.
+# Okabe and Ito, "Color Universal Design", 2008: distinct for every common colour vision deficiency.
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 INK, GREY, PALE = "#333333", "#8A8A8A", "#DDDDDD"
 
 SERIES = ("#1F82C0", RED, GREEN, "#C0609A", "#7A7A7A")
-"""Colours of many curves in one picture, each at least 3:1 against white and against the reports' dark background."""
+"""Colours of many curves in one figure; each has a contrast of 3:1 against white and the reports' dark background."""
 DASHES = ("solid", "dash", "dot", "dashdot")
-"""Lines in plotly's words. Their number shares no factor with that of SERIES: twenty curves differ from each other."""
+"""Plotly's names of dash styles. Their number is coprime to that of SERIES, so twenty curves differ from each other."""
 
 FONTS = (
-    "DejaVu Sans",  # comes with matplotlib; has ▁, umlauts, Greek and Cyrillic; the rest fill in what it lacks
+    "DejaVu Sans",  # in matplotlib; it has ▁, umlauts, Greek and Cyrillic; the others are fallbacks
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
     "Noto Sans SC",
@@ -49,8 +49,8 @@ FONTS = (
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Within it, figures are built and saved in the house style; matplotlib's settings are put back afterwards."""
-    installed = {font.name for font in fontManager.ttflist}  # naming an absent font makes matplotlib complain
+    """A context in which figures have the common style; matplotlib's settings are restored afterwards."""
+    installed = {font.name for font in fontManager.ttflist}  # matplotlib warns about missing fonts
     settings: Any = {  # Any: the type of the keys differs between matplotlib's versions
         "font.family": [name for name in FONTS if name in installed],
         "font.size": 9,
@@ -77,7 +77,7 @@ def house_style() -> Iterator[None]:
         "lines.linewidth": 1.6,
         "lines.markersize": 4,
         "savefig.dpi": 160,
-        "pdf.fonttype": 42,  # fonts whole, as TrueType: text stays text, and publishers refuse type 3
+        "pdf.fonttype": 42,  # embed TrueType fonts: text stays text, and publishers refuse type 3
         "figure.facecolor": "white",
     }
     with mpl.rc_context(settings):
@@ -85,11 +85,11 @@ def house_style() -> Iterator[None]:
 
 
 UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
-"""The formats of pictures, and the metadata that would make the same picture another file."""
+"""The formats of figures, without the metadata that differs between runs."""
 
 
 def save(figure: Figure, path: Path, *, dpi: int | None = None) -> Path:
-    """Write `figure` as PNG, or PDF where it is named so: whole or not at all, the same bytes for the same picture."""
+    """Write `figure` atomically as PNG or PDF, by its suffix; the same figure gives the same bytes."""
     kind = path.suffix.removeprefix(".")
     with atomic_write(path) as temporary, house_style(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -100,17 +100,17 @@ def save(figure: Figure, path: Path, *, dpi: int | None = None) -> Path:
 
 
 def series(number: int) -> str:
-    """The colour of a line or bar among many, the same in every picture."""
+    """The colour of line or bar `number`, the same in every figure."""
     return SERIES[number % len(SERIES)]
 
 
 def dash(number: int) -> str:
-    """What tells a line among many from the others without colour."""
+    """The dash style of line `number`, to distinguish lines without colour."""
     return DASHES[number % len(DASHES)]
 
 
 def title(axes: Axes, text: str) -> None:
-    """Set a bold title, in one font: a fallback without a bold face would make matplotlib complain."""
+    """Set a bold title, in one font, as matplotlib warns about fallback fonts without a bold face."""
     axes.set_title(text, fontweight="bold", fontfamily=FONTS[0])
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard as text: every value as CSV, Markdown for a page, and what fits into a terminal."""
+"""The leaderboard as text: CSV with all values, Markdown, and a table that fits into a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seq2seq.reporting.wording import compact, duration, finite, one_line, short
 
 Row = dict[str, Any]
 """A job: `run`, its `folder`, `varied` (its overrides that not all jobs share), `status`, `error`, `monitor` (the
-logged metric that chose its model), NUMBERS, metrics, and by metric `signatures` and `intervals` (low, high)."""
+logged metric that selected its model), NUMBERS, metrics, and `signatures` and `intervals` (low, high) by metric."""
 
 NUMBERS = ("parameters", "val_loss", "val_perplexity", "tokens_per_second", "seconds", "seed")
 FIXED = ("run", "folder", "varied", "status", "error", "monitor", "signatures", "intervals", *NUMBERS)
@@ -21,13 +21,13 @@ HEADERS = {"val_loss": "val loss", "val_perplexity": "val ppl", "parameters": "p
 LOWER_IS_BETTER = ("TER", "WER", "WER-words", "PER", "bits per character", "perplexity", "val_loss")
 INTERVALS = "[low, high]: 95% interval, bootstrap over the lines of the test set"
 DISPENSABLE = ("seconds", "TER", "chrF", "tokens_per_second", "parameters", "val_loss")
-"""Columns that a narrow terminal goes without, the first of them first."""
+"""Columns that are left out in a narrow terminal, in this order."""
 MARGIN = " ±95%"
-"""After a metric's name: the column of half its interval's width."""
+"""Suffix of a metric's name, for the column with half the width of its interval."""
 
 
 def label(row: Row) -> str:
-    """What tells this job from the others: its overrides, or its folder where there are none."""
+    """The name of a job: its varied overrides, or its folder if there are none."""
     return " ".join(f"{key}={value}" for key, value in row["varied"].items()) or f"({row['run']})"
 
 
@@ -37,8 +37,8 @@ def metric_names(rows: Sequence[Row]) -> list[str]:
 
 
 def ranked_by(rows: Sequence[Row]) -> str:
-    """The number that ranks the jobs: the test metric that chose the model of each, or else the first test metric that
-    any of them has and that is not 0 for all, or the validation loss, or ""."""
+    """The metric that ranks the jobs: the test metric that selected the model of each; else the first test metric that
+    any job has and that is not 0 for all; else the validation loss, or ""."""
     names = [*_shared_monitor(rows), *metric_names(rows), "val_loss"]
     known = [name for name in names if any(finite(row.get(name)) for row in rows)]
     telling = (name for name in known if any(finite(row.get(name)) and row[name] != 0 for row in rows))
@@ -46,18 +46,19 @@ def ranked_by(rows: Sequence[Row]) -> str:
 
 
 def _shared_monitor(rows: Sequence[Row]) -> list[str]:
-    """The test metric that chose the model of every job that says so; empty where they differ, or it is none."""
+    """The test metric that selected the models of all jobs whose monitor is known; empty if they differ or it is
+    none."""
     logged = {str(row["monitor"]).removeprefix("val_").lower() for row in rows if row.get("monitor")}
     return [name for name in metric_names(rows) if {name.lower()} == logged]
 
 
 def varied_keys(rows: Sequence[Row]) -> list[str]:
-    """The settings in which the jobs of a sweep differ: one column each."""
+    """The settings in which the jobs of a sweep differ; each is a column."""
     return list(dict.fromkeys(key for row in rows for key in row["varied"]))
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Every value in full, one line a job, and columns for the interval and the signature of each metric."""
+    """Write all values without rounding, one line for each job, with the interval and signature of each metric."""
     signatures = {name: f"{name} signature" for name in metric_names(rows)}
     ends = [(name, end) for name in metric_names(rows) if _sure(rows, name) for end in (0, 1)]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -71,7 +72,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table as GitHub shows it, scores with their intervals, and below it the signature of each metric."""
+    """A Markdown table of scores with their intervals, and below it the signature of each metric."""
     columns = _columns(rows)
     cells = [[(_cell(name, row) + _interval(name, row)).replace("|", "\\|") for name in columns] for row in rows]
     table = tabulate(cells, _headers(columns), "github", disable_numparse=True, colalign=_alignment(columns, rows))
@@ -82,15 +83,15 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def table(rows: Sequence[Row]) -> list[list[str]]:
-    """Headers, then the cells of each row, as one reads them: every column, for other pages."""
+    """The headers, then the cells of each row, as text: all columns, for other pages."""
     columns = _columns(rows)
     return [_headers(columns), *([_cell(name, row) + _interval(name, row) for name in columns] for row in rows)]
 
 
 def terminal(rows: Sequence[Row], width: int) -> str:
-    """A table that fits into `width` characters if any can, and below it a line for each job that has an error.
+    """A table that fits into `width` characters if possible, and below it a line for each job with an error.
 
-    What does not fit is left out in the order of DISPENSABLE; then cells are broken into lines.
+    Columns that do not fit are left out in the order of DISPENSABLE; then cells are wrapped.
     """
     columns = [name for name in _columns(rows) if name not in ("error", "val_perplexity")]
     if "seed" not in varied_keys(rows):
@@ -106,7 +107,8 @@ def terminal(rows: Sequence[Row], width: int) -> str:
 
 
 def fit(rows: Sequence[Row], columns: Sequence[str], width: int, dispensable: Sequence[str] = ()) -> str:
-    """A table of at most `width` characters if leaving out what is dispensable and breaking settings can make it so."""
+    """A table that fits into `width` characters if possible, by leaving out dispensable columns and wrapping
+    settings."""
     table = _fixed_width(rows, columns, 32)
     for name in dispensable:
         if _width(table) <= width:
@@ -130,7 +132,7 @@ def _interval(name: str, row: Row) -> str:
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
-    """Every column, settings first; a seed that varies is among the settings only."""
+    """The names of all columns, settings first; a seed that varies is one of the settings only."""
     varied = varied_keys(rows)
     numbers = [name for name in ("val_loss", *NUMBERS) if name not in varied]
     return ["run", *varied, "status", *metric_names(rows), *dict.fromkeys(numbers), "error"]
@@ -141,14 +143,14 @@ def _headers(columns: Sequence[str]) -> list[str]:
 
 
 def _fixed_width(rows: Sequence[Row], columns: Sequence[str], longest: int) -> str:
-    """A table whose settings are broken into lines of `longest` characters; `encoder.depth` is headed `depth`."""
+    """A table whose settings are wrapped after `longest` characters; the header of `encoder.depth` is `depth`."""
     last = [name.rpartition(".")[2] for name in columns]
     short = [part if last.count(part) == 1 else name for part, name in zip(last, columns, strict=True)]
     cells = [_headers(short), *([_cell(name, row) for name in columns] for row in rows)]
     breakable = {"run", *varied_keys(rows)}
     widest = [max(map(len, column)) for column in zip(*cells, strict=True)]
     widths = [min(width, longest) if name in breakable else width for width, name in zip(widest, columns, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])  # as rows: tabulate would pad a header by two spaces
+    cells.insert(1, ["-" * width for width in widths])  # rows, because tabulate pads headers by two spaces
     alignment = _alignment(columns, rows)
     return tabulate(cells, (), "plain", disable_numparse=True, colalign=alignment, maxcolwidths=widths)
 
@@ -167,7 +169,7 @@ def _value(name: str, row: Row) -> Any:
 
 
 def _cell(name: str, row: Row) -> str:
-    """A value as one reads it in a table."""
+    """A value as text for a table."""
     if name.endswith(MARGIN):
         interval = row["intervals"].get(name.removesuffix(MARGIN))
         return f"{(interval[1] - interval[0]) / 2:.2f}" if interval else ""

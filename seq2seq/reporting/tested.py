@@ -1,4 +1,4 @@
-"""What runs made of their test sets: the texts, scores by source length, and the words in which outputs differ."""
+"""The outputs of runs for their test sets: texts, scores by source length, and differences in words."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from seq2seq.scoring import NAMES, Score, Scorer
 from seq2seq.scoring.breakdowns import length_groups
 
 OUTPUTS = tuple(dict.fromkeys(each.output for each in TASKS.values()))
-"""SPLIT.NAME.txt holds the output of a task; `lines` those of a language model, each after its bits per character."""
+"""The names in SPLIT.NAME.txt, a task's output; `lines` has a language model's lines, each after its bits per
+character."""
 
-SIGNS = r"!-/:-@\[-`{-~¡-¿‐-⁞、-〿！-／：-＠"  # punctuation of ASCII, Latin, general, CJK and full width
+SIGNS = r"!-/:-@\[-`{-~¡-¿‐-⁞、-〿！-／：-＠"  # punctuation: ASCII, Latin, general, CJK and full width
 SPACELESS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana and ideographs
 EDGE = rf"[^\s{SIGNS}{SPACELESS}]"
 WORD = re.compile(rf"({EDGE}(?:[^\s{SPACELESS}]*{EDGE})?|[{SIGNS}{SPACELESS}])(\s*)")
-"""A word without the punctuation at its edges, a sign of punctuation, or a character of a script without spaces."""
+"""A word without adjacent punctuation, a punctuation mark, or a character of a script without spaces."""
 
 
 class Tested(NamedTuple):
-    """A test set and what a run made of it, line by line; `sources` are empty where they are no text."""
+    """A test set and a run's output for it, line by line; `sources` are empty if they are not text."""
 
     run: Run
     split: str
@@ -39,7 +40,7 @@ class Tested(NamedTuple):
 
 
 class Breakdown(NamedTuple):
-    """A run's score over buckets of source length: (words, sentences, value)."""
+    """A run's score in buckets of source length: (words, sentences, value)."""
 
     run: Run
     metric: str
@@ -48,22 +49,22 @@ class Breakdown(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Neighbouring words: `same` in output and reference, `extra` in the output, or `missing` from it."""
+    """Adjacent words that are the `same` in output and reference, `extra` in the output, or `missing` from it."""
 
     kind: str
     text: str
 
 
 def splits(run: Run) -> list[str]:
-    """The test sets that a run left output of."""
+    """The test sets for which a run has output."""
     suffixes = tuple(f".{name}.txt" for name in OUTPUTS)
     names = sorted(path.name for path in run.folder.glob("*.txt") if path.name.endswith(suffixes))
     return list(dict.fromkeys(name.rsplit(".", 2)[0] for name in names))
 
 
 def read_tested(run: Run, split: str, notes: Notes) -> Tested | None:
-    """Output, sources and references of a test set, from the run's folder, else from its corpus where the data are at
-    hand; None, and a note, where there are none or they do not fit each other."""
+    """Output, sources and references of a test set, from the run's folder, or else from its corpus; None, with a note,
+    if they are missing or do not belong together."""
     place = run.folder / f"{split}.references.txt"
     try:
         output = next(path for name in OUTPUTS if (path := run.folder / f"{split}.{name}.txt").exists())
@@ -74,12 +75,12 @@ def read_tested(run: Run, split: str, notes: Notes) -> Tested | None:
         sources, references = _stored(run, split) if place.exists() else _corpus(run, split)
         if len(references) != len(outputs) or (sources and len(sources) != len(outputs)):
             raise UserError(f"{len(outputs)} outputs, {len(sources)} sources and {len(references)} references")
-        found = Tested(run, split, sources, references, outputs)
-        if not place.exists() and (wrong := _changed(found)):
+        test = Tested(run, split, sources, references, outputs)
+        if not place.exists() and (wrong := _changed(test)):
             raise UserError(f"its corpus is not what it was: {wrong}")
-        return found
+        return test
     except (OSError, ValueError, UserError) as error:
-        notes.add(place, f"what {split} was tested on is not at hand, so its texts are left out ({error})")
+        notes.add(place, f"the test set {split} is missing, so its texts are left out ({error})")
     return None
 
 
@@ -93,7 +94,7 @@ def _stored(run: Run, split: str) -> tuple[list[str], list[str]]:
 
 
 def _corpus(run: Run, split: str) -> tuple[list[str], list[str]]:
-    """For runs that did not keep their test sets. Nothing is downloaded."""
+    """Sources and references from the run's corpus, if its folder has none. Nothing is downloaded."""
     from seq2seq.corpora import Corpus
     from seq2seq.models import factory
 
@@ -106,9 +107,9 @@ def _corpus(run: Run, split: str) -> tuple[list[str], list[str]]:
 
 
 def score_by_length(tested: Tested, notes: Notes) -> Breakdown | None:
-    """The run's first score over buckets of source length; None where sources are no text, or nothing is scored.
+    """The run's first metric in buckets of source length; None if the sources are not text, or scoring fails.
 
-    A note says so where the overall score is not the one that the run recorded: files or versions have changed.
+    A note is added if the overall score is not the recorded one, because files or versions have changed.
     """
     if not tested.sources:
         return None
@@ -125,17 +126,17 @@ def score_by_length(tested: Tested, notes: Notes) -> Breakdown | None:
 
 
 def _changed(tested: Tested) -> str:
-    """How the score of these texts differs from that which the run recorded, where it had one test set only."""
+    """A message if the score of these texts is not the one that the run recorded (only known with one test set)."""
     metric, score = _scorer(tested)
     recorded = tested.run.row.get(metric)
     if not finite(recorded) or splits(tested.run) != [tested.split]:
         return ""
-    found = score(range(len(tested.outputs))).value
-    return f"{metric} is {found:.2f}, but {recorded:.2f} was recorded" if abs(recorded - found) > 0.01 else ""
+    current = score(range(len(tested.outputs))).value
+    return f"{metric} is {current:.2f}, but {recorded:.2f} was recorded" if abs(recorded - current) > 0.01 else ""
 
 
 def _scorer(tested: Tested) -> tuple[str, Callable[[Sequence[int]], Score]]:
-    """The metric of a task, and how some lines of its output are scored."""
+    """The metric of a run, and a function that scores a subset of its lines."""
     run, outputs, references = tested.run, tested.outputs, tested.references
     task = TASKS.get(run.task, TASKS["translation"])
     scorer: Any
@@ -162,29 +163,32 @@ def _label_scorer(run: Run, unit: Literal["word", "text"]) -> Any:
 
 
 def _bits_per_character(lines: Sequence[str]) -> Score:
-    """Mean of lines of bits per character, a tab, and text, each weighted by its characters, the line feed counted."""
+    """The mean bits per character of lines (bits, a tab, text), weighted by their characters with the line feed."""
     rates = [(float(bits), len(text) + 1) for bits, _, text in (line.partition("\t") for line in lines)]
     characters = sum(count for _, count in rates)
     return Score("bits per character", sum(bits * count for bits, count in rates) / characters, "of:lines")
 
 
 def comparable(tests: Sequence[Tested]) -> list[Tested]:
-    """Those that were tested on the same lines as the first, and have references to be compared with."""
+    """The tests that have the same lines as the first, and references."""
     alike = [test for test in tests if (test.sources, test.references) == (tests[0].sources, tests[0].references)]
     return [test for test in alike if test.run.task not in TASKS or TASKS[test.run.task].source]
 
 
 def edits(output: str, reference: str) -> int:
-    """Words (see WORD) to insert, delete or replace to turn one text into the other."""
+    """The edit distance between two texts in words (of WORD)."""
     return int(Levenshtein.distance(*_words(output, reference)))
 
 
 def differences(output: str, reference: str) -> list[Part]:
-    """The output with, where it differs, the words of the reference: by difflib's longest matches, joined as read."""
-    (found, right), (shown, expected) = _words(output, reference), _words(output, reference, spaced=True)
+    """The output in parts, with the reference's words where they differ, by difflib's longest matches."""
+    (output_words, reference_words), (shown, expected) = (
+        _words(output, reference),
+        _words(output, reference, spaced=True),
+    )
     parts: list[Part] = []
-    for _, i, j, k, n in SequenceMatcher(None, right, found, autojunk=False).get_opcodes():
-        same = right[i:j] == found[k:n]
+    for _, i, j, k, n in SequenceMatcher(None, reference_words, output_words, autojunk=False).get_opcodes():
+        same = reference_words[i:j] == output_words[k:n]
         texts = [] if same or i == j else [("missing", "".join(expected[i:j]).rstrip() + " ")]
         for kind, text in [*texts, ("same" if same else "extra", "".join(shown[k:n]))]:
             parts += [Part(kind, text.rstrip())] * bool(text.strip()) + [Part("same", " ")] * text.endswith(" ")
@@ -192,15 +196,17 @@ def differences(output: str, reference: str) -> list[Part]:
 
 
 def _words(output: str, reference: str, *, spaced: bool = False) -> tuple[list[str], list[str]]:
-    """The words of both texts; `spaced` keeps the space after each."""
-    found, right = ([word + rest * spaced for word, rest in WORD.findall(text)] for text in (output, reference))
-    return found, right
+    """The words of both texts; `spaced` includes the space after each."""
+    output_words, reference_words = (
+        [word + rest * spaced for word, rest in WORD.findall(text)] for text in (output, reference)
+    )
+    return output_words, reference_words
 
 
 def telling(tests: Sequence[Tested], count: int) -> dict[str, list[int]]:
-    """Lines worth reading, by why: spread over the test set, and where runs differ most (one run: where it is worst).
+    """Select lines, by reason: some spread over the test set, and those where runs differ most (or one run is worst).
 
-    Worse is more `edits` a word of the reference. All tests are of the same lines.
+    A line is worse if it has more `edits` a word of the reference. All tests have the same lines.
     """
     references = tests[0].references
     rates = [

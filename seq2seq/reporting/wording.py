@@ -1,11 +1,11 @@
-"""How numbers and texts are worded in tables and pictures."""
+"""The format of numbers and texts in tables and figures."""
 
 import math
 from typing import TypeGuard
 
 
 def compact(number: int | float) -> str:
-    """A number as one reads it on an axis: 950, 12.3k, 4.1M; 5e-4."""
+    """A number as on an axis: 950, 12.3k, 4.1M, 5e-4."""
     if 0 < abs(number) < 1e-3:
         mantissa, exponent = f"{number:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
@@ -16,21 +16,21 @@ def compact(number: int | float) -> str:
 
 
 def duration(seconds: int | float) -> str:
-    """Hours, minutes and seconds: 1:02:03."""
+    """Seconds as hours, minutes and seconds, 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def shorten(text: str, width: int) -> str:
-    """At most `width` characters, with an ellipsis where it was cut."""
+    """Text truncated to `width` characters, with an ellipsis."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks."""
+    """Replace line breaks, and repeated spaces, by single spaces."""
     return " ".join(text.split())
 
 
 def finite(value: object) -> TypeGuard[int | float]:
-    """Whether a cell holds a number to be compared."""
+    """Whether a cell is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""Scores of text, each with the signature that says how it was computed."""
+"""Scores of text, each with a signature that records how it was computed."""
 
 from seq2seq.scoring.measurement import INTERVALS, SAMPLES, Measurement, Resampling, Score
 from seq2seq.scoring.scorer import DEFAULT, NAMES, Scorer, Scores, sentence_bleu

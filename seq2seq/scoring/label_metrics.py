@@ -1,12 +1,12 @@
-"""Scores of labels, each with a signature in the style of sacreBLEU's: F1 over entities or labels, and accuracy.
+"""Scores of labels, each with a signature in the style of sacreBLEU's: F1 of entities or labels, and accuracy.
 
-Everything is scored on text, as a file holds it: the labels of one sentence (or text) a line, written as
-`LabelTokenizer.split` reads them.
+Labels are scored as text: the labels of one sentence (or text) a line, in the format of `LabelTokenizer.split`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
@@ -18,20 +18,19 @@ from seq2seq.text import LabelTokenizer
 from seq2seq.text.label_tokenizer import is_entity_tag
 
 BIOES = {"L": "E", "U": "S", "W": "S", "M": "I"}
-"""The letters of BILOU, BMES and BMEWO that BIOES has others for."""
+"""The letters of BILOU, BMES and BMEWO that differ from BIOES, and those of BIOES."""
 
 Sets = list[list[list[str]]]
-"""Lines of words (or one text) of labels."""
+"""The labels of each word (or of the text) of each line."""
 
 
 class LabelScorer:
-    """F1 and accuracy in percent.
+    """Computes F1 and accuracy in percent.
 
-    With `entities`, if each label is a tag of entities, F1 is that of whole spans, by type and both borders, as seqeval
-    counts them in its default mode, which agrees with conlleval, and reads IOB1, IOB2 and BIOES tags; BILOU, BMES and
-    BMEWO are BIOES in other letters. Otherwise (part-of-speech tags, say) it is micro-F1 over the labels of all words
-    or texts, where `none` is no label. A word or text (`unit`) is accurate when all of its labels are right and no
-    other is given.
+    With `entities`, and if all labels are entity tags, F1 is over entities, compared by type and both borders, as in
+    seqeval's default mode, which agrees with conlleval and reads IOB1, IOB2 and BIOES tags; BILOU, BMES and BMEWO are
+    converted to BIOES. Otherwise (for part-of-speech tags, say) it is micro-F1 over the labels of all words or texts,
+    without the label `none`. Accuracy is the share of words or texts (`unit`) with exactly the labels of the reference.
     """
 
     def __init__(self, labels: LabelTokenizer, *, entities: bool = False, unit: str = "word") -> None:
@@ -43,21 +42,24 @@ class LabelScorer:
     def __call__(
         self, hypotheses: Sequence[str], references: Sequence[str], draws: Resampling = NO_RESAMPLING
     ) -> Scores:
-        """Score line against line. Raises `UserError` where the numbers of lines, or of a line's words, differ."""
+        """Score lines against references. Raises `UserError` if the numbers of lines, or of a line's words, differ."""
         if len(hypotheses) != len(references):
             raise UserError(f"scoring: {len(hypotheses)} hypotheses but {len(references)} references")
-        found, right = ([self.labels.split(line) for line in lines] for lines in (hypotheses, references))
-        for number, (one, other) in enumerate(zip(found, right, strict=True), 1):
+        predicted, expected = ([self.labels.split(line) for line in lines] for lines in (hypotheses, references))
+        for number, (one, other) in enumerate(zip(predicted, expected, strict=True), 1):
             if len(one) != len(other):
                 raise UserError(f"scoring: line {number} has {len(one)} words, but {len(other)} in the reference")
-        first = entity_f1(found, right) if self.entities else micro_f1(found, right, self.labels.none)
-        return Scores({each.name: each.score(draws) for each in (first, accuracy(found, right, self.unit))})
+        f1_of = entity_f1 if self.entities else partial(micro_f1, none=self.labels.none)
+        measured = f1_of(predicted, expected), accuracy(predicted, expected, self.unit)
+        return Scores({each.name: each.score(draws) for each in measured})
 
 
 def entity_f1(hypotheses: Sets, references: Sets) -> Measurement:
-    """Micro-F1 of entities (Tjong Kim Sang & De Meulder 2003); 0 where neither side has one."""
-    found, right = ([set(spans([tag for (tag,) in line])) for line in lines] for lines in (hypotheses, references))
-    counted = [(len(one & other), len(one), len(other)) for one, other in zip(found, right, strict=True)]
+    """Micro-F1 of entities (Tjong Kim Sang & De Meulder 2003); 0 if neither side has one."""
+    predicted, expected = (
+        [set(spans([tag for (tag,) in line])) for line in lines] for lines in (hypotheses, references)
+    )
+    counted = [(len(one & other), len(one), len(other)) for one, other in zip(predicted, expected, strict=True)]
     signature = f"nrefs:1|average:micro|of:entities|mode:conlleval|seqeval:{version('seqeval')}"
     return Measurement("F1", signature, statistics(counted, 3), f1)
 
@@ -66,12 +68,12 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     """The entities of a sentence: type, first and last word."""
     from seqeval.metrics.sequence_labeling import get_entities
 
-    found: list[tuple[str, int, int]] = get_entities([BIOES.get(tag[:1], tag[:1]) + tag[1:] for tag in tags])
-    return found
+    entities: list[tuple[str, int, int]] = get_entities([BIOES.get(tag[:1], tag[:1]) + tag[1:] for tag in tags])
+    return entities
 
 
 def micro_f1(hypotheses: Sets, references: Sets, none: str = "") -> Measurement:
-    """2·right / (found + expected) over the labels of all words or texts; 0 where neither side has one."""
+    """Micro-F1, 2·correct / (predicted + expected), of the labels of all words or texts; 0 if neither side has one."""
     counted = []
     for line, other in zip(hypotheses, references, strict=True):
         words = [(set(one) - {none}, set(expected) - {none}) for one, expected in zip(line, other, strict=True)]
@@ -81,7 +83,7 @@ def micro_f1(hypotheses: Sets, references: Sets, none: str = "") -> Measurement:
 
 
 def accuracy(hypotheses: Sets, references: Sets, unit: str) -> Measurement:
-    """The share of words (or texts) with exactly the right labels; 0 where there are none."""
+    """The share of words (or texts) with exactly the labels of the reference; 0 if there are none."""
     counted = [
         (sum(set(one) == set(other) for one, other in zip(line, reference, strict=True)), len(line))
         for line, reference in zip(hypotheses, references, strict=True)
@@ -90,5 +92,5 @@ def accuracy(hypotheses: Sets, references: Sets, unit: str) -> Measurement:
 
 
 def statistics(lines: Sequence[Sequence[int]], width: int) -> np.ndarray:
-    """The counts of each line [n, width]; n may be 0."""
+    """The counts of each line as an array [n, width]; n may be 0."""
     return np.array(lines, np.float64).reshape(-1, width)

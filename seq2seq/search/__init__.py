@@ -1,7 +1,7 @@
-"""Search for the best target sequences over a step function; knows no network.
+"""Search for the best target sequences over a step function, independent of any network.
 
-`greedy` takes the best token at every step, `beam` keeps the best K prefixes, `sample` draws; `search` picks one
-of them by the options and by what is asked of the sentences.
+`greedy` takes the best token at every step, `beam` keeps the best K prefixes, `sample` samples; `search` chooses one of
+them by the options and the constraints of the sentences.
 """
 
 from __future__ import annotations
@@ -41,13 +41,15 @@ def search(
     options: SearchOptions,
     sentences: Sentences = NOTHING,
 ) -> list[list[Hypothesis]]:
-    """What `options` ask for: draws, greedy search for a `beam_size` of 1, else beam search. See `Search`.
+    """Sample with `options.sample`, else search: greedily for a `beam_size` of 1, else by beam search. The arguments
+    are those of `Search`.
 
-    A beam of 1 finds what greedy search does, slower, and knows the rules that greedy search does not.
+    A beam of 1 gives the result of greedy search, slower, but supports n-gram blocking, the coverage penalty, prefixes
+    and constraints, which greedy search does not; so it is used where one of them is set.
     """
     if options.sample:
         return sample(step, state, memory, limits, options, sentences)
-    ruled = options.no_repeat_ngram or options.coverage_penalty or sentences.prefixes or sentences.constraints
-    if options.beam_size > 1 or ruled:
+    has_rules = options.no_repeat_ngram or options.coverage_penalty or sentences.prefixes or sentences.constraints
+    if options.beam_size > 1 or has_rules:
         return beam(step, state, memory, limits, options, sentences)
     return greedy(step, state, memory, limits, options)

@@ -1,20 +1,21 @@
 """Beam search: at every step, the best K continuations of a sentence's live prefixes.
 
 Those of the K that end with eos are finished: they leave the beam, and the n best of them are kept. The others are
-the live prefixes of the next step. A sentence is closed as soon as no live prefix can become better than the worst
-kept hypothesis. That takes no heuristic: log-probabilities are at most 0, so that no continuation of a prefix of
-log-probability ℓ has more than ℓ; lp (see SearchOptions.normaliser) never falls as Y grows; and the coverage penalty cp
-(see rules.coverage) is a sum of logarithms of numbers that are at most 1. Therefore
+the live prefixes of the next step. The search of a sentence ends as soon as no live prefix can become better than the
+worst kept hypothesis. This is exact, not a heuristic: log-probabilities are at most 0, so no continuation of a prefix
+of log-probability ℓ has more than ℓ; lp (see SearchOptions.normaliser) never falls as Y grows; and the coverage penalty
+cp (see rules.coverage) is a sum of logarithms of numbers that are at most 1. Therefore
 
     score(Y) = log p(Y) / lp(Y) + cp(X; Y) ≤ ℓ / lp(limit)      for every Y that continues the prefix within its limit.
 
-Rules and constraints take continuations away, which leaves the bound true. A tie closes the sentence too: of equal
-scores, the hypothesis that finished first is kept. At its limit a sentence is closed, and its live prefixes with the
-best scores fill the places that no finished hypothesis took. They come after the finished ones whatever their score:
-the probability of a prefix is that of all its continuations together.
+Rules and constraints only remove continuations, so the bound holds with them, too. A tie also ends the search: of equal
+scores, the hypothesis that finished first is kept. At a sentence's limit its search ends, and the live prefixes with
+the best scores fill the places that are still free. They come after the finished hypotheses whatever their score: the
+probability of a prefix is the sum over all its continuations, and not comparable.
 
-Log-probability alone chooses the K, within a bank of constraints and a group of a diverse beam; lp and cp compare what
-is finished, as in Wu et al. 2016. Each group keeps n hypotheses of its own, and a sentence is open while a group is.
+The K are chosen by log-probability alone, within a bank of constraints and a group of a diverse beam; lp and cp rank
+finished hypotheses only, as in Wu et al. 2016. Each group keeps n hypotheses, and a sentence is open while one of its
+groups is.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ from seq2seq.search.selection import balanced_columns, best_columns, best_tokens
 
 
 class Beam(NamedTuple):
-    """The sentences still open: one index_select drops the others. The slots, and the places, of each of the G groups
-    are neighbours."""
+    """The beam of the open sentences (others are dropped by one index_select). The slots of each of the G groups are
+    adjacent, and so are its places for hypotheses."""
 
-    sentences: Int[Tensor, "B"]  # their places in the batch that was given
+    sentences: Int[Tensor, "B"]  # their positions in the original batch
     limits: Int[Tensor, "B"]
     limit_penalties: Float[Tensor, "B"]  # lp(limit)
     totals: Float[Tensor, "B K"]  # log-probabilities of the live prefixes; −∞ in a slot without one
     scores: Float[Tensor, "B P"]  # of the hypotheses kept, P = G·n, each group's best first; −∞ in a free place
-    ends: Int[Tensor, "B P"]  # where they end: step · beam_size + slot; −1 in a free place
+    ends: Int[Tensor, "B P"]  # their last step and slot, as step · beam_size + slot; −1 in a free place
     groups: int
 
     def by_group(self, tensor: Tensor) -> Tensor:
@@ -62,10 +63,10 @@ def beam(
     options: SearchOptions,
     sentences: Sentences = NOTHING,
 ) -> list[list[Hypothesis]]:
-    """The `n_best` hypotheses a sentence, or all there are if they are fewer. See `Search` for the arguments.
+    """The `n_best` hypotheses of each sentence, or all if there are fewer. The arguments are those of `Search`.
 
-    Of equal candidates, the one of the better prefix wins, then the smaller id. The state is expanded here, but not
-    before the first tokens are chosen: a sentence starts as one prefix, so the first step has B rows.
+    Of equal candidates, the one of the better prefix wins, then the smaller id. The state is expanded to B·K rows only
+    after the first step, because a sentence starts as one prefix.
     """
     stops, size = set(steps_allowed(limits)), options.beam_size
     longest = max(stops, default=0)
@@ -102,7 +103,7 @@ def beam(
 
 
 def _start(limits: Int[Tensor, "B"], limit_penalties: Float[Tensor, "B"], options: SearchOptions) -> Beam:
-    """One empty prefix a sentence, and nothing kept."""
+    """The beam before the first step: one empty prefix a sentence, and no hypotheses."""
     groups = options.diversity_groups
     scores = limit_penalties.new_full((len(limits), groups * options.n_best), -math.inf)
     sentences = torch.arange(len(limits), device=limits.device)
@@ -113,7 +114,7 @@ def _start(limits: Int[Tensor, "B"], limit_penalties: Float[Tensor, "B"], option
 def _candidates(
     log_probs: Float[Tensor, "N V"], t: int, rules: Rules, live: Live, options: SearchOptions
 ) -> Candidates:
-    """Continuations of each prefix among which those are that the beam may choose."""
+    """Continuations of each prefix, a superset of those that the beam can choose."""
     banned, size = options.banned(t), options.beam_size
     strict, loose = permitted(log_probs, t, rules, live, options)
     if rules.automaton is None or live.progress is None:
@@ -121,12 +122,12 @@ def _candidates(
     return rules.automaton.candidates((strict, loose), t, live.progress, size, options.eos, banned)
 
 
-def _extend(batch: Beam, found: Candidates, options: SearchOptions) -> tuple[Step, Beam]:
-    """The best continuations a sentence: only the `beam_size` best of each of its prefixes can be among them."""
-    values, ids = (tensor.view(len(batch.sentences), -1) for tensor in (found.log_probs, found.ids))
+def _extend(batch: Beam, continuations: Candidates, options: SearchOptions) -> tuple[Step, Beam]:
+    """Choose the best continuations of each sentence; only the `beam_size` best of a prefix can be among them."""
+    values, ids = (tensor.view(len(batch.sentences), -1) for tensor in (continuations.log_probs, continuations.ids))
     branches = values.size(1) // batch.totals.size(1)
     candidates = batch.totals.repeat_interleave(branches, dim=1) + values
-    order = _order(candidates, ids, found.needs, options, shared=batch.totals.size(1) == 1)
+    order = _order(candidates, ids, continuations.needs, options, shared=batch.totals.size(1) == 1)
     parents = torch.div(order, branches, rounding_mode="floor")
     chosen = Step(batch.sentences, ids.gather(1, order), parents, values.gather(1, order))
     return chosen, batch._replace(totals=candidates.gather(1, order))
@@ -140,7 +141,7 @@ def _order(
     *,
     shared: bool,
 ) -> Int[Tensor, "B K"]:
-    """The columns of the candidates that become slots."""
+    """The columns of the candidates that are chosen, in the order of the slots."""
     size, groups = options.beam_size // options.diversity_groups, options.diversity_groups
     banks = None if needs is None else needs.view(len(candidates), -1)
 
@@ -153,33 +154,34 @@ def _order(
 
 
 def _covered(live: Live, weights: Tensor | None) -> Float[Tensor, "N S"]:
-    """What each prefix has attended to, this step included."""
+    """The sum of each prefix's attention weights, with those of this step."""
     if weights is None:
         raise UserError("search.coverage_penalty: the model has no attention that could cover the source; set it to 0")
     return weights.float() if live.covered is None else live.covered + weights
 
 
 def _coverage(live: Live, rules: Rules, chosen: Step, options: SearchOptions) -> Float[Tensor, "B K"]:
-    """cp of the chosen: that of their parents, for the weights of a step do not depend on the token that it chooses."""
+    """cp of the chosen continuations; it is that of their parents, because the weights of a step do not depend on the
+    token that it chooses."""
     assert live.covered is not None
-    found = coverage(live.covered, rules.mask, options.coverage_penalty)
-    return found.view(len(chosen.parents), -1).gather(1, chosen.parents)
+    penalties = coverage(live.covered, rules.mask, options.coverage_penalty)
+    return penalties.view(len(chosen.parents), -1).gather(1, chosen.parents)
 
 
 def _finish(batch: Beam, chosen: Step, ended: Bool[Tensor, "B K"], penalty: Float[Tensor, ""], first_end: int) -> Beam:
-    """Move the prefixes that `ended` to the hypotheses kept, as far as they are among the n best of their group."""
-    found = _scores(batch, chosen, penalty).masked_fill(~ended, -math.inf)
+    """Move the prefixes that `ended` out of the beam; the n best of each group are kept as hypotheses."""
+    finished = _scores(batch, chosen, penalty).masked_fill(~ended, -math.inf)
     totals = batch.totals.masked_fill(ended, -math.inf)
-    return _keep(batch._replace(totals=totals), found, first_end, batch.scores)
+    return _keep(batch._replace(totals=totals), finished, first_end, batch.scores)
 
 
 def _stop(batch: Beam, chosen: Step, limit: int, first_end: int) -> Beam:
-    """Where the limit is reached, fill free places with the best live prefixes; none stays live."""
+    """End sentences that reach their limit: their best live prefixes fill the free places, and none stays live."""
     stopped = (batch.limits == limit)[:, None]
-    found = _scores(batch, chosen, batch.limit_penalties[:, None]).masked_fill(~stopped, -math.inf)
+    unfinished = _scores(batch, chosen, batch.limit_penalties[:, None]).masked_fill(~stopped, -math.inf)
     totals = batch.totals.masked_fill(stopped, -math.inf)
     taken = batch.scores.masked_fill(batch.scores > -math.inf, math.inf)
-    return _keep(batch._replace(totals=totals), found, first_end, taken)
+    return _keep(batch._replace(totals=totals), unfinished, first_end, taken)
 
 
 def _scores(batch: Beam, chosen: Step, penalty: Tensor) -> Float[Tensor, "B K"]:
@@ -187,16 +189,16 @@ def _scores(batch: Beam, chosen: Step, penalty: Tensor) -> Float[Tensor, "B K"]:
     return scores if chosen.coverage is None else scores + chosen.coverage
 
 
-def _keep(batch: Beam, found: Float[Tensor, "B K"], first_end: int, ranks: Float[Tensor, "B P"]) -> Beam:
-    """Keep the n best of [kept so far | slots of this step] in each group, where the kept have these `ranks` among the
-    scores `found`; the first slot ends at `first_end`.
+def _keep(batch: Beam, new_scores: Float[Tensor, "B K"], first_end: int, ranks: Float[Tensor, "B P"]) -> Beam:
+    """Keep the n best of [hypotheses so far | slots of this step] in each group. `ranks` are the values by which the
+    former are compared with the `new_scores` of the latter; the first slot ends at `first_end`.
 
-    A slot with −∞ is not among them: it comes after the free places, which are n with the kept ones.
+    A slot with −∞ is never kept: hypotheses and free places are n together, and both come before it.
     """
-    slots = torch.arange(first_end, first_end + found.size(1), device=found.device).expand_as(found)
+    slots = torch.arange(first_end, first_end + new_scores.size(1), device=new_scores.device).expand_as(new_scores)
     scores, ends, ranks = (
         torch.cat((batch.by_group(before), batch.by_group(new)), dim=1)
-        for before, new in ((batch.scores, found), (batch.ends, slots), (ranks, found))
+        for before, new in ((batch.scores, new_scores), (batch.ends, slots), (ranks, new_scores))
     )
     order = best_columns(ranks, batch.ends.size(1) // batch.groups)
     return batch._replace(
@@ -205,6 +207,6 @@ def _keep(batch: Beam, found: Float[Tensor, "B K"], first_end: int, ranks: Float
 
 
 def _open(batch: Beam) -> Bool[Tensor, "B"]:
-    """True where a live prefix can still become better than the worst hypothesis kept in its group."""
+    """True where a live prefix can still become better than the worst kept hypothesis of its group."""
     best = batch.totals.view(len(batch.sentences), batch.groups, -1).amax(2) / batch.limit_penalties[:, None]
     return (best > batch.scores.view(len(batch.sentences), batch.groups, -1)[:, :, -1]).any(1)

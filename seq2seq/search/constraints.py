@@ -1,22 +1,24 @@
-"""Phrases that the output must hold: dynamic beam allocation (Post and Vilar, NAACL 2018, arXiv:1804.06609), with the
-beam's slots dealt out in turn as Hu et al. (NAACL 2019, aclanthology.org/N19-1090) do, for a whole batch at once.
+"""Phrases that the output must contain: dynamic beam allocation (Post and Vilar, NAACL 2018, arXiv:1804.06609), with
+the beam's slots assigned in turn and batched as in Hu et al. (NAACL 2019, aclanthology.org/N19-1090).
 
-A prefix knows two things of its sentence's phrases: how far into them it is, a node of their Aho-Corasick automaton
-(the longest end of the prefix that a phrase begins with), and how many times each is still missing. From these follows
-the number of tokens that it needs: it can continue the phrase that it is furthest in, and then write the others out,
+Each prefix stores its progress in the phrases of its sentence: a node of their Aho-Corasick automaton (the longest
+suffix of the prefix with which a phrase begins), and how often each phrase is still missing. From these follows the
+number of tokens that it needs: it can continue the phrase of which it has most tokens, and then write the others in
+full,
 
     need = Σ_p missing_p · |p| − max over the missing p of the tokens of p that the prefix ends with.
 
-Phrases may overlap (`a b` and `b c` in `a b c`), and hold each other; each occurrence counts for all that end in it.
+Phrases may overlap (`a b` and `b c` in `a b c`) and contain each other; a token counts for all phrases that end with
+it.
 
-Each value of `need` is a bank, and the banks take slots in turn, the smallest need first, each its best candidates:
-prefixes that began a phrase early, and are less probable for it, compete with each other and not with those that put
-it off. So the beam should be wider than the phrases of a sentence have tokens.
+The candidates with the same `need` are a bank, and the banks get slots in turn, the smallest need first, each for its
+best candidates: so prefixes that began a phrase early, which makes them less probable, do not compete with prefixes
+that postpone it. The beam should be wider than the number of tokens in a sentence's phrases.
 
-What is returned holds all phrases, whatever the width of the beam: a continuation is closed (−∞) where its need is more
-than the steps that are left to it, of which one is reserved for eos, and eos is closed while anything is missing. Of an
-open prefix with missing phrases one continuation is always open: the next token of its best phrase lowers the need by
-one at least, as the steps left. Where the sentence begins this is checked.
+All hypotheses contain all phrases, whatever the width of the beam: a continuation gets −∞ if it needs more steps than
+are left (one of which is reserved for eos), and so does eos while a phrase is missing. A prefix with missing phrases
+always has a possible continuation: the next token of the phrase that it is in reduces the need by at least one, and the
+steps left by one. That the first prefix has enough steps is checked at the start.
 """
 
 from __future__ import annotations
@@ -36,14 +38,14 @@ Phrase = tuple[int, ...]
 
 
 class Progress(NamedTuple):
-    """How far a prefix is."""
+    """The progress of each prefix: its node of the automaton, and how often each phrase is still missing."""
 
     node: Int[Tensor, "N"]
     missing: Int[Tensor, "N P"]
 
 
 class Candidates(NamedTuple):
-    """Continuations among which a prefix's best are; −∞ in a place without one. `needs` tells the bank."""
+    """Continuations of each prefix, its best ones among them; −∞ in a place without one. `needs` are their banks."""
 
     log_probs: Float[Tensor, "N k"]
     ids: Int[Tensor, "N k"]
@@ -51,7 +53,7 @@ class Candidates(NamedTuple):
 
 
 class Phrases:
-    """The automaton of one sentence, as plain lists: A tokens that are in phrases, Q nodes, P different phrases."""
+    """The automaton of one sentence, as lists: A tokens that occur in phrases, Q nodes, P different phrases."""
 
     def __init__(self, constraints: Sequence[Sequence[int]]) -> None:
         wanted = [tuple(phrase) for phrase in constraints]
@@ -65,11 +67,11 @@ class Phrases:
         self.begun = [[_overlap(node, phrase) for phrase in self.phrases] for node in self.nodes]
 
     def node(self, tokens: Phrase) -> int:
-        """That of the longest end of `tokens` that a phrase begins with."""
+        """The node of the longest suffix of `tokens` with which a phrase begins."""
         return next(self.nodes[tokens[i:]] for i in range(len(tokens) + 1) if tokens[i:] in self.nodes)
 
     def need(self, prefix: Sequence[int] = ()) -> int:
-        """The tokens that a prefix needs, as above."""
+        """The `need` of a prefix (see the module's docstring)."""
         ends = [self.node(tuple(prefix[: i + 1])) for i in range(len(prefix))]
         missing = [max(0, count - sum(self.ended[node][p] for node in ends)) for p, count in enumerate(self.missing)]
         begun = self.begun[ends[-1] if ends else 0]
@@ -78,25 +80,25 @@ class Phrases:
 
 
 def steps_needed(constraints: Sequence[Sequence[int]], prefix: Sequence[int] = ()) -> int:
-    """The steps in which a prefix, and after it all phrases that it does not hold, can be written out; without eos."""
+    """The fewest steps for a prefix and all phrases that it does not contain; without eos."""
     return len(prefix) + Phrases(constraints).need(prefix)
 
 
 class Automaton(NamedTuple):
-    """The automata of the open sentences, padded to each other: one index_select drops the others'."""
+    """The automata of the open sentences, padded to the same sizes (others are dropped by one index_select)."""
 
-    alphabet: Int[Tensor, "B A"]  # −1 pads
-    following: Int[Tensor, "B Q A"]  # the node after a node and a token of the alphabet; after others it is 0
+    alphabet: Int[Tensor, "B A"]  # padded with −1
+    following: Int[Tensor, "B Q A"]  # the next node for a token of the alphabet; for other tokens it is 0
     ended: Int[Tensor, "B Q P"]  # 1 where a phrase ends at a node
-    begun: Int[Tensor, "B Q P"]  # the tokens of a phrase, fewer than all, that a node ends with
+    begun: Int[Tensor, "B Q P"]  # how many tokens at the end of a node begin a phrase, fewer than all of it
     lengths: Int[Tensor, "B P"]
-    missing: Int[Tensor, "B P"]  # of an empty prefix
+    missing: Int[Tensor, "B P"]  # for an empty prefix
     last: Int[Tensor, "B"]  # the steps of a sentence, without the one that is reserved for eos
-    forced: Int[Tensor, "B"]  # the length of its forced prefix, in which no step is left to choose
+    forced: Int[Tensor, "B"]  # the length of its forced prefix
 
     @classmethod
     def of(cls, sentences: Sentences, limits: Int[Tensor, "B"], reserved: int) -> Automaton:
-        """Raises ValueError for an empty phrase, or where the steps of a sentence are too few."""
+        """The automata of the constraints. Raises ValueError for an empty phrase, or a limit that is too small."""
         constraints, prefixes = sentences.constraints or (), sentences.prefixes or [()] * len(limits)
         last = (limits - reserved).tolist()
         for steps, phrases, prefix in zip(last, constraints, prefixes, strict=True):
@@ -118,14 +120,14 @@ class Automaton(NamedTuple):
         return cls(*(table.to(limits.device) for table in tables))
 
     def start(self) -> Progress:
-        """Of an empty prefix a sentence."""
+        """The progress of one empty prefix a sentence."""
         return Progress(torch.zeros_like(self.last), self.missing)
 
     def follow(self, progress: Progress, ids: Int[Tensor, "N"]) -> Progress:
-        """The prefixes with one more token each."""
+        """The progress of the prefixes after one more token each."""
         rows = self._rows(len(ids))
-        here = self.alphabet[rows] == ids[:, None]
-        node = (self.following[rows, progress.node] * here).sum(1)
+        is_token = self.alphabet[rows] == ids[:, None]
+        node = (self.following[rows, progress.node] * is_token).sum(1)
         return Progress(node, (progress.missing - self.ended[rows, node]).clamp(min=0))
 
     def candidates(
@@ -137,9 +139,11 @@ class Automaton(NamedTuple):
         eos: int,
         banned: tuple[int, ...],
     ) -> Candidates:
-        """The `size` best tokens that are in no phrase, all of which lead to the same need, and all that do.
+        """The candidates of each prefix: the `size` best tokens that are in no phrase (they all lead to the same need),
+        and every token that is in a phrase.
 
-        `log_probs` are those of `rules.permitted`: the strict ones, and the loose ones for tokens that lower the need.
+        `log_probs` are those of `rules.permitted`: the strict ones, and the loose ones, which apply to tokens that
+        reduce the need.
         """
         strict, loose = log_probs
         rows = self._rows(len(strict))
@@ -149,16 +153,16 @@ class Automaton(NamedTuple):
         ids = alphabet.clamp(min=0)
         values = torch.where(needs < before, loose.gather(1, ids), strict.gather(1, ids)).float()
         values = values.masked_fill((alphabet < 0) | ~self._viable(rows, needs, t), -math.inf)
-        # An alphabet's padding closes eos, which it must not where nothing is missing: it is opened again below.
+        # The padding of the alphabet masks eos; the last line of these three sets it again.
         plain = strict.masked_fill(~self._viable(rows, other, t), -math.inf)
         plain = plain.scatter(1, torch.where(alphabet < 0, eos, alphabet), -math.inf)
         plain[:, eos] = torch.where(before[:, 0] > 0, -math.inf, strict[:, eos])
-        found, tokens = best_tokens(plain, size, banned)
+        best, tokens = best_tokens(plain, size, banned)
         all_needs = torch.cat((other.expand_as(tokens), needs), dim=1)
-        return Candidates(torch.cat((found, values), dim=1), torch.cat((tokens, ids), dim=1), all_needs)
+        return Candidates(torch.cat((best, values), dim=1), torch.cat((tokens, ids), dim=1), all_needs)
 
     def _needs(self, rows: Int[Tensor, "N"], progress: Progress) -> tuple[Int[Tensor, "N A"], Int[Tensor, "N 1"]]:
-        """After each token of the alphabet, and after any other."""
+        """The need after each token of the alphabet, and after any other token."""
         nodes = self.following[rows, progress.node]
         missing = (progress.missing[:, None] - self.ended[rows[:, None], nodes]).clamp(min=0)
         other = (progress.missing * self.lengths[rows]).sum(1, keepdim=True)
@@ -183,12 +187,12 @@ def _ends(tokens: Phrase, phrase: Phrase) -> bool:
 
 
 def _overlap(tokens: Phrase, phrase: Phrase) -> int:
-    """The tokens of `phrase`, fewer than all, that `tokens` ends with."""
+    """The length of the longest proper prefix of `phrase` with which `tokens` ends."""
     return next(length for length in range(len(phrase) - 1, -1, -1) if _ends(tokens, phrase[:length]))
 
 
 def _stacked(rows: Sequence[Sequence[int]] | Sequence[Sequence[Sequence[int]]], value: int = 0) -> Tensor:
-    """Lists of lists, or of lists of lists, as one tensor, padded to the largest."""
+    """Nested lists of two or three levels as one tensor, padded with `value` to the largest sizes."""
     tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
     shape = [max(1, *sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True)]
     made = torch.full((len(tensors), *shape), value)

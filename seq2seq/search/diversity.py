@@ -1,11 +1,12 @@
-"""Diverse beam search (Vijayakumar et al. 2016, arXiv:1610.02424): groups of a beam that avoid each other's tokens.
+"""Diverse beam search (Vijayakumar et al. 2016, arXiv:1610.02424): the beam is split into groups that avoid each
+other's tokens.
 
-At every step the G groups choose one after the other, each the K/G best continuations of its own prefixes by
+At every step the G groups choose in order, each the K/G best continuations of its own prefixes by
 
-    log p − λ · how many prefixes of the groups before it have just chosen the same token
+    log p − λ · (number of prefixes of earlier groups that have chosen the same token at this step)
 
-(the Hamming diversity, which the paper found best). λ decides what is chosen, and does not enter scores. The first
-group is a beam search of width K/G. Each keeps hypotheses of its own; `hypotheses.one_of_each` chooses among them.
+(the Hamming diversity, the best of those in the paper). λ affects the choice only, not the scores. The first group is a
+beam search of width K/G. Each group keeps its own hypotheses; `hypotheses.one_of_each` chooses among them.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ Choose = Callable[[Float[Tensor, "B M"], slice], Int[Tensor, "B k"]]
 def diverse_columns(
     totals: Float[Tensor, "B M"], ids: Int[Tensor, "B M"], groups: int, penalty: float, shared: bool, choose: Choose
 ) -> Int[Tensor, "B K"]:
-    """The columns that each group takes, group by group. Their columns are neighbours, unless all are `shared`.
+    """The columns that each group chooses, group by group. Each group has its own adjacent columns, unless all columns
+    are `shared`.
 
-    `choose` takes the columns of a group from its values, which are at a slice of the columns. A prefix gives its K
-    best tokens here: the groups before it took K − K/G at most, so that its K/G best are among them.
+    `choose` chooses from the values of a group, which are at the given slice of the columns. K candidates a prefix are
+    enough: the penalty applies to the tokens of earlier groups, at most K − K/G, so the K/G best are among them.
     """
     width = totals.size(1) if shared else totals.size(1) // groups
     chosen: list[Tensor] = []

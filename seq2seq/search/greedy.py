@@ -22,7 +22,8 @@ def greedy(
     limits: Int[Tensor, "B"],
     options: SearchOptions,
 ) -> list[list[Hypothesis]]:
-    """One hypothesis a sentence; ties go to the smaller id. See `Search` for the arguments; there are no rules here.
+    """One hypothesis for each sentence; of equal tokens, the smaller id wins. The arguments are those of `Search`;
+    prefixes, constraints and n-gram blocking are not supported.
 
     A sentence leaves the batch after eos, at its limit, or where no token is possible.
     """

@@ -1,4 +1,4 @@
-"""What a search returns, and how it is read off the tensors that the loop over time recorded."""
+"""The result of a search, and its reconstruction from the tensors that each time step recorded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from seq2seq.search.options import SearchOptions
 
 
 class Hypothesis(NamedTuple):
-    """One output of a search. There is one entry of `token_log_probs`, and one row of `attention`, a step: |Y| of them,
-    that is one a token, and one for eos if the hypothesis is finished."""
+    """One output of a search. `token_log_probs` and the rows of `attention` have one entry for each step: |Y| of them,
+    one for each token, and one for eos if the hypothesis is finished."""
 
     tokens: list[int]  # neither bos nor eos
     log_prob: float  # the sum of token_log_probs
@@ -26,12 +26,12 @@ class Hypothesis(NamedTuple):
     attention: Float[Tensor, "T S"] | None = None  # on the CPU; None unless SearchOptions.return_attention
 
     def cut_off(self, options: SearchOptions) -> bool:
-        """Whether the limit ended it. (With `equal_length` it ends where it is to end.)"""
+        """Whether the length limit ended it. (With `equal_length` the limit is the intended length, so never.)"""
         return not self.finished and not options.equal_length
 
 
 class Step(NamedTuple):
-    """What one step of a beam chose for the B sentences that were open; K and J are the widths after and before it."""
+    """What one step of a search chose for the B open sentences; K and J are the widths after and before the step."""
 
     sentences: Int[Tensor, "B"]
     tokens: Int[Tensor, "B K"]
@@ -42,7 +42,8 @@ class Step(NamedTuple):
 
 
 class Traces(NamedTuple):
-    """The n hypotheses of each sentence: `lengths` steps each, 0 for none; what follows them has no meaning."""
+    """The n hypotheses of each sentence: `lengths` steps each, 0 for none; entries after these steps have no
+    meaning."""
 
     tokens: Int[Tensor, "T B n"]
     log_probs: Float[Tensor, "T B n"]
@@ -61,55 +62,56 @@ def trace_back(history: list[Step], last: Int[Tensor, "B n"], slots: Int[Tensor,
         attention = log_probs.new_zeros((*tokens.shape, history[0].attention.size(2)))
     slots = slots.clone()
     for t in range(len(history) - 1, -1, -1):
-        step, here = history[t], slots[history[t].sentences]
-        parents = step.parents.gather(1, here)
-        tokens[t].index_copy_(0, step.sentences, step.tokens.gather(1, here))
-        log_probs[t].index_copy_(0, step.sentences, step.log_probs.gather(1, here))
+        step, at = history[t], slots[history[t].sentences]
+        parents = step.parents.gather(1, at)
+        tokens[t].index_copy_(0, step.sentences, step.tokens.gather(1, at))
+        log_probs[t].index_copy_(0, step.sentences, step.log_probs.gather(1, at))
         if step.coverage is not None:
             ending = last[step.sentences] == t
-            values = torch.where(ending, step.coverage.gather(1, here), coverage[step.sentences])
+            values = torch.where(ending, step.coverage.gather(1, at), coverage[step.sentences])
             coverage.index_copy_(0, step.sentences, values)
         if attention is not None and step.attention is not None:
-            rows = torch.arange(len(here), device=here.device)[:, None]
+            rows = torch.arange(len(at), device=at.device)[:, None]
             attention[t].index_copy_(0, step.sentences, step.attention[rows, parents].to(attention.dtype))
-        slots.index_copy_(0, step.sentences, torch.where(last[step.sentences] >= t, parents, here))
+        slots.index_copy_(0, step.sentences, torch.where(last[step.sentences] >= t, parents, at))
     return Traces(tokens, log_probs, last + 1, attention, coverage)
 
 
 def to_hypotheses(traces: Traces, options: SearchOptions, groups: int = 1) -> list[list[Hypothesis]]:
-    """The hypotheses of each sentence: finished ones first, each kind by descending score.
+    """The hypotheses of each sentence: finished ones first, then unfinished ones, each by descending score.
 
-    Each of the groups of a beam has as many neighbouring columns of `traces`; see `one_of_each`. Every sentence has at
-    least one hypothesis: an empty, unfinished one of log-probability −∞ where the step function gave every token −∞ or
-    NaN.
+    The columns of `traces` are split evenly among the `groups` of a diverse beam, from which `one_of_each` chooses.
+    Every sentence has at least one hypothesis: an empty, unfinished one of log-probability −∞ if the step function gave
+    every token −∞ or NaN.
     """
     traces = map_tensors(Tensor.cpu, traces)
     columns = zip(*(tensor.unbind(1) for tensor in (traces.tokens, traces.log_probs)), strict=True)
     lengths, coverage, sentences = traces.lengths.tolist(), traces.coverage.tolist(), []
     for b, (tokens, log_probs) in enumerate(columns):
         rows = zip(lengths[b], tokens.T.tolist(), log_probs.T.tolist(), coverage[b], strict=True)
-        found = []
+        candidates = []
         for i, (length, ids, values, penalty) in enumerate(rows):
             attention = None if traces.attention is None else traces.attention[:length, b, i].clone()
-            found.append(_hypothesis(ids[:length], values[:length], penalty, attention, options) if length else None)
-        width = len(found) // groups
-        best = [_best_first(found[i : i + width]) for i in range(0, len(found), width)]
+            one = _hypothesis(ids[:length], values[:length], penalty, attention, options) if length else None
+            candidates.append(one)
+        width = len(candidates) // groups
+        best = [_best_first(candidates[i : i + width]) for i in range(0, len(candidates), width)]
         sentences.append(best[0] if groups == 1 else _best_first(one_of_each(best, options.n_best)))
-    return [found or [Hypothesis([], -math.inf, -math.inf, [], finished=False)] for found in sentences]
+    return [hypotheses or [Hypothesis([], -math.inf, -math.inf, [], finished=False)] for hypotheses in sentences]
 
 
 def one_of_each(groups: Sequence[Sequence[Hypothesis]], count: int) -> list[Hypothesis]:
-    """`count` different hypotheses (all there are, if they are fewer): the best of each group, the second of each, …"""
-    found: dict[tuple[object, ...], Hypothesis] = {}
+    """`count` different hypotheses, or all if there are fewer: the best of each group, then the second of each, …"""
+    distinct: dict[tuple[object, ...], Hypothesis] = {}
     for rank in range(max(map(len, groups))):
         for group in groups:
             if rank < len(group):
-                found.setdefault((*group[rank].tokens, group[rank].finished), group[rank])
-    return list(found.values())[:count]
+                distinct.setdefault((*group[rank].tokens, group[rank].finished), group[rank])
+    return list(distinct.values())[:count]
 
 
-def _best_first(found: Sequence[Hypothesis | None]) -> list[Hypothesis]:
-    hypotheses = [hypothesis for hypothesis in found if hypothesis is not None]
+def _best_first(candidates: Sequence[Hypothesis | None]) -> list[Hypothesis]:
+    hypotheses = [hypothesis for hypothesis in candidates if hypothesis is not None]
     return sorted(hypotheses, key=lambda hypothesis: (hypothesis.finished, hypothesis.score), reverse=True)
 
 

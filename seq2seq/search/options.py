@@ -1,4 +1,4 @@
-"""What a user can choose about a search, and how long its outputs may become."""
+"""The options of a search, their checks, and the limits that follow from them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from seq2seq.errors import UserError
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The special tokens of the target vocabulary, and how to search.
+    """The special tokens of the target vocabulary, and the options of the search.
 
     Args:
         bos: the token fed to the first step; never produced.
         eos: the token that ends a hypothesis.
         pad: never produced.
         beam_size: prefixes kept a sentence (K); 1 is greedy search.
-        n_best: hypotheses returned a sentence, at most `beam_size`; with `sample`, the draws (two may be equal).
+        n_best: hypotheses returned for each sentence, at most `beam_size`; with `sample`, the number of samples (which
+            may be equal).
         length_penalty: α of Wu et al. 2016 (arXiv:1609.08144), eq. 14; 0 compares plain log-probabilities, larger
             values favour longer hypotheses.
-        coverage_penalty: β of eq. 14; 0 is none, larger values favour hypotheses whose attention reached the whole
+        coverage_penalty: β of eq. 14; 0 is none, larger values favour hypotheses whose attention covers all of the
             source. For models with attention.
-        min_length: tokens before eos is allowed (the limit wins where it is smaller).
+        min_length: tokens before eos is allowed (a smaller limit takes precedence).
         max_length_ratio, max_length_extra: a sentence has at most ⌈ratio · source length⌉ + extra steps, eos included.
         equal_length: every hypothesis has exactly as many tokens as its source without eos: eos is never produced, and
             the limit is that length, so that hypotheses end unfinished. A source of eos alone gets one token. The
-            lengths above are left out of account.
-        no_repeat_ngram: no n tokens in a row come twice in a hypothesis; 0 allows it. See `search.rules`.
-        diversity_groups: groups that the beam is divided into, which avoid each other's tokens; 1 is plain beam search.
-        diversity_penalty: λ of diverse beam search, see `search.diversity`; of no effect with one group.
-        sample: draw hypotheses instead of searching: see `search.sampling`, as for the three options that follow.
-        temperature, top_k, top_p: how tokens are drawn; 1, None and 1 is from the model's own probabilities.
-        seed: decides the draws, with the number of a sentence.
-        return_attention: keep the attention weights of every hypothesis.
+            other length options are ignored.
+        no_repeat_ngram: block n-grams that the hypothesis already contains; 0 is off. See `search.rules`.
+        diversity_groups: groups of the beam that avoid each other's tokens; 1 is plain beam search.
+        diversity_penalty: λ of diverse beam search, see `search.diversity`; ignored with one group.
+        sample: sample hypotheses instead of searching, see `search.sampling`.
+        temperature, top_k, top_p: the distribution to sample from; 1, None and 1 are the model's own probabilities.
+        seed: determines the samples, together with the number of a sentence.
+        return_attention: return the attention weights of every hypothesis.
 
     Raises:
         UserError: a value is out of its range.
@@ -67,9 +68,9 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         for name in ("bos", "eos", "pad", "min_length", "max_length_extra", "no_repeat_ngram", "seed"):
-            self._check_whole(name, minimum=0)
+            self._check_integer(name, minimum=0)
         for name in ("beam_size", "n_best", "diversity_groups"):
-            self._check_whole(name, minimum=1)
+            self._check_integer(name, minimum=1)
         for name in ("length_penalty", "coverage_penalty", "diversity_penalty", "max_length_ratio"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
@@ -80,7 +81,7 @@ class SearchOptions:
         if self.eos in (self.bos, self.pad):
             raise UserError(f"search.eos={self.eos}: bos and pad are never produced, so eos must be another token")
 
-    def _check_whole(self, name: str, minimum: int) -> None:
+    def _check_integer(self, name: str, minimum: int) -> None:
         value = getattr(self, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             raise UserError(f"search.{name}={value}: must be a whole number of at least {minimum}")
@@ -99,7 +100,7 @@ class SearchOptions:
             )
 
     def _check_numbers(self) -> None:
-        """Those of hypotheses, prefixes and groups, against each other."""
+        """Check n_best, beam_size, diversity_groups and sample against each other."""
         if self.sample:
             for name in ("coverage_penalty", "diversity_groups"):
                 if getattr(self, name) != getattr(SearchOptions, name):
@@ -120,7 +121,7 @@ class SearchOptions:
             )
 
     def banned(self, length: int) -> tuple[int, ...]:
-        """The tokens that may not follow a prefix of `length` tokens."""
+        """The tokens that must not follow a prefix of `length` tokens."""
         early = self.equal_length or length < self.min_length
         return (self.bos, self.pad, self.eos) if early else (self.bos, self.pad)
 
@@ -129,17 +130,17 @@ class SearchOptions:
         return float(((5 + length) / 6) ** self.length_penalty)
 
     def limits(self, source_lengths: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
-        """The most steps of each sentence, eos included; at least 1. Source lengths are counted in tokens, with eos."""
+        """The most steps of each sentence, with eos; at least 1. Source lengths are in tokens, with eos."""
         if self.equal_length:
             return (source_lengths - 1).clamp(min=1)
-        # The small term keeps 1.1 · 50 = 55.00000000000001 from becoming 56; not every device has float64.
+        # Without 1e-9, 1.1 · 50 = 55.00000000000001 would become 56. On the CPU, as not every device has float64.
         lengths = source_lengths.cpu().double()
         limits = torch.ceil(lengths * self.max_length_ratio - 1e-9).long() + self.max_length_extra
         return limits.clamp(min=1).to(source_lengths.device)
 
 
 def check_sampling(temperature: Any, top_k: Any, top_p: Any, owner: str = "") -> None:
-    """Raise `UserError` for a value from which no token can be drawn; `owner` is written before its name."""
+    """Raise `UserError` for an invalid value; `owner` is a prefix of its name in the message."""
     if not _is_number(temperature) or not 0 < temperature < math.inf:
         raise UserError(f"{owner}temperature={temperature} must be above 0; top_k=1 takes the most likely token always")
     if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
@@ -153,7 +154,7 @@ def _is_number(value: Any) -> bool:
 
 
 def steps_allowed(limits: Int[Tensor, "B"]) -> list[int]:
-    """The limits on the host.
+    """The limits as a list, copied to the CPU.
 
     Raises:
         ValueError: a limit is less than 1.

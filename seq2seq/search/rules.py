@@ -1,9 +1,8 @@
-"""What may follow a prefix: forced beginnings, and n-grams that come once.
+"""Rules on what may follow a prefix: forced prefixes, and n-gram blocking.
 
-Both close the other ways with −∞, and neither closes all of them. A forced token keeps its own log-probability. Where a
-prefix could continue with nothing but n-grams that it holds already (eos, which repeats nothing, being too early), they
-are open to it at that step: a prefix is never lost to the rule, and breaks it only where the alternative is no output.
-Blocking compares the continuations of one prefix, and here it has nothing to compare.
+Both set the log-probability of forbidden tokens to −∞, and never that of all tokens. A forced token keeps its own
+log-probability. If every continuation of a prefix would repeat an n-gram (and eos is not allowed yet), the rule is
+ignored at that step: so a prefix is never lost to blocking, which only ranks the continuations of one prefix.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ from seq2seq.search.options import SearchOptions
 
 
 class Rules(NamedTuple):
-    """Of the open sentences, one row each: one index_select drops the others', as from the memory. None: no rule."""
+    """The rules of the open sentences, one row each (others are dropped by one index_select); None without a rule."""
 
-    prefixes: Int[Tensor, "B P"] | None  # −1 after the end
+    prefixes: Int[Tensor, "B P"] | None  # padded with −1
     automaton: Automaton | None
-    mask: Bool[Tensor, "B S"] | None  # see Sentences; for the coverage penalty
+    mask: Bool[Tensor, "B S"] | None  # Sentences.mask; for the coverage penalty
 
 
 class Live(NamedTuple):
-    """What the rules remember of each live prefix: one row each, reordered as the state is. None: no rule."""
+    """The state of the rules, one row for each live prefix, reordered like the decoder's state; None without a rule."""
 
     written: Int[Tensor, "N t"] | None
     progress: Progress | None
-    covered: Float[Tensor, "N S"] | None = None  # Σ_j p_ij, from the first step on
+    covered: Float[Tensor, "N S"] | None = None  # Σ_j p_ij; None before the first step
 
     def follow(self, ids: Int[Tensor, "N"], rules: Rules) -> Live:
-        """The prefixes with one more token each."""
+        """The state after one more token of each prefix."""
         written, progress = self.written, self.progress
         if written is not None:
             written = torch.cat((written, ids[:, None]), dim=1)
@@ -47,7 +46,8 @@ class Live(NamedTuple):
 
 
 def start(sentences: Sentences, limits: Int[Tensor, "B"], options: SearchOptions) -> tuple[Rules, Live]:
-    """The rules of each sentence, and what they know of its empty prefix."""
+    """The rules of each sentence, and their state for its empty prefix. Raises ValueError for a prefix that is longer
+    than its limit."""
     prefixes = automaton = progress = None
     if sentences.prefixes is not None and any(sentences.prefixes):
         for prefix, limit in zip(sentences.prefixes, limits.tolist(), strict=True):
@@ -65,9 +65,8 @@ def start(sentences: Sentences, limits: Int[Tensor, "B"], options: SearchOptions
 def permitted(
     log_probs: Float[Tensor, "N V"], t: int, rules: Rules, live: Live, options: SearchOptions
 ) -> tuple[Float[Tensor, "N V"], Float[Tensor, "N V"]]:
-    """Log-probabilities with −∞ for what may not be token `t`; and the same without the rule of n-grams, from which a
-    constraint takes its tokens. Tokens that are banned from every prefix (`SearchOptions.banned`) are left as they are.
-    """
+    """Log-probabilities with −∞ for tokens that the rules forbid at position `t` (strict); and the same without n-gram
+    blocking (loose), for the tokens of constraints. `SearchOptions.banned` is not applied."""
     loose = log_probs
     if live.written is not None:
         log_probs = without_repeats(log_probs, live.written, options.no_repeat_ngram, options.banned(t))
@@ -81,8 +80,8 @@ def permitted(
 def without_repeats(
     log_probs: Float[Tensor, "N V"], written: Int[Tensor, "N t"], n: int, banned: tuple[int, ...]
 ) -> Float[Tensor, "N V"]:
-    """−∞ for each token that would end an n-gram which the row's prefix holds already; a row keeps its values where
-    nothing else would be left to it but `banned` tokens."""
+    """Log-probabilities with −∞ for each token that would complete an n-gram which the row's prefix already contains;
+    a row in which only `banned` tokens would remain is unchanged."""
     if written.size(1) < n:
         return log_probs
     grams = written.unfold(1, n, 1)
@@ -97,10 +96,10 @@ def without_repeats(
 def coverage(
     covered: Float[Tensor, "N S"], mask: Bool[Tensor, "B S"] | None, coverage_penalty: float
 ) -> Float[Tensor, "N"]:
-    """cp(X; Y) = β Σ_i log min(Σ_j p_ij, 1) of Wu et al. 2016, eq. 14, where p_ij is what step j attended to source
-    position i.
+    """cp(X; Y) = β Σ_i log min(Σ_j p_ij, 1) of Wu et al. 2016, eq. 14, where p_ij is the attention weight of step j to
+    source position i.
 
-    Below float32's smallest normal number an attention counts as that: β Σ_i log 0 would compare nothing.
+    Sums are clamped to float32's smallest normal number: with log 0 = −∞, hypotheses would not be comparable.
     """
     logs = covered.clamp(torch.finfo(torch.float32).tiny, 1).log()
     if mask is not None:

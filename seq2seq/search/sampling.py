@@ -1,14 +1,14 @@
-"""Ancestral sampling: hypotheses drawn from the model, token after token, sharpened and cut.
+"""Ancestral sampling: hypotheses are sampled from the model token by token, with temperature and truncation.
 
-p_τ(v) ∝ p(v)^{1/τ}      temperature τ: below 1 bolder, above 1 wilder
+p_τ(v) ∝ p(v)^{1/τ}      temperature τ: below 1 sharper, above 1 flatter
 top-k                    only the k most likely tokens (Fan et al. 2018)
-top-p                    only the fewest tokens that together have at least the mass p (Holtzman et al. 2020)
+top-p                    only the smallest set of tokens with probability p together (Holtzman et al. 2020)
 
-A token wins a race: of the E_v / p(v), where the E_v are independent and exponential, each is the least with
-probability p(v) (the Gumbel-max trick, in another scale). The E are a stream of (seed, number of the sentence, number
-of the draw), V numbers a step; so a draw depends neither on the batch nor on how many draws there are. With [0, 1) cut
-into V shares one number would do; but then a rounding of p (10⁻⁶, by the size of the batch) moves each of V borders,
-where here it changes the token with a probability of its own size.
+A token is sampled as argmin_v E_v / p(v) with independent exponential E_v, which is v with probability p(v) (the
+exponential race, equivalent to the Gumbel-max trick). The E_v come from a random generator for each (seed, number of
+the sentence, number of the sample), V numbers a step; so a sample depends neither on the batch nor on the number of
+samples. Inverse transform sampling would need one number a step; but there, a rounding error of p (10⁻⁶, which depends
+on the batch's size) moves all V borders, while here it changes the token with a probability of only that size.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def sample(
     options: SearchOptions,
     sentences: Sentences = NOTHING,
 ) -> list[list[Hypothesis]]:
-    """`n_best` independent draws a sentence. See `Search` for the arguments; there are no constraints here.
+    """`n_best` independent samples of each sentence. The arguments are those of `Search`; constraints raise ValueError.
 
-    Log-probabilities and scores are the model's, whatever the temperature. A draw ends at eos or its limit.
+    Log-probabilities and scores are those of the model, without temperature and truncation.
     """
     if sentences.constraints is not None and any(sentences.constraints):
         raise ValueError("search: constraints belong to beam search, not to sampling")
@@ -76,7 +76,7 @@ def sample(
 
 
 class Race:
-    """The draws of each sentence, a step after the other."""
+    """The random generators of `count` samples for each sentence; a call samples one token of each."""
 
     def __init__(self, seed: int, numbers: Sequence[int], count: int) -> None:
         self._streams = [
@@ -84,7 +84,7 @@ class Race:
         ]
 
     def __call__(self, probabilities: Float[Tensor, "N V"], rows: Int[Tensor, "B"]) -> Int[Tensor, "B n"]:
-        """The next token of each draw of the sentences `rows`, which have one or n prefixes each."""
+        """The next token of each sample of the sentences `rows`, which have one or n prefixes each."""
         size, streams = probabilities.size(1), [self._streams[row] for row in rows.tolist()]
         times = np.stack([[stream.standard_exponential(size) for stream in draws] for draws in streams])
         shares = probabilities.view(len(streams), -1, size)
@@ -94,8 +94,8 @@ class Race:
 def truncated(
     log_probs: Float[Tensor, "N V"], temperature: float, top_k: int | None, top_p: float
 ) -> Float[Tensor, "N V"]:
-    """The probabilities (float64) that tokens are drawn with, as above; among equals the first are kept. `log_probs`
-    may be logits."""
+    """The probabilities (float64) after temperature, top-k and top-p; of equal ones, those of smaller ids are kept.
+    `log_probs` may be logits."""
     largest = log_probs.amax(-1, keepdim=True)
     probabilities = ((log_probs - largest).double() / temperature).softmax(-1)
     if top_k is None and top_p == 1:
@@ -108,6 +108,6 @@ def truncated(
 
 
 def _open_tokens(log_probs: Float[Tensor, "N V"], banned: tuple[int, ...]) -> Float[Tensor, "N V"]:
-    """−∞ for banned tokens and NaN."""
+    """Log-probabilities with −∞ in place of NaN and for banned tokens."""
     allowed = torch.where(log_probs > -math.inf, log_probs, -math.inf)
     return allowed.index_fill(1, torch.tensor(banned, device=allowed.device), -math.inf)

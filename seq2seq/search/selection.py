@@ -1,4 +1,5 @@
-"""The largest values of each row, quickly, with ties settled: the smaller column wins, on every device."""
+"""Fast selection of the largest values of each row, deterministic on every device: of equal values, the smaller column
+wins."""
 
 from __future__ import annotations
 
@@ -14,26 +15,26 @@ BLOCK = 64
 
 
 def select_rows(structure: Structure, rows: Int[Tensor, "M"]) -> Structure:
-    """The given rows of every tensor of a structure, in that order."""
+    """Select rows of every tensor of a nested structure, in the order of `rows`."""
     return map_tensors(lambda tensor: tensor.index_select(0, rows), structure)
 
 
 def best_columns(values: Float[Tensor, "N V"], size: int) -> Int[Tensor, "N k"]:
-    """The columns of the `size` largest values of each row (all, if there are fewer), largest first.
+    """The columns of the `size` largest values of each row (all if there are fewer), largest first.
 
-    `topk` leaves open which of two equal values it takes. Here each value becomes a 64-bit key: the bits of its
-    float32, made to order as integers do, above the column counted downwards. No two keys are equal.
+    `topk` does not define which of two equal values it takes. So it gets unique 64-bit keys: the upper half is the
+    float32's bits, mapped to an integer of the same order; the lower half is the column, negated.
     """
     bits = values.float().view(torch.int32)
-    ordered = (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits)  # a negative float's bits grow as it falls
+    ordered = (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits)  # a more negative float has larger bits
     columns = torch.arange(values.size(1), device=values.device)
     keys = torch.add(-columns, ordered, alpha=1 << 32)
     return keys.topk(min(size, values.size(1)), dim=1).indices
 
 
 def balanced_columns(values: Float[Tensor, "N M"], banks: Int[Tensor, "N M"], size: int) -> Int[Tensor, "N k"]:
-    """The columns of `size` values of each row, chosen in turn: the largest of each bank, the smallest bank first; then
-    the second largest of each; and so on. Within one bank this is `best_columns`. −∞ comes last."""
+    """The columns of `size` values of each row, chosen from the banks in turn: the largest of each bank (the smallest
+    bank first), then the second largest of each, and so on; −∞ last. With one bank this is `best_columns`."""
     order = best_columns(values, values.size(1))
     banks, by_bank = banks.gather(1, order).sort(dim=1, stable=True)
     order = order.gather(1, by_bank)
@@ -48,10 +49,10 @@ def balanced_columns(values: Float[Tensor, "N M"], banks: Int[Tensor, "N M"], si
 def best_tokens(
     log_probs: Float[Tensor, "N V"], size: int, banned: tuple[int, ...]
 ) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
-    """Log-probabilities (float32) and ids that hold the `size` best tokens of each row that are not banned.
+    """Log-probabilities (float32) and ids of at least the `size` best tokens of each row that are not banned.
 
-    A few more are returned: as many best tokens as could be banned, each banned one (and NaN) with −∞ in its place.
-    So the N·V log-probabilities need no copy that masks them.
+    size + len(banned) tokens are returned; banned ones and NaN have −∞. So no masked copy of the N·V log-probabilities
+    is needed.
     """
     candidates = _candidates(log_probs, size + len(banned))
     values = log_probs if candidates is None else log_probs.gather(1, candidates)
@@ -65,10 +66,10 @@ def best_tokens(
 
 
 def _candidates(log_probs: Float[Tensor, "N V"], size: int) -> Int[Tensor, "N C"] | None:
-    """Ascending columns that hold the `size` largest values of each row; None means all columns.
+    """Ascending columns that include those of the `size` largest values of each row; None means all columns.
 
-    A value among the `size` largest is in one of the `size` blocks with the largest maxima: each other block is
-    after `size` blocks that have a value before its own. One pass over V, and then only `size` blocks to sort.
+    A value among the `size` largest is in one of the `size` blocks with the largest maxima, for outside of them, at
+    least `size` values are larger. So it takes one pass over V, and then only `size` blocks are sorted.
     """
     vocabulary = log_probs.size(1)
     blocks = vocabulary // BLOCK

@@ -13,10 +13,10 @@ from seq2seq.text.vocabulary import EOS, SPECIALS, UNK, UNKNOWN
 
 
 class CharacterTokenizer(PlainFiles):
-    """Code points; those of `characters` have the ids 4, 5, …, all others are unk.
+    """One token for each code point: those of `characters` have the ids 4, 5, …, all others are unk.
 
-    One token a character, always: `len(encode(text)) == len(text)`; and `decode(encode(text)) == text` where each is
-    known. Unlike sentencepiece's `char` it sets nothing before a line and spells nothing in bytes.
+    `len(encode(text)) == len(text)` for every text, and `decode(encode(text)) == text` if all characters are known.
+    Unlike sentencepiece's `char`, it adds no prefix to a line and has no byte fallback.
     """
 
     kind: ClassVar[str] = "characters"
@@ -39,7 +39,7 @@ class CharacterTokenizer(PlainFiles):
         return [self._ids.get(character, UNK) for character in text]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each line."""
+        """The ids of each line, as `encode` gives them."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -47,17 +47,17 @@ class CharacterTokenizer(PlainFiles):
         return "".join(UNKNOWN if i == UNK else self._characters[i - len(SPECIALS)] for i in ids if i > EOS or i == UNK)
 
     def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each line."""
+        """The text of each line, as `decode` gives it."""
         return [self.decode(line) for line in ids]
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
+    def tokens(self, ids: Sequence[int]) -> list[str]:
         """The character of each id."""
         return [SPECIALS[i] if i <= EOS else self._characters[i - len(SPECIALS)] for i in ids]
 
 
 @dataclass(frozen=True)
 class CharacterTrainer(TokenizerTrainer):
-    """Settings of a list of characters; conf/tokenizer/characters.yaml explains each."""
+    """Settings of a `CharacterTokenizer`; conf/tokenizer/characters.yaml explains each."""
 
     min_frequency: int = 1
     joint: bool = True
@@ -67,11 +67,14 @@ class CharacterTrainer(TokenizerTrainer):
         check_counts(self.min_frequency, self.training_lines)
 
     def settings(self) -> dict[str, Any]:
-        """What decides the list."""
+        """All settings: each affects the vocabulary."""
         return {"kind": CharacterTokenizer.kind} | asdict(self)
 
     def train(self, lines: Iterable[str]) -> CharacterTokenizer:
-        """Count the characters; in code point order. Raises UserError where the text has none."""
+        """Collect the characters that occur `min_frequency` times, in code point order.
+
+        Raises UserError where there are none.
+        """
         counts: Counter[str] = Counter()
         for line in lines:
             counts.update(line)

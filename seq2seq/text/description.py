@@ -1,4 +1,4 @@
-"""Trained tokenizers as the node of a configuration that would train such: what is true of those of a bundle."""
+"""From trained tokenizers back to the configuration node that would train them: for a bundle's own tokenizers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAINERS = {
 
 
 def description(tokenizers: Tokenizers) -> dict[str, Any]:
-    """The node of both sides; where the target's are labels, of the source, as configurations have it."""
+    """The `tokenizer` node for both sides. Where the target is labels, it describes the source only, as in conf."""
     source, target = tokenizers.source, tokenizers.target
     if source.kind == target.kind or target.kind == LabelTokenizer.kind:
         return _node(source) | {"joint": tokenizers.joint}
@@ -39,10 +39,10 @@ def _node(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _trained(model: bytes) -> dict[str, Any]:
-    """What a sentencepiece model says of its training."""
+    """The training options that a sentencepiece model records: model_type, normalization, byte_fallback."""
     from sentencepiece import sentencepiece_model_pb2
 
-    protocol: Any = sentencepiece_model_pb2  # its classes are made when it is imported
+    protocol: Any = sentencepiece_model_pb2  # protobuf creates its classes at import, so mypy does not see them
     proto = protocol.ModelProto()
     proto.ParseFromString(model)
     return {

@@ -1,4 +1,4 @@
-"""Labels instead of a target sentence: one a word, a set of them a word, or one set for the whole text."""
+"""Labels instead of a target sentence: one label a word, a set of labels a word, or one set for all of the text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from seq2seq.text.vocabulary import BOS, EOS, SPECIALS
 FORMS = ("one", "sets", "set")
 """`one`: a label a word, "B-x I-x O". `sets`: any number a word, "A|B O C". `set`: any number a text, "A B" or ""."""
 
-
 ENTITY_TAG = re.compile(r"O|[BIESLUMW](-.+)?")
 
 
@@ -26,9 +25,10 @@ def is_entity_tag(tag: str) -> bool:
 
 
 class LabelTokenizer(PlainFiles):
-    """`labels` are those of ids 4, 5, …; a set begins with bos, so that an empty one is written as well.
+    """`labels` have the ids 4, 5, …; each set begins with bos, so that an empty set has a token, too.
 
-    "A|B O C" is bos A B bos bos C. `separator` and `none` are the signs of the form `sets`.
+    "A|B O C" is bos A B bos bos C. In the form `sets`, `separator` joins the labels of a word, and `none` is the word's
+    empty set.
     """
 
     kind: ClassVar[str] = "labels"
@@ -62,7 +62,7 @@ class LabelTokenizer(PlainFiles):
         return [[label for label in labels if label] for labels in cut]
 
     def join(self, sets: Sequence[Sequence[str]]) -> str:
-        """The text of such lists: what `split` takes apart."""
+        """The text of lists of labels: the inverse of `split`."""
         if self.form == "sets":
             return " ".join(self.separator.join(labels) or self.none for labels in sets)
         return " ".join(label for labels in sets for label in labels)
@@ -76,27 +76,27 @@ class LabelTokenizer(PlainFiles):
         return [i for labels in sets for i in (labels if self.form == "one" else [BOS, *labels])]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text's labels."""
+        """The ids of each text's labels, as `encode` gives them."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The labels as they are written; pad and eos are dropped."""
+        """The labels as text; pad and eos are dropped."""
         kept = [i for i in ids if i > EOS or i == BOS]
         if self.form == "one":
-            return self.join([self.pieces(kept)])
+            return self.join([self.tokens(kept)])
         sets: list[list[str]] = []
         for begins, run in groupby(kept, lambda i: i == BOS):
             if begins:
                 sets.extend([] for _ in run)
             elif sets:
-                sets[-1] = self.pieces(list(run))
+                sets[-1] = self.tokens(list(run))
         return self.join(sets)
 
     def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """The labels of each text."""
+        """The labels of each text, as `decode` gives them."""
         return [self.decode(one) for one in ids]
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
+    def tokens(self, ids: Sequence[int]) -> list[str]:
         """The label of each id."""
         return [SPECIALS[i] if i <= EOS else self.labels[i - len(SPECIALS)] for i in ids]
 
@@ -112,11 +112,11 @@ class LabelTrainer(TokenizerTrainer):
     training_lines: int = 1 << 62
 
     def settings(self) -> dict[str, Any]:
-        """What decides the list."""
+        """All settings: each affects the list of labels."""
         return {"kind": LabelTokenizer.kind} | asdict(self)
 
     def train(self, lines: Iterable[str]) -> LabelTokenizer:
-        """Raises UserError where there is no label at all."""
+        """The tokenizer of all labels in `lines`. Raises UserError where there is none."""
         empty = LabelTokenizer((), self.form, self.separator, self.none)
         labels = sorted({label for line in lines for labels in empty.split(line) for label in labels})
         if not labels:

@@ -1,5 +1,5 @@
-"""Letters: characters after canonical decomposition, so that a Hangul syllable is its two or three letters (jamo), and
-é is e with an accent. A word model then learns from few words what it would else have to see in every combination."""
+"""Letters: characters after canonical decomposition (NFD): a Hangul syllable is its two or three letters (jamo), and
+é is e and an accent. So a model learns from few words and need not see every combination."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from seq2seq.text.characters import CharacterTokenizer, CharacterTrainer
 
 
 class LetterTokenizer(CharacterTokenizer):
-    """The code points of the text's normalisation form D; decoded, they are composed again (form C).
+    """A `CharacterTokenizer` of the text in normalisation form D (NFD); decoded text is in form C (NFC).
 
-    `decode(encode(text)) == text` for text in form C whose letters are known.
+    `decode(encode(text)) == text` for text in form C whose letters are all known.
     """
 
     kind: ClassVar[str] = "letters"
@@ -30,13 +30,13 @@ class LetterTokenizer(CharacterTokenizer):
 
 @dataclass(frozen=True)
 class LetterTrainer(CharacterTrainer):
-    """Settings as `CharacterTrainer` has them."""
+    """Settings of a `LetterTokenizer`, the same as those of `CharacterTrainer`."""
 
     def settings(self) -> dict[str, Any]:
-        """What decides the list."""
+        """All settings: each affects the vocabulary."""
         return super().settings() | {"kind": LetterTokenizer.kind}
 
     def train(self, lines: Iterable[str]) -> LetterTokenizer:
-        """Count the letters; see `CharacterTrainer.train`."""
+        """Collect the letters of the decomposed text as `CharacterTrainer.train` collects characters."""
         characters = super().train(unicodedata.normalize("NFD", line) for line in lines)
         return LetterTokenizer(**characters.describe())

@@ -1,4 +1,4 @@
-"""Tokenizers read back from plain files, by the kind that their description names; nothing is unpickled."""
+"""Load tokenizers from plain files; the JSON description names the class. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from seq2seq.text.tokenizer import FORMAT, Tokenizer, Tokenizers
 from seq2seq.text.words import WhitespaceTokenizer
 
 LIMIT = 64 << 20
-"""Bytes of a description or a model: room for a million words."""
+"""Most bytes of a description or a model: enough for a million words."""
 
 
 def load_tokenizers(folder: Path) -> Tokenizers:
-    """Read what `Tokenizers.save` wrote."""
+    """Read the tokenizers that `Tokenizers.save` wrote. Raises UserError where a file is missing or damaged."""
     if (folder / "joint.json").exists():
         both = load_tokenizer(folder, "joint")
         return Tokenizers(both, both, joint=True)
@@ -83,7 +83,7 @@ def _words(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(text: object) -> str:
-    """A text of one line: what a tokenizer decodes to must never end one."""
+    """Check that `text` is a string of one line: a decoded sentence must never contain a line feed."""
     if not isinstance(text, str) or "\n" in text:
         raise ValueError(f"{text!r} is not text of one line")
     return text

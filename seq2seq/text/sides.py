@@ -10,7 +10,7 @@ from seq2seq.text.tokenizer import Sampling, Tokenizer, TokenizerTrainer
 
 
 class SourceAndTarget(TokenizerTrainer):
-    """A trainer a side. Raises UserError where the target's would sample: only the source's segmentation may."""
+    """A trainer for each side. Raises UserError if the target's samples: only the source's segmentation can."""
 
     def __init__(self, source: Callable[[], TokenizerTrainer], target: Callable[[], TokenizerTrainer]) -> None:
         self.source = source()
@@ -23,18 +23,18 @@ class SourceAndTarget(TokenizerTrainer):
             )
 
     def settings(self) -> dict[str, Any]:
-        """What decides both."""
+        """The settings of both trainers."""
         return {"source": self.source.settings(), "target": self.target.settings()}
 
     def train(self, lines: Iterable[str]) -> Tokenizer:
-        """The tokenizer of the source."""
+        """Train the source's tokenizer."""
         return self.source.train(lines)
 
     def for_target(self) -> TokenizerTrainer:
-        """The trainer of the target."""
+        """The trainer of the target's tokenizer."""
         return self.target
 
     @property
     def sampling(self) -> Sampling | None:
-        """The source's, of its own side."""
+        """The source trainer's sampling, applied to the source only."""
         return self.source.sampling and self.source.sampling._replace(source=True, target=False)

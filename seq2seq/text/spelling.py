@@ -1,4 +1,4 @@
-"""Words together with their characters, so that a model can read a word that it never saw.
+"""Words together with their characters, so that a model can read words that training never saw.
 
 A sentence is one list of ids: a word's own id (unk where it is not in the list), then the bytes of its UTF-8 form, then
 the next word. Bytes are the characters because there are only 256 of them and no character is unknown.
@@ -15,7 +15,7 @@ from seq2seq.text.vocabulary import EOS, SPECIALS
 from seq2seq.text.words import WhitespaceTokenizer, WhitespaceTrainer
 
 BYTES = range(len(SPECIALS), len(SPECIALS) + 256)
-"""The ids of the bytes 0 to 255; words of the list have the ids after them."""
+"""The ids of the bytes 0 to 255; the words have the ids after them."""
 
 
 class SpellingTokenizer(PlainFiles):
@@ -47,11 +47,11 @@ class SpellingTokenizer(PlainFiles):
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each sentence."""
+        """The ids of each sentence, as `encode` gives them."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The words as they are spelt; a line feed, which only a model's own bytes could hold, becomes a space."""
+        """The words that the bytes spell; a line feed, which only a generated sentence can contain, becomes a space."""
         words: list[bytearray] = []
         for i in ids:
             if i in BYTES and words:
@@ -61,27 +61,27 @@ class SpellingTokenizer(PlainFiles):
         return " ".join(word.decode(errors="replace") for word in words if word).replace("\n", " ")
 
     def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each sentence."""
+        """The text of each sentence, as `decode` gives it."""
         return [self.decode(sentence) for sentence in ids]
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
+    def tokens(self, ids: Sequence[int]) -> list[str]:
         """The word, or the byte as <0x41>, of each id."""
         return [
-            f"<0x{i - BYTES[0]:02X}>" if i in BYTES else self._words.pieces([i if i <= EOS else i - len(BYTES)])[0]
+            f"<0x{i - BYTES[0]:02X}>" if i in BYTES else self._words.tokens([i if i <= EOS else i - len(BYTES)])[0]
             for i in ids
         ]
 
 
 @dataclass(frozen=True)
 class SpellingTrainer(TokenizerTrainer):
-    """Settings of a list of words that are spelt as well: those of the list."""
+    """Settings of a `SpellingTokenizer`: those of its list of words."""
 
     words: WhitespaceTrainer
     joint: bool = False
     training_lines: int = 1_000_000
 
     def settings(self) -> dict[str, Any]:
-        """What decides the list."""
+        """The settings of the list of words."""
         return self.words.settings() | {"kind": SpellingTokenizer.kind}
 
     def train(self, lines: Iterable[str]) -> SpellingTokenizer:

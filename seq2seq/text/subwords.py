@@ -1,4 +1,4 @@
-"""sentencepiece tokenizers (Kudo and Richardson 2018): unigram, bpe, char and word, exact and reproducible."""
+"""sentencepiece tokenizers (Kudo and Richardson 2018): unigram, bpe, char and word, lossless and reproducible."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from seq2seq.errors import UserError
 from seq2seq.text.tokenizer import PlainFiles, Sampling, TokenizerTrainer
 from seq2seq.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
 
-LONG = 4096  # characters of a line that are learned from together
-ALL = 10_000_000  # tokens: more than any text has; the trainer takes memory for as many
+LONG = 4096  # characters: longer lines are split for training
+ALL = 10_000_000  # vocabulary size that no text reaches; the trainer allocates memory for it, so it is not larger
 SAMPLED_SIDES = {"source": (True, False), "target": (False, True), "both": (True, True)}
 
-# sentencepiece writes a space as U+2581, so that a U+2581 of the text would come back as a space. It is therefore
-# written as U+E581 and "1", and U+E581 (private use) itself as U+E581 and "0": any text comes back as it was.
+# sentencepiece represents a space as U+2581, so it would decode a U+2581 of the text to a space. Therefore U+2581 is
+# escaped as U+E581 "1", and U+E581 (private use) itself as U+E581 "0": every text is decoded unchanged.
 SPACE, ESCAPE = "\u2581", "\ue581"
 
 
@@ -26,7 +26,7 @@ class SentencePieceTokenizer(PlainFiles):
 
     With `byte_fallback` and identity normalisation `decode(encode(text)) == text` for every text of one line: leading,
     trailing and repeated spaces, NO-BREAK SPACE, tabs, unseen characters, and U+2581 included.
-    Raises UserError if the model is not one.
+    Raises UserError if `model` does not parse, or has other ids for the special tokens.
     """
 
     kind: ClassVar[str] = "sentencepiece"
@@ -48,7 +48,7 @@ class SentencePieceTokenizer(PlainFiles):
 
     @property
     def model(self) -> bytes:
-        """The model as sentencepiece's trainer wrote it."""
+        """The serialized model, as sentencepiece's trainer wrote it."""
         return self._model
 
     def encode(self, text: str) -> list[int]:
@@ -56,14 +56,14 @@ class SentencePieceTokenizer(PlainFiles):
         return list(self._processor.encode(_escape(text)))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each sentence; sentencepiece's own threads do not change the result."""
+        """The ids of each sentence; sentencepiece's threads do not affect the result."""
         return list(self._processor.encode([_escape(text) for text in texts]))
 
     def sample_batch(self, texts: Sequence[str], sampling: Sampling, seed: int) -> list[list[int]]:
-        """A random segmentation of each sentence: a pure function of texts, sampling and seed (below 2³²)."""
+        """The ids of a random segmentation of each sentence: a pure function of texts, sampling and seed (< 2³²)."""
         import sentencepiece
 
-        # The generator belongs to the thread, so the texts stay in this one.
+        # sentencepiece has one generator for each thread, so all texts are encoded in this one.
         sentencepiece.set_random_generator_seed(seed)
         return list(
             self._processor.encode(
@@ -76,21 +76,23 @@ class SentencePieceTokenizer(PlainFiles):
         )
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text on one line: a line feed that a model spells in bytes becomes a space."""
+        """Text on one line: a line feed that a model generates as a byte token becomes a space."""
         return self.decode_batch([ids])[0]
 
     def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each sentence."""
+        """The text of each sentence, as `decode` gives it."""
         kept = [[int(i) for i in sentence if i > EOS or i == UNK] for sentence in ids]
         texts = self._processor.decode(kept, num_threads=1) if kept else []
         return [self._clean(text, sentence) for text, sentence in zip(texts, kept, strict=True)]
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The subword of each id; a space at its beginning is shown as U+2581."""
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The subword token of each id; a leading space is shown as U+2581."""
         return [SPECIALS[i] if i <= EOS else str(self._processor.id_to_piece(int(i))) for i in ids]
 
     def _clean(self, text: str, ids: list[int]) -> str:
-        if SPACE in text:  # spelt in bytes, spaces (word models) stay escaped, the one before the sentence too
+        if (
+            SPACE in text
+        ):  # with byte tokens (word models), sentencepiece decodes no U+2581, the sentence prefix included
             text = (text.removeprefix(SPACE) if self._processor.is_byte(ids[0]) else text).replace(SPACE, " ")
         if ESCAPE in text:
             text = text.replace(ESCAPE + "1", SPACE).replace(ESCAPE + "0", ESCAPE)
@@ -146,29 +148,29 @@ class SentencePieceTrainer(TokenizerTrainer):
 
     @property
     def sampling(self) -> Sampling | None:
-        """How training text is re-segmented each epoch; None when `sampling_alpha` is 0."""
+        """How training text is segmented anew in each epoch; None if `sampling_alpha` is 0."""
         if not self.sampling_alpha:
             return None
         return Sampling(self.sampling_alpha, self.sampling_nbest_size, *SAMPLED_SIDES[self.sampling_sides])
 
     def settings(self) -> dict[str, Any]:
-        """What decides the model: all but the sampling; with sentencepiece's version, whose trainer may change."""
+        """All that affects the model: every setting but the sampling, and sentencepiece's version."""
         import sentencepiece
 
         kept = {key: value for key, value in asdict(self).items() if not key.startswith("sampling")}
         return {"kind": SentencePieceTokenizer.kind, "version": sentencepiece.__version__} | kept
 
     def train(self, lines: Iterable[str]) -> SentencePieceTokenizer:
-        """Train on sentences, one thread and no file names, so that the model's bytes depend on the text alone.
+        """Train on sentences, in one thread and without file names: the model's bytes depend only on text and settings.
 
-        Raises UserError if the text is empty or supports fewer (or needs more) tokens than `vocabulary_size`.
+        Raises UserError if the text is empty, or supports fewer or needs more tokens than `vocabulary_size`.
         """
         import sentencepiece
 
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                # NUL and U+2585 are reserved by the trainer, which would leave out the line.
+                # The trainer reserves NUL and U+2585 and would skip a line that has one.
                 sentence_iterator=(
                     _escape(part).replace("\0", " ").replace("\u2585", " ") for line in lines for part in _parts(line)
                 ),
@@ -181,7 +183,7 @@ class SentencePieceTrainer(TokenizerTrainer):
                 normalization_rule_name=self.normalization,
                 remove_extra_whitespaces=False,
                 add_dummy_prefix=True,  # a word is the same token at the beginning of a sentence
-                max_sentence_length=2**30,  # bytes; the default leaves out lines over 4,192 silently
+                max_sentence_length=2**30,  # bytes; the default silently skips lines over 4,192
                 pad_id=PAD,
                 unk_id=UNK,
                 bos_id=BOS,
@@ -216,8 +218,8 @@ class SentencePieceTrainer(TokenizerTrainer):
 
 
 def _parts(line: str) -> Iterator[str]:
-    """A line in parts of at most LONG characters, cut before a word where there is one: words are learned from, not
-    lines, and for a unigram model the time grows with the square of a line."""
+    """A line in parts of at most LONG characters, split at a space where there is one. Training counts words, not
+    lines, and a unigram model's training time grows with the square of a line's length."""
     begin = 0
     while len(line) - begin > LONG:
         space = line.rfind(" ", begin + 1, begin + LONG)

@@ -1,4 +1,4 @@
-"""What a tokenizer offers, the pair of them that a translator needs, and how both are kept as plain files."""
+"""The interface of tokenizers, the pair of them that a translator needs, and how both are saved as plain files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seq2seq.runtime.atomic_files import atomic_write
 FORMAT = 1
 SURROGATE = re.compile("[\ud800-\udfff]")
 TOKENIZER_FILES = tuple(f"{name}.{suffix}" for name in ("joint", "source", "target") for suffix in ("json", "model"))
-"""All that `Tokenizers.save` may write."""
+"""The names of all files that `Tokenizers.save` may write."""
 
 TextPairs = Callable[[], Iterable[tuple[str, str]]]
 """A corpus that can be read from its beginning as often as needed: (source, target) texts."""
@@ -34,31 +34,31 @@ class Tokenizer(Protocol):
         """Ids of one sentence, without bos and eos."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each sentence; the fast way for many."""
+        """The ids of each sentence; faster than `encode` in a loop."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text on one line; pad, bos and eos are dropped, unk is shown as ⁇."""
 
     def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each sentence."""
+        """The text of each sentence, as `decode` gives it."""
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The token of each id as it is shown to people."""
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The token of each id, as text to show."""
 
     def describe(self) -> dict[str, Any]:
-        """What the JSON description holds in addition to kind and format."""
+        """The entries of the JSON description next to kind and format."""
 
     @property
     def model(self) -> bytes:
-        """The trained model; empty where the description says all."""
+        """The serialized model; empty where the description is enough."""
 
     @property
     def kind(self) -> str:
-        """The name under which `load_tokenizer` (loading.py) finds the class."""
+        """The name by which `load_tokenizer` (loading.py) selects the class."""
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of all that decides the ids."""
+        """sha256 of all that affects the ids."""
 
     def save(self, folder: Path, name: str) -> None:
         """Write NAME.json, and NAME.model where there is a model, into `folder`."""
@@ -70,12 +70,12 @@ class PlainFiles:
     kind: ClassVar[str]
 
     def describe(self) -> dict[str, Any]:
-        """Nothing in addition to the model."""
+        """No entries: the model is enough."""
         return {}
 
     @property
     def model(self) -> bytes:
-        """No model in addition to the description."""
+        """No model: the description is enough."""
         return b""
 
     @property
@@ -84,7 +84,7 @@ class PlainFiles:
         return hashlib.sha256(self._description().encode() + self.model).hexdigest()
 
     def save(self, folder: Path, name: str) -> None:
-        """Write the plain files NAME.json and, where there is a model, NAME.model; each is written atomically."""
+        """Write NAME.json and, where there is a model, NAME.model, each atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.model:
             _write(folder / f"{name}.model", self.model)
@@ -111,31 +111,31 @@ class Sampling(NamedTuple):
 
 
 class TokenizerTrainer(ABC):
-    """Settings from which a tokenizer is trained; the same text and settings give the same tokenizer."""
+    """Trains a tokenizer; the same text and settings give the same tokenizer."""
 
     joint: bool
     training_lines: int
 
     @abstractmethod
     def train(self, lines: Iterable[str]) -> Tokenizer:
-        """Train on sentences. Raises UserError where the text does not support the settings."""
+        """Train on sentences. Raises UserError where the settings do not fit the text."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """All that decides the trained tokenizer, as JSON: with the text's hash, the name it is kept under."""
+        """All that affects the trained tokenizer, as JSON; with the hash of the text, its key in the cache."""
 
     def for_target(self) -> TokenizerTrainer:
-        """Who trains the target side, where the sides differ in kind."""
+        """The trainer of the target's tokenizer: this one, unless the sides differ."""
         return self
 
     @property
     def sampling(self) -> Sampling | None:
-        """How the training text is sampled, if at all."""
+        """How the segmentation of the training text is sampled; None if it is not."""
         return None
 
 
 class Tokenizers(NamedTuple):
-    """The tokenizers of both sides: one and the same object where `joint`."""
+    """The tokenizers of both sides; the same object if `joint`."""
 
     source: Tokenizer
     target: Tokenizer
@@ -150,14 +150,14 @@ class Tokenizers(NamedTuple):
 
 
 def check_text(text: str, where: str) -> None:
-    """Raise UserError, saying `where`, for half of a surrogate pair, which is no character and which UTF-8 cannot
-    say."""
+    """Raise UserError, naming `where`, for half of a surrogate pair: it is no character, and UTF-8 cannot encode
+    it."""
     if match := SURROGATE.search(text):
-        raise UserError(f"{where} holds U+{ord(match[0]):04X}, half of a character; write the whole, or U+FFFD")
+        raise UserError(f"{where} holds U+{ord(match[0]):04X}, half of a character; write both halves, or U+FFFD")
 
 
 def without_line_end(text: str) -> str:
-    """A line without the LF, CR LF or CR at its end: no part of the text, on whatever system it was written."""
+    """A line without its line end (LF, CR LF or CR), which is no part of the text."""
     return text.rstrip("\r\n") if text.endswith(("\n", "\r")) else text
 
 
@@ -169,7 +169,8 @@ def check_counts(min_frequency: int, training_lines: int) -> None:
 
 
 def train_tokenizers(trainer: TokenizerTrainer, pairs: TextPairs, count: int) -> Tokenizers:
-    """Train on `count` pairs, or on every n-th of them so that about `trainer.training_lines` are used."""
+    """Train on `count` pairs, or if those are too many, on every n-th, so that at most `trainer.training_lines` are
+    used."""
 
     def used(by: TokenizerTrainer) -> Iterator[tuple[str, str]]:
         return islice(pairs(), 0, None, max(1, -(-count // by.training_lines)))
@@ -183,8 +184,9 @@ def train_tokenizers(trainer: TokenizerTrainer, pairs: TextPairs, count: int) ->
 
 
 def difference(one: Tokenizer, other: Tokenizer) -> str | None:
-    """In words, the first token that is not the same in both, or their sizes; None for equal vocabularies."""
-    tokens, others = one.pieces(range(len(one))), other.pieces(range(len(other)))
+    """A message about the first token in which two vocabularies differ, or about their sizes; None if they are
+    equal."""
+    tokens, others = one.tokens(range(len(one))), other.tokens(range(len(other)))
     for i, (token, other_token) in enumerate(zip(tokens, others, strict=False)):
         if token != other_token:
             return f"token {i} is {token!r} in the one and {other_token!r} in the other"

@@ -1,8 +1,8 @@
-"""The ids that mean the same in every tokenizer of the project."""
+"""The special tokens and their ids, the same in every tokenizer of the project."""
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
-"""The tokens of ids 0 to 3, as they are shown."""
+"""The tokens of the ids 0 to 3, as text to show."""
 
 UNKNOWN = "⁇"
-"""What an unknown token is decoded to (sentencepiece's own choice, U+2047)."""
+"""The text of a decoded unk: U+2047, as in sentencepiece."""

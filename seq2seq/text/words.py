@@ -1,4 +1,4 @@
-"""Whitespace tokens, for data that is tokenised already: phonemes, characters set apart, the output of a tokenizer."""
+"""Whitespace tokens, for text that is tokenised already: phonemes, separated characters, another tokenizer's output."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from seq2seq.text.vocabulary import EOS, SPECIALS, UNK, UNKNOWN
 
 
 class WhitespaceTokenizer(PlainFiles):
-    """Words between spaces (U+0020 and nothing else); `words` are those of ids 4, 5, …
+    """Splits text at spaces (only at U+0020); `words` have the ids 4, 5, …, all others are unk.
 
-    `decode(encode(text)) == text` where each word is known and single spaces are between them (and all is in
-    lower case, with `lowercase`).
+    `decode(encode(text)) == text` if all words are known, are separated by single spaces, and (with `lowercase`) are in
+    lower case.
     """
 
     kind: ClassVar[str] = "whitespace"
@@ -41,7 +41,7 @@ class WhitespaceTokenizer(PlainFiles):
         return [self._ids.get(word, UNK) for word in text.split(" ") if word]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each sentence."""
+        """The ids of each sentence, as `encode` gives them."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -49,17 +49,17 @@ class WhitespaceTokenizer(PlainFiles):
         return " ".join(UNKNOWN if i == UNK else self._words[i - len(SPECIALS)] for i in ids if i > EOS or i == UNK)
 
     def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each sentence."""
+        """The text of each sentence, as `decode` gives it."""
         return [self.decode(sentence) for sentence in ids]
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
+    def tokens(self, ids: Sequence[int]) -> list[str]:
         """The word of each id."""
         return [SPECIALS[i] if i <= EOS else self._words[i - len(SPECIALS)] for i in ids]
 
 
 @dataclass(frozen=True)
 class WhitespaceTrainer(TokenizerTrainer):
-    """Settings of a list of words; conf/tokenizer/whitespace.yaml explains each."""
+    """Settings of a `WhitespaceTokenizer`; conf/tokenizer/whitespace.yaml explains each."""
 
     vocabulary_size: int | None = None
     min_frequency: int = 1
@@ -75,13 +75,13 @@ class WhitespaceTrainer(TokenizerTrainer):
             )
 
     def settings(self) -> dict[str, Any]:
-        """What decides the list."""
+        """All settings: each affects the vocabulary."""
         return {"kind": WhitespaceTokenizer.kind} | asdict(self)
 
     def train(self, lines: Iterable[str]) -> WhitespaceTokenizer:
-        """Count the words; the most frequent first, in code point order where equal.
+        """Collect the words, the most frequent first; words of equal frequency are in code point order.
 
-        Raises UserError where the text has fewer words than `vocabulary_size` asks for.
+        Raises UserError where the text has fewer words than `vocabulary_size` needs.
         """
         cased = (line.lower() if self.lowercase else line for line in lines)
         counts = Counter(word for line in cased for word in line.split(" ") if word)

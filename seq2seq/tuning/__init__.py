@@ -1,1 +1,1 @@
-"""Hyper-parameter search with Optuna: what to vary (`space`), what was tried (`study`), its pictures (`plots`)."""
+"""Hyper-parameter search with Optuna: the search space (`space`), its trials (`study`), and figures (`plots`)."""

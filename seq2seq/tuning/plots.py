@@ -1,4 +1,4 @@
-"""Optuna's own pictures of a study, in one HTML page that needs no network."""
+"""Optuna's figures of a study, as one HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ PAGE = """<!doctype html>
 
 
 def save_plots(study: optuna.Study, metric: str, path: Path) -> None:
-    """Write history, validations, slices, parallel coordinates and importances into the page `path`.
+    """Write figures of history, intermediate values, slices, parallel coordinates and importances into the page `path`.
 
-    Importances need two completed trials that differ; without a completed one, nothing is written.
+    Importances need two completed trials with different values; without a completed trial, nothing is written.
     """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not done:

@@ -1,11 +1,11 @@
-"""What a study varies: a YAML file from Hydra's keys to ranges and choices.
+"""The search space of a study: a YAML file that maps override keys to ranges and choices.
 
     optimizer.lr: {low: 1e-4, high: 1e-2, log: true}      # a float: one of low and high has a point or an exponent
     encoder.hidden_size: {low: 64, high: 512, step: 64}   # an int
     context: [fixed, additive]                            # choices: also of a group
     context.score: {choices: [dot, general], when: {context: multiplicative}}
 
-Parameters are drawn in the file's order, so `when` may only name one above it.
+Parameters are suggested in the file's order, so `when` may only name parameters above it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Suggest = Callable[["Parameter"], Value]
 
 
 class Parameter(NamedTuple):
-    """One key that is varied: between `low` and `high`, both included, or over `choices`, as Hydra spells them.
+    """A key that is varied: between `low` and `high`, both included, or over `choices`, in Hydra's syntax.
 
-    `when`: values of earlier parameters, spelled likewise, without which it is not drawn.
+    `when`: values of earlier parameters, in the same syntax, on which it depends: with others it is not varied.
     """
 
     key: str
@@ -37,34 +37,34 @@ class Parameter(NamedTuple):
     when: Mapping[str, tuple[str, ...]] = {}
 
     @property
-    def whole(self) -> bool:
-        """Whether it takes whole numbers only."""
+    def is_integer(self) -> bool:
+        """Whether its values are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def __str__(self) -> str:
-        """As one reads it in a table."""
+        """The parameter's range or choices, for a table."""
         if self.choices:
             return " | ".join(self.choices)
-        kind = "int" if self.whole else "float"
+        kind = "int" if self.is_integer else "float"
         step = f", step {self.step}" if self.step is not None else ""
         return f"{kind} {self.low} … {self.high}{step}{', log' if self.log else ''}"
 
     def rounded(self, value: Value) -> Value:
-        """A float to five digits, which are enough to read and to tell trials apart, and not beyond the ends."""
+        """A float rounded to five digits, within the range; other values unchanged."""
         return min(max(float(f"{value:.5g}"), self.low), self.high) if isinstance(value, float) else value
 
     def probes(self) -> tuple[str, ...]:
-        """Values to try a configuration with: every choice, or both ends."""
+        """Values with which configurations are checked before the study: every choice, or both ends of the range."""
         return self.choices or (spell(self.low), spell(self.high))
 
 
 class Space(NamedTuple):
-    """The parameters of a study, in the order in which they are drawn."""
+    """The parameters of a study, in the order in which they are suggested."""
 
     parameters: tuple[Parameter, ...]
 
     def draw(self, suggest: Suggest) -> dict[str, str]:
-        """One value of each parameter whose conditions hold, as Hydra spells it, from a function that suggests one."""
+        """A value for each parameter whose conditions hold, in Hydra's syntax, from the function `suggest`."""
         drawn: dict[str, str] = {}
         for parameter in self.parameters:
             if all(drawn.get(key) in allowed for key, allowed in parameter.when.items()):
@@ -72,27 +72,27 @@ class Space(NamedTuple):
         return drawn
 
     def probes(self) -> Iterator[dict[str, str]]:
-        """A few settings, in which each parameter takes its own `probes` in turn."""
+        """A few settings in which each of the `probes` of each parameter occurs."""
         for number in range(max(len(parameter.probes()) for parameter in self.parameters)):
             yield self.draw(lambda parameter, n=number: parameter.probes()[n % len(parameter.probes())])  # type: ignore[misc]
 
     def plain(self) -> str:
-        """The whole space as one line of text, the same for equal spaces."""
+        """The space as one line of text, the same for equal spaces."""
         return json.dumps(self.parameters)
 
 
-def read_space(found: Any) -> Space:
-    """A space from what a YAML file held; raises `UserError` naming the parameter that makes no sense."""
-    if not isinstance(found, dict) or not found:
+def read_space(content: Any) -> Space:
+    """The space from the content of a YAML file. Raises `UserError`, naming the parameter, for an invalid one."""
+    if not isinstance(content, dict) or not content:
         raise UserError("must map keys to ranges or choices, like optimizer.lr: {low: 1e-4, high: 1e-2}")
     parameters: dict[str, Parameter] = {}
-    for key, node in found.items():
+    for key, node in content.items():
         parameters[str(key)] = _parameter(str(key), node, parameters)
     return Space(tuple(parameters.values()))
 
 
 def spell(value: object) -> str:
-    """A value as Hydra's override grammar writes it: true, null, 0.001, [64,64], {size: 25}; text stays as it is."""
+    """A value in the syntax of Hydra's overrides: true, null, 0.001, [64,64], {size: 25}; text is unchanged."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -132,9 +132,9 @@ def _conditions(key: str, when: Any, known: Mapping[str, Parameter]) -> dict[str
     return {str(other): _choices(value) for other, value in when.items()}
 
 
-def _range(found: Parameter) -> Parameter:
-    """Check that a range is one. Of two ends of which one is a float, both are."""
-    key, low, high, step, log = found[:5]
+def _range(parameter: Parameter) -> Parameter:
+    """Check a range; if one end is a float, the other is converted to a float."""
+    key, low, high, step, log = parameter[:5]
     for name, value in (("low", low), ("high", high), ("step", step)):
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not number and not (name == "step" and value is None):
@@ -147,9 +147,9 @@ def _range(found: Parameter) -> Parameter:
         raise UserError(f"{key}.step={step} must be above 0, and needs log: false")
     if log and low <= 0:
         raise UserError(f"{key}.low={low} must be above 0 where log is true")
-    if found.whole and isinstance(step, float):
+    if parameter.is_integer and isinstance(step, float):
         raise UserError(f"{key}.step={step} must be a whole number, as low and high are (or write low={float(low)})")
-    return found if found.whole else found._replace(low=float(low), high=float(high))
+    return parameter if parameter.is_integer else parameter._replace(low=float(low), high=float(high))
 
 
 def _choices(value: Any) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
-"""An Optuna study that any number of processes and machines work on, each by the same command, until it has N trials.
+"""An Optuna study that any number of processes and machines run together, each by the same command, until it has N
+trials.
 
-Optuna's own loop (`Study.optimize`) counts the trials of one process, and leaves a trial whose process died "running"
-for ever unless the storage is a database. Here a trial belongs to who holds the lock of its folder; a trial without an
-owner is put back, and the next process repeats it with the same values in the same folder.
+Optuna's own loop (`Study.optimize`) counts the trials of one process, and unless the storage is a database, a trial
+whose process died stays "running" forever. In this loop, a process owns a trial while it holds the lock of the trial's
+folder; a running trial without an owner is put back, and the next process repeats it with the same values in the same
+folder.
 """
 
 from __future__ import annotations
@@ -26,49 +28,49 @@ from seq2seq.training.run_record import LOCK, claim
 from seq2seq.tuning.space import Parameter, Suggest, Value
 
 JOURNAL = "study.journal"
-PUT_BACK, FOLDER, ERROR = "put back", "folder", "error"  # attributes of a trial: why it does not count, where it runs
+PUT_BACK, FOLDER, ERROR = "put back", "folder", "error"  # attributes of a trial: why it was put back, where it runs
 SAMPLERS: dict[str, type[TPESampler] | type[RandomSampler]] = {"tpe": TPESampler, "random": RandomSampler}
 PRUNERS: dict[str, type[BasePruner]] = {"median": MedianPruner, "hyperband": HyperbandPruner, "none": NopPruner}
 
 
 class SeededByNumber(BaseSampler):
-    """Another sampler, whose random numbers are a function of the seed and the trial's number.
+    """Wraps a sampler so that its random numbers are a function of the seed and the trial's number.
 
-    So processes that begin together do not draw the same values, and a study that is resumed draws what it would
-    have drawn.
+    So processes that start together do not suggest the same values, and a study that is resumed suggests the same
+    values as one that was not interrupted.
     """
 
     def __init__(self, kind: type[TPESampler] | type[RandomSampler], seed: int) -> None:
         self.kind, self.seed, self.sampler = kind, seed, kind(seed=seed)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Begin anew."""
+        """Create a new sampler, seeded for this trial."""
         self.sampler = self.kind(seed=(self.seed * 1_000_003 + trial.number) % 2**32)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """See Optuna."""
+        """The inner sampler's search space."""
         return self.sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """See Optuna."""
+        """Values that the inner sampler suggests together."""
         return self.sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """See Optuna."""
+        """A value that the inner sampler suggests for one parameter."""
         return self.sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
 def open_study(
     folder: Path, storage: str | None, *, mode: str, sampler: str, pruner: str, seed: int, settings: Mapping[str, str]
 ) -> optuna.Study:
-    """The study of `folder`, begun or joined, in its own journal file or in the database of the URL `storage`.
+    """Create or load the study of `folder`, stored in a journal file there, or in the database of the URL `storage`.
 
-    `mode` is "min" or "max". `settings` say what is varied and how; raises `UserError` where the study was begun with
-    others, or the database cannot be reached.
+    `mode` is "min" or "max". Raises `UserError` if the study was created with other `settings` (the space and how it is
+    searched), or the database cannot be reached.
     """
     optuna.logging.set_verbosity(logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +99,7 @@ def _storage(folder: Path, url: str | None) -> BaseStorage:
 
 
 def _database(url: str, attempts: int = 5) -> BaseStorage:
-    """Of processes that begin together one makes the tables; the others fail to, and find them when they try again."""
+    """Open a database. If several processes create its tables at the same time, all but one fail; so they try again."""
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     try:
@@ -106,12 +108,12 @@ def _database(url: str, attempts: int = 5) -> BaseStorage:
         if isinstance(error, DBAPIError) and attempts > 1:
             time.sleep(0.5)
             return _database(url, attempts - 1)
-        kind, reason = url.partition(":")[0], str(error).strip().partition("\n")[0]  # the rest may hold a password
+        kind, reason = url.partition(":")[0], str(error).strip().partition("\n")[0]  # the rest may contain a password
         raise UserError(f"--storage {kind}:…: {reason}; give a database's URL, such as sqlite:///study.db") from None
 
 
 def counted(study: optuna.Study) -> int:
-    """The trials that are running or done; not those that were put back."""
+    """The number of trials that are running or done, without those that were put back."""
     return sum(map(_counts, study.get_trials(deepcopy=False)))
 
 
@@ -120,10 +122,10 @@ def _counts(trial: FrozenTrial) -> bool:
 
 
 def next_trial(study: optuna.Study, folder: Path, total: int) -> Trial | None:
-    """The next trial of a study of `total`; None when there are as many already, in all processes together.
+    """The next trial; None if the study has `total` trials already, over all processes.
 
-    Two processes may ask at the same moment for the last one. The numbers of trials are unique in every storage: who
-    has got the higher one sees that there are enough below it.
+    If two processes request the last trial at the same time, both get one, with different numbers: the process with the
+    higher one sees that enough trials have lower numbers, and puts its own back.
     """
     mark_stale_as_failed(study, folder)
     if counted(study) >= total:
@@ -137,13 +139,13 @@ def next_trial(study: optuna.Study, folder: Path, total: int) -> Trial | None:
 
 
 def suggest(trial: Trial) -> Suggest:
-    """How a space draws a parameter's value in this trial."""
+    """A function that suggests a parameter's value in this trial, for `Space.draw`."""
 
     def drawn(parameter: Parameter) -> Value:
         key, low, high, step, log, choices, _ = parameter
         if choices:
             return trial.suggest_categorical(key, choices)
-        if parameter.whole:
+        if parameter.is_integer:
             return trial.suggest_int(key, int(low), int(high), step=int(step or 1), log=log)
         return trial.suggest_float(key, low, high, step=step, log=log)
 
@@ -151,31 +153,32 @@ def suggest(trial: Trial) -> Suggest:
 
 
 def place_of(trial: Trial | FrozenTrial, folder: Path) -> Path:
-    """The folder of a trial's run: of its number, or that of the trial it repeats."""
+    """The folder of a trial's run, named by its number, or by that of the trial that it repeats."""
     return folder / str(trial.user_attrs.get(FOLDER, trial.number))
 
 
 def put_back(study: optuna.Study, trial: FrozenTrial, folder: Path, reason: str) -> None:
-    """Let a trial that did not come to its end be repeated, with its values, in its folder; it does not count."""
+    """Mark an unfinished trial as failed, so that it does not count, and enqueue it again, with its values and
+    folder."""
     study._storage.set_trial_user_attr(trial._trial_id, PUT_BACK, reason)
     study.tell(trial.number, state=TrialState.FAIL)
     study.enqueue_trial(trial.params, {FOLDER: place_of(trial, folder).name})
 
 
 def mark_stale_as_failed(study: optuna.Study, folder: Path) -> None:
-    """Put back the trials whose processes died. Those whose folders are not on this machine are left alone."""
+    """Put back the trials whose processes died; those whose folders are not on this machine are not touched."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         place = place_of(trial, folder)
         if not (place / LOCK).exists():
             continue
         with claim(place) as claimed:
-            # Asked again, now that nobody else can put it back.
+            # Checked again, as another process may have put it back before the lock was taken.
             if claimed and study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
                 put_back(study, trial, folder, "its process ended before it did")
 
 
 def reported(study: optuna.Study, trial: Trial) -> None:
-    """Give a trial that repeats others the values that they had reported: its run may resume where theirs stopped."""
+    """Report to a repeated trial the intermediate values of the trials that it repeats, as its run resumes theirs."""
     for earlier in study.get_trials(deepcopy=False):
         if earlier.number < trial.number and PUT_BACK in earlier.user_attrs and FOLDER in trial.user_attrs:
             same = str(earlier.user_attrs.get(FOLDER, earlier.number)) == str(trial.user_attrs[FOLDER])

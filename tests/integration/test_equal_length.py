@@ -115,7 +115,7 @@ def test_letters_are_decomposed_and_composed_again():
     words = ["가곡", "aboutissement", "déjà", "ᆯ지"]
     tokenizer = LetterTrainer().train(words)
     assert tokenizer.decode_batch(tokenizer.encode_batch(words)) == words
-    assert tokenizer.pieces(tokenizer.encode("곡")) == list(unicodedata.normalize("NFD", "곡"))
+    assert tokenizer.tokens(tokenizer.encode("곡")) == list(unicodedata.normalize("NFD", "곡"))
     assert len(tokenizer.encode("곡")) == 3
     assert UNK not in tokenizer.encode("각")  # a syllable never seen, of letters that were
     assert UNK in tokenizer.encode("z")

@@ -163,7 +163,7 @@ def test_failed_trials_are_recorded_and_the_study_goes_on(space, capsys):
 def test_nothing_but_failures_is_a_failure(space, capsys):
     space.write_text("seed: [13]\n")
     assert tune(space, trials=2) == 1
-    assert "no trial came to its end" in capsys.readouterr().err
+    assert "no trial is complete" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""Configurations composed by Hydra, and the jobs of its sweeps."""
+"""Composing configurations with Hydra, and the jobs of its sweeps."""

@@ -1,7 +1,7 @@
-"""Hydra's parser of overrides under `python -O`: it needs its assert statements, which -O leaves out.
+"""Fix Hydra's parser of overrides under `python -O`: it needs its assert statements, which -O removes.
 
 Hydra 1.3 reads the tokens `(` and `:` of an override within an assert (`assert self.is_matching_terminal(next(…), …)`),
-so that under -O or PYTHONOPTIMIZE every override with `{…}` or `f(…)` ends in an error of its own.
+so under -O or PYTHONOPTIMIZE every override with `{…}` or `f(…)` would fail.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from types import CodeType, FunctionType, ModuleType
 
 
 def keep_asserts() -> None:
-    """Give Hydra's visitor of overrides the code that it has without -O; does nothing where asserts are kept."""
+    """Recompile Hydra's visitor of overrides with asserts, if Python runs with -O."""
     if sys.flags.optimize:
         from hydra.core.override_parser import overrides_visitor
 
@@ -19,8 +19,8 @@ def keep_asserts() -> None:
 
 
 def recompile(module: ModuleType) -> None:
-    """Compile a module's source with its asserts, and put that code into the functions and methods that it has, in
-    place: whoever imported them before has them, too."""
+    """Compile a module's source with asserts, and replace the code of its functions and methods in place, so that it
+    applies to functions that were imported before."""
     from inspect import getsource
 
     compiled = compile(getsource(module), str(module.__file__), "exec", dont_inherit=True, optimize=0)
@@ -33,7 +33,7 @@ def recompile(module: ModuleType) -> None:
 
 
 def _functions(code: CodeType, place: str) -> list[tuple[str, CodeType]]:
-    """The code of each function at the top of a module, or in its classes, by its qualified name."""
+    """The code objects of a module's functions and methods, by qualified name."""
     functions = []
     for each in code.co_consts:
         if isinstance(each, CodeType):

@@ -1,4 +1,5 @@
-"""From Hydra's configuration to the plain dict that everything else reads; and a configuration from overrides alone."""
+"""Convert Hydra's configuration to the plain dict that all other packages read; compose a configuration from
+overrides."""
 
 from __future__ import annotations
 
@@ -20,14 +21,14 @@ from seq2seq.runtime.redaction import environment, hide
 from seq2seq.training.switched_off import filled
 
 keep_asserts()
-OmegaConf.register_new_resolver("oc.env", environment, replace=True)  # it remembers what must not be recorded
+OmegaConf.register_new_resolver("oc.env", environment, replace=True)  # records which values are secret
 
-UNUSED = ("cell",)  # nodes that only feed others: editing them would change nothing
+UNUSED = ("cell",)  # nodes that only fill others: changing them would have no effect
 
 
 def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration without interpolations, without the nodes that only feed others, and with a value for each key
-    that was taken away. Raises `UserError` for a value that is missing or cannot be resolved."""
+    """The configuration as a dict, with interpolations resolved, without the nodes in UNUSED, and with defaults for
+    parts that were switched off. Raises `UserError` for a value that is missing or cannot be resolved."""
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if key.partition(".")[0] in UNUSED and "." in key:
@@ -43,7 +44,7 @@ def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     for key in UNUSED:
         settings.pop(key, None)
     if isinstance(wandb := (settings.get("logger") or {}).get("wandb"), dict) and not _named_by_default(config):
-        wandb["name"] = wandb.get("name") or settings["name"]  # what is given wins over WANDB_NAME
+        wandb["name"] = wandb.get("name") or settings["name"]  # a given name takes precedence over WANDB_NAME
     settled = filled(settings)
     if settled["init_from"] is not None:
         from seq2seq.training.init_from import adopted  # imports torch
@@ -53,14 +54,14 @@ def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _named_by_default(config: DictConfig) -> bool:
-    """Whether the name is the one that conf/train.yaml makes of the chosen model and data."""
+    """Whether the name is the default of conf/train.yaml, made from the chosen model and data."""
     unresolved: Any = OmegaConf.to_container(config, resolve=False)
     return "${hydra:runtime.choices.model}" in str(unresolved["name"])
 
 
 @contextmanager
 def composing() -> Iterator[None]:
-    """Within the block, `composed` finds the project's configuration files."""
+    """A context in which `composed` can be called: Hydra uses the project's configuration files."""
     with initialize_config_dir(str(packaged("conf")), version_base="1.3"):
         yield
 
@@ -68,11 +69,11 @@ def composing() -> Iterator[None]:
 def composed(overrides: Sequence[str]) -> dict[str, Any]:
     """The plain configuration that `seq2seq train OVERRIDES` would train with.
 
-    Raises `UserError` with Hydra's own words for an override that names nothing or has a wrong type.
+    Raises `UserError` with Hydra's message for an override with an unknown key or a wrong type.
     """
     with naming_hydra(overrides):
         config = compose("train", overrides=spelled_for_hydra(overrides), return_hydra_config=True)
-        HydraConfig.instance().set_config(config)  # for what is interpolated from ${hydra:…}
+        HydraConfig.instance().set_config(config)  # for interpolations of ${hydra:…}
         with open_dict(config):
             del config["hydra"]
         return plain(config, overrides)

@@ -1,4 +1,5 @@
-"""What Hydra and OmegaConf refuse, as one line of this project's: the override, what is wrong with it, the nearest."""
+"""Convert errors of Hydra and OmegaConf to one-line messages: the override, what is wrong with it, the nearest right
+one."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ QUOTE = "a value with other signs than letters, digits and -_./:%+@ is quoted fo
 
 @contextmanager
 def naming_hydra(overrides: Sequence[str]) -> Iterator[None]:
-    """Raise `UserError` instead of what Hydra raises in the block for these overrides.
+    """A context that converts Hydra's errors for these overrides to `UserError`.
 
-    An error that comes from this project's own code, and none of the user's, is left as it is.
+    Errors raised by this project's code are not converted.
     """
     try:
         yield
@@ -46,7 +47,7 @@ def naming_hydra(overrides: Sequence[str]) -> Iterator[None]:
 
 
 def explained(error: BaseException, overrides: Iterable[str]) -> str:
-    """One line for an error of Hydra's, with the nearest right name where one was mistyped."""
+    """The message for an error of Hydra's, with the nearest known name if one was mistyped."""
     if isinstance(error, OverrideParseException):
         return f"{error.override}: Hydra cannot read this override ({_reason(error)}); {_remedy(error.override)}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -54,13 +55,13 @@ def explained(error: BaseException, overrides: Iterable[str]) -> str:
     if str(error).startswith("Config group override must be"):
         return _no_group(overrides) or one_line(error)
     if missing := re.match(r"Could not delete (?:from config\. )?'(.*?)'", str(error)):
-        return f"~{missing[1]}: there is nothing to take away (it is null already, or not there); leave it out"
+        return f"~{missing[1]}: there is nothing to remove (it is null already, or does not exist); leave it out"
     near = [f"{key}: there is no such option; did you mean {option}?" for key, option in _mistyped(overrides)]
     return "; ".join([one_line(error), *near])
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, and what caused it, without what only Hydra's own authors need."""
+    """An error's message and cause in one line, without Hydra's internal details."""
     lines = [line.strip() for line in NOISE.sub("", str(error)).split("\n") if line.strip()]
     place = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
     lines = [line for line in lines if not line.startswith("full_key: ")]
@@ -77,11 +78,11 @@ def one_line(error: BaseException) -> str:
 
 
 def _reason(error: OverrideParseException) -> str:
-    """Hydra's reason in one line; where it is a sign, Hydra draws an arrow below it."""
+    """Hydra's reason in one line; for a wrong character, which Hydra marks with an arrow below it, the character."""
     first, *others = NOISE.sub("", error.message).split("\n")
     if first.startswith("Lexer") and others:
         column = others[0].find("^") - len(first) + len(error.override)
-        return f"{error.override[column : column + 1]!r} cannot stand there"
+        return f"{error.override[column : column + 1]!r} is not allowed there"
     lines = [first, *others] if not first.startswith("Error parsing override") else others
     return " ".join(line.strip() for line in lines if line.strip())
 
@@ -109,7 +110,7 @@ def _no_group(overrides: Iterable[str]) -> str | None:
 
 
 def _mistyped(overrides: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Keys that there are not, and the nearest that there are."""
+    """Unknown keys, each with the nearest known one."""
     for override in overrides:
         key, sign, _ = override.partition("=")
         known = key.startswith("hydra") or key.removeprefix("trainer.") in TRAINER

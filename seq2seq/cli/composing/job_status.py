@@ -1,4 +1,4 @@
-"""The status of the jobs of a sweep, and what remains to be done with each; overrides identify a job."""
+"""The status of the jobs of a sweep, which are identified by their overrides, and what remains to be done for each."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from seq2seq.runtime.old_names import current_override
 from seq2seq.runtime.redaction import hide
 from seq2seq.training.run_record import LOCK, Record, claim, read
 
-KEPT = (LOCK, "hydra")  # what Hydra wrote for the job that begins now
-NO_MATTER = ("resume",)  # keys that say how a run is run, not what it is
+KEPT = (LOCK, "hydra")  # files that are already those of the new start
+NOT_COMPARED = ("resume",)  # keys that do not affect the result of a run
 
 
 class JobStatus(Enum):
-    """Whether a job of a sweep must run, run again, or is done."""
+    """Whether a job of a sweep must run, must run again, or is done."""
 
     MISSING = "missing"
     BROKEN = "broken"  # failed, interrupted or killed
-    FINISHED = "finished"  # or given up by a study
+    FINISHED = "finished"  # or pruned by a study
 
 
 def job_status(folder: Path) -> JobStatus:
-    """The status of the run in `folder`, by its record: for a folder that this process has claimed."""
+    """The status of the run in `folder`, which this process must have claimed, by its record."""
     status = read(folder).get("status")
     if status in ("finished", "pruned"):
         return JobStatus.FINISHED
@@ -40,14 +40,14 @@ def job_status(folder: Path) -> JobStatus:
 
 
 def identity(overrides: Sequence[str]) -> frozenset[str]:
-    """What identifies a job: its overrides in any order, without those that only say how it is run."""
+    """The identity of a job: its overrides, in any order, without those in NOT_COMPARED."""
     return frozenset(
-        current_override(text) for text in overrides if text.lstrip("+~").partition("=")[0] not in NO_MATTER
+        current_override(text) for text in overrides if text.lstrip("+~").partition("=")[0] not in NOT_COMPARED
     )
 
 
 def overrides_of(folder: Path) -> list[str] | None:
-    """The overrides of the job in `folder`: from its record, or where it was killed before it had one, from Hydra's."""
+    """The overrides of the job in `folder`: from its record, or from Hydra's if it was killed before it had one."""
     overrides = read(folder).get("overrides")
     if not isinstance(overrides, list):
         try:
@@ -58,16 +58,16 @@ def overrides_of(folder: Path) -> list[str] | None:
 
 
 def by_overrides(sweep: Path) -> dict[frozenset[str], Path]:
-    """The folder of each job that is in a sweep, by its identity; of two equal ones the finished."""
+    """The folders of a sweep's jobs, by identity; of two equal jobs the finished one."""
     folders = [path for path in runs_in(sweep, other_sweeps=False) if overrides_of(path) is not None]
     folders.sort(key=lambda folder: job_status(folder) is JobStatus.FINISHED)
     return {identity(overrides_of(folder) or ()): folder for folder in folders}
 
 
 def place(jobs: Sequence[list[str]], sweep: Path, *, numbered: bool) -> list[list[str]]:
-    """The jobs of a sweep that are not finished, each a list of overrides.
+    """The jobs of a sweep that are not finished, as lists of overrides.
 
-    `numbered`: one override more names the job's folder, its own from before or else the next free number.
+    If `numbered`, an override is added for the job's folder: its previous one, or else the next free number.
     """
     known = by_overrides(sweep)
     free = count(1 + max((int(path.name) for path in sweep.glob("*") if path.name.isdecimal()), default=-1))
@@ -81,7 +81,7 @@ def place(jobs: Sequence[list[str]], sweep: Path, *, numbered: bool) -> list[lis
 
 
 def name_after_sweep(config: dict[str, Any], folder: Path, sweep: Path) -> None:
-    """Give a job of a sweep the names under which loggers group it: the sweep's folder, and its own."""
+    """Set the names by which loggers group the jobs of a sweep: the sweep's folder and the job's."""
     job = place_in(sweep, folder).replace("/", "-")
     config["name"] = f"{config['name']}-{job}"
     if (config["logger"] or {}).get("wandb") is not None:
@@ -91,7 +91,7 @@ def name_after_sweep(config: dict[str, Any], folder: Path, sweep: Path) -> None:
 
 
 def restart(config: dict[str, Any], folder: Path) -> None:
-    """Prepare a broken run for another start: it resumes from its checkpoint where it can, else it starts anew."""
+    """Prepare a broken run for another start: it resumes from its checkpoint if it can, else its files are deleted."""
     if "resume" in config and read(folder):
         config["resume"] = "auto"
         return
@@ -102,23 +102,23 @@ def restart(config: dict[str, Any], folder: Path) -> None:
 
 
 def record_failure(folder: Path, overrides: Sequence[str], error: Exception, *, name: str, seed: int) -> None:
-    """Write the error to run.json, unless that describes another run, or an earlier start of this one."""
+    """Write the error to run.json, unless that belongs to another run, or to an earlier start of this one."""
     known = read(folder)
     if known and (known["status"] != "running" or identity(known["overrides"]) != identity(overrides)):
         return
-    with suppress(OSError):  # a full disk, perhaps: the error itself is what must be seen
+    with suppress(OSError):  # on a full disk, the original error must be shown
         Record(folder, name=name, seed=seed, overrides=list(overrides)).update(
             status="failed", error=hide(error_message(error), everything=True)
         )
 
 
 def error_message(error: Exception) -> str:
-    """The message of an error; of one that is no `UserError`, after the name of its class."""
+    """The message of an error, after the name of its class unless it is a `UserError`."""
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def mark_stale_as_failed(sweep: Path) -> None:
-    """Set the status of the runs that say "running", but whose process is gone, to "failed"."""
+    """Set the status of "running" runs whose process is gone to "failed"."""
     for folder in runs_in(sweep, other_sweeps=False):
         values = read(folder)
         if values.get("status") != "running":

@@ -1,12 +1,12 @@
-"""Sweeps that can be run again: `hydra/sweeper=resuming`, the default of conf/train.yaml.
+"""A sweeper that resumes sweeps: `hydra/sweeper=resuming`, the default of conf/train.yaml.
 
-Hydra numbers the jobs of a sweep by their order, so that one more value in front would give every job another's folder.
-Here a job is known by its overrides: one that the sweep's folder holds finished is not launched, one that is there
-keeps its folder, and a new one gets the next free number. What to do with a folder that holds a broken run is decided
-where the job runs (`seq2seq.cli.train.job`).
+Hydra numbers the jobs of a sweep by their order, so that one more value at the beginning would assign every job another
+folder. This sweeper identifies a job by its overrides: a finished job is not launched, a known one keeps its folder,
+and a new one gets the next free number. How a broken run is started again is decided in the job
+(`seq2seq.cli.train.job`).
 
-Hydra takes plugins only from the name space `hydra_plugins` (hydra.cc, "Plugins":
-https://hydra.cc/docs/1.3/advanced/plugins/overview/), so `register` gives this module a name there.
+Hydra loads plugins only from the namespace `hydra_plugins` (hydra.cc, "Plugins":
+https://hydra.cc/docs/1.3/advanced/plugins/overview/), so `register` adds this module to it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NUMBER = "${hydra:job.num}"
 
 
 class ResumingSweeper(BasicSweeper):
-    """Hydra's own, without the jobs that the sweep's folder holds finished."""
+    """Hydra's basic sweeper, without the jobs that are finished already."""
 
     def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:  # type: ignore[override]
-        """The jobs to launch, in batches, each with the folder that it belongs into."""
+        """The jobs to launch, in batches, each with an override for its folder."""
         from pathlib import Path
 
         from omegaconf import OmegaConf
@@ -53,7 +53,7 @@ class ResumingSweeper(BasicSweeper):
         return [batch for batch in self.split_overrides_to_chunks(placed, max_batch_size or len(placed) or 1) if batch]
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run all jobs; where a launcher gives up because the process of a job died, say so instead of a traceback."""
+        """Run all jobs; print a message instead of a traceback if the launcher fails because a job's process died."""
         try:
             return super().sweep(arguments)
         except (HydraException, OmegaConfBaseException, ImportError, UserError, FileExistsError, NotADirectoryError):
@@ -71,7 +71,7 @@ def _check_inside(subdir: str) -> None:
 
 
 def register(plugins: Plugins) -> None:
-    """Let `hydra/sweeper=resuming` find the class, without a folder `hydra_plugins` next to the package."""
+    """Register the class with Hydra, without a folder `hydra_plugins` next to the package."""
     try:
         parent = import_module("hydra_plugins")
     except ModuleNotFoundError:  # no other plugin is installed

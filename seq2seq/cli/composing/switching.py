@@ -1,4 +1,4 @@
-"""Overrides that switch a part off in a way that Hydra has no word for: `scheduler=null`, `~logger`, `~name`."""
+"""Convert overrides that switch a part off to Hydra's syntax: `scheduler=null`, `~logger`, `~name`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from functools import cache
 
 from seq2seq.runtime.paths import packaged
 
-NONE_ALREADY = ("experiment",)  # groups of which nothing is chosen unless somebody does
-LISTS = ("logger",)  # groups of which several can be chosen, and none by an empty list
-KEPT = ("name",)  # other keys are made of it, so that it cannot be taken away, only left as it is
+NONE_ALREADY = ("experiment",)  # groups without a default
+LISTS = ("logger",)  # groups from which several can be chosen; the empty list switches them off
+KEPT = ("name",)  # keys that cannot be removed, as others are interpolated from them
 
 
 def spelled_for_hydra(overrides: Iterable[str]) -> list[str]:
-    """The same overrides as Hydra spells them.
+    """The same overrides in Hydra's syntax.
 
-    `GROUP=null` and `~GROUP` mean that there is no such part: what the run does then, `seq2seq.training.switched_off`
-    says. `~name` is left out, so that the name is the usual one.
+    `GROUP=null` and `~GROUP` mean that there is no such part (`seq2seq.training.switched_off` has the consequences).
+    `~name` is dropped, so that the name is the default.
     """
     return [new for text in overrides if (new := _spelled(text)) is not None]
 
@@ -37,5 +37,5 @@ def _spelled(override: str) -> str | None:
 
 @cache
 def groups() -> frozenset[str]:
-    """The packaged groups of options, such as `scheduler`."""
+    """The names of the config groups, such as `scheduler`."""
     return frozenset(path.name for path in packaged("conf").iterdir() if path.is_dir() and path.name != "hydra")

@@ -1,1 +1,1 @@
-"""What a bundle, a run or this machine is, as facts to print or to write as JSON, without importing torch at once."""
+"""Facts about bundles, runs and this machine, to print or to write as JSON, without importing torch unless needed."""

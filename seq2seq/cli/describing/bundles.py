@@ -1,5 +1,5 @@
-"""What a bundle is, from its files alone. It may come from a stranger: files are read up to a limit, nothing is
-unpickled or imported, and weights are hashed but never loaded."""
+"""Facts about a bundle, from its files. A bundle may be hostile: files are read up to a limit, nothing is unpickled or
+imported, and weights are hashed but never loaded."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.strict_json import read_json
 
 CONFIG, METRICS, CHECKSUMS, MODEL = "config.json", "metrics.json", "checksums.json", "model.safetensors"
-FORMAT = 2  # the newest that this seq2seq reads
-HASHED = 2 << 30  # bytes of all files that are hashed: seconds
-FILES = 1000  # of a bundle that are read
+FORMAT = 2  # newest format version that is supported
+HASHED = 2 << 30  # most bytes that are hashed (a few seconds)
+FILES = 1000  # most files that are read
 KIND = re.compile(rb'"kind":\s*"([a-z_]{1,40})"')
 
 
 def describe_bundle(folder: Path) -> dict[str, Any]:
-    """The facts of a bundle; `problems` holds what is wrong with its files.
+    """The facts of a bundle; `problems` lists what is wrong with its files.
 
-    Raises `UserError` for a folder without a config.json that can be read.
+    Raises `UserError` for a folder without a readable config.json.
     """
     config = _json(folder / CONFIG)
     problems: list[str] = []
@@ -88,7 +88,7 @@ def _mapping(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _model(nodes: Mapping[str, Any]) -> dict[str, str]:
-    """Each component in a line: its class and its hyper-parameters."""
+    """The components of a model, each as one line: its class and its hyper-parameters."""
     return {name: _component(node) for name, node in nodes.items()}
 
 
@@ -106,7 +106,7 @@ def _component(node: Any, depth: int = 4) -> str:
 
 
 def _tokenizers(folder: Path) -> dict[str, str]:
-    """The kind of each; their beginning is read, which holds it."""
+    """The kind of each tokenizer, from the beginning of its file."""
     kinds = {}
     for name in ("joint", *_SIDES):
         path = folder / f"{name}.json"
@@ -118,7 +118,7 @@ def _tokenizers(folder: Path) -> dict[str, str]:
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The scores of each test set, by set and metric, with their signatures."""
+    """The test scores with their signatures, by test set and metric."""
     tests = metrics.get("tests", {name: value for name, value in metrics.items() if isinstance(value, dict)})
     return {
         f"{split} {metric}": {key: score.get(key) for key in ("value", "low", "high", "signature") if key in score}
@@ -155,7 +155,7 @@ def _files(folder: Path) -> dict[str, Any]:
 
 
 def _checksums(folder: Path, weights: Weights | None, problems: list[str]) -> str:
-    """Compare every file with its checksum; the first that differs is a problem, too."""
+    """Compare all files with their checksums; the first difference is returned and added to the problems."""
     known = _or_problem(folder / CHECKSUMS, problems)
     if not known:
         return "none that can be read"
@@ -166,7 +166,7 @@ def _checksums(folder: Path, weights: Weights | None, problems: list[str]) -> st
 
 
 def _differing(folder: Path, known: Mapping[str, Any], sound: bool) -> Iterator[str]:
-    """What is wrong with each file; weights that are not `sound` need not be as long as they seem, and are not read."""
+    """What is wrong with each file. Weights that are not `sound` are not read, as their size may be faked."""
     left = HASHED
     for name in sorted(known)[:FILES]:
         path = folder / name
@@ -182,6 +182,6 @@ def _differing(folder: Path, known: Mapping[str, Any], sound: bool) -> Iterator[
 
 
 def human(count: float) -> str:
-    """Bytes as people read them."""
+    """A number of bytes with a unit, such as 1.5 MiB."""
     power = min(int(math.log(max(count, 1), 1024)), 4)
     return f"{count / 1024**power:.{1 if power else 0}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -1,4 +1,4 @@
-"""This package, its dependencies and its extras, as they are installed."""
+"""The installation of this package, its dependencies and its extras."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ EXTRA = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
 
 
 class Requirement(NamedTuple):
-    """A dependency: the needed version, the installed one (None: nothing), and of which extra it is ("": needed)."""
+    """A dependency: the needed version, the installed one (None: missing), whether it is right, and its extra ("" for
+    none)."""
 
     name: str
     needed: str
@@ -33,10 +34,10 @@ class Requirement(NamedTuple):
 
 
 def kind() -> str:
-    """How the package was installed: a checkout, an archive, or from an index."""
+    """How the package was installed: editable, from a checkout or archive, or from a package index."""
     try:
         distribution = metadata.distribution(NAME)
-        written = distribution.read_text("direct_url.json")  # a file of the metadata, always UTF-8
+        written = distribution.read_text("direct_url.json")  # always UTF-8
         origin: dict[str, Any] = json.loads(written or "{}")
     except metadata.PackageNotFoundError:
         return f"not installed; imported from {PACKAGE.parent}"
@@ -48,7 +49,7 @@ def kind() -> str:
 
 
 def requirements() -> Iterator[Requirement]:
-    """The dependencies of the package, extras included; none where it is not installed."""
+    """The dependencies of the package, extras included; empty if it is not installed."""
     with suppress(metadata.PackageNotFoundError):
         for line in metadata.requires(NAME) or ():
             yield _requirement(line)

@@ -1,4 +1,4 @@
-"""The operating system, processor, memory and load of this machine, as the system reports them, without torch."""
+"""The operating system, processor, memory and load of this machine, from the system's files, without torch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ INSTRUCTIONS = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"),
     *("asimd", "sve", "bf16"),
 )
-"""Of a processor, those that make a difference to torch's kernels."""
+"""The instruction sets that matter for torch's kernels."""
 
 CGROUP = Path("/sys/fs/cgroup")
-PATIENCE = 10  # seconds for another program's answer
+PATIENCE = 10  # seconds: timeout of other programs
 
 
 def system() -> str:
@@ -33,7 +33,7 @@ def system() -> str:
 
 
 def processor() -> dict[str, Any]:
-    """Model and instruction sets."""
+    """The processor's model and its INSTRUCTIONS."""
     text = _read(Path("/proc/cpuinfo"))
     lines = dict(line.split(":", 1) for line in reversed(text.splitlines()) if ":" in line)
     cpu = {key.strip(): value.strip() for key, value in lines.items()}
@@ -46,7 +46,7 @@ def processor() -> dict[str, Any]:
 
 
 def cores() -> dict[str, Any]:
-    """How many CPUs there are, what limits them, and how many this process may use."""
+    """The numbers of CPUs of the machine, of each limit, and available to this process."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     slurm = {name: os.environ[name] for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE") if name in os.environ}
     return {
@@ -59,13 +59,13 @@ def cores() -> dict[str, Any]:
 
 
 def _quota(text: str) -> float | None:
-    """CPUs that a cgroup may use, from "quota period"; None where there is no limit."""
+    """The CPUs of a cgroup's limit, from "quota period"; None if there is no limit."""
     quota, _, period = text.partition(" ")
     return int(quota) / int(period) if quota.isdigit() and period.strip().isdigit() else None
 
 
 def memory() -> dict[str, str]:
-    """All and available memory, and a cgroup's limit."""
+    """Total and available memory, and a cgroup's limit."""
     rows = (line.split(":") for line in _read(Path("/proc/meminfo")).splitlines())
     sizes_by_name = {key: int(value.split()[0]) * 1024 for key, value in rows}
     sizes = {"total": sizes_by_name.get("MemTotal") or _pages(), "available": sizes_by_name.get("MemAvailable")}
@@ -81,20 +81,20 @@ def _pages() -> int | None:
 
 
 def load() -> float | None:
-    """Processes that wanted a CPU, the mean over the last minute; None where the system does not count."""
+    """The load average over the last minute; None if the system has none."""
     with suppress(OSError, AttributeError):
         return os.getloadavg()[0]
     return None
 
 
 def gpu_driver() -> list[str]:
-    """Name and driver of each GPU, by NVIDIA's own program; none where there is no such program."""
+    """Name, driver and memory of each GPU, from nvidia-smi; empty without it."""
     text = _answer("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def python() -> str:
-    """Version, implementation and place of the interpreter."""
+    """Version, implementation and path of the interpreter."""
     inside = "" if sys.prefix == sys.base_prefix else ", virtual environment"
     return f"{platform.python_version()} ({platform.python_implementation()}{inside}) {sys.executable}"
 
@@ -106,7 +106,7 @@ def _read(path: Path) -> str:
 
 
 def _answer(*command: str) -> str:
-    """What a program prints; empty where it is not there or fails."""
+    """The output of a program; empty if it is missing or fails."""
     if shutil.which(command[0]) is None:
         return ""
     with suppress(OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""What a training run is and how far it has come, from the files that it keeps writing; nothing is written."""
+"""Facts and progress of a training run, from its files, which are only read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from seq2seq.runtime.strict_json import read_json
 from seq2seq.training.run_record import LOCK
 
 RUN, SETTINGS, METRICS, LAST = "run.json", "hparams.yaml", "metrics.csv", "checkpoints/last.ckpt"
-LIMIT = 1 << 20  # bytes of a run's settings
-ROWS = 1_000_000  # of metrics.csv that are read
-JOBS = 10_000  # folders of a sweep that are read
+LIMIT = 1 << 20  # most bytes of hparams.yaml
+ROWS = 1_000_000  # most rows of metrics.csv that are read
+JOBS = 10_000  # most folders of a sweep that are read
 KEPT = ("parameters", "seconds", "tokens_per_second")
 NEXT = {
-    "finished": "seq2seq train init_from={bundle} … trains it further",
-    "pruned": "given up by a study; there is no bundle",
+    "finished": "seq2seq train init_from={bundle} … fine-tunes the model",
+    "pruned": "pruned by a study; there is no bundle",
 }
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
-    """The facts of a run. Raises `UserError` where its run.json cannot be read."""
+    """The facts of a run. Raises `UserError` if its run.json cannot be read."""
     record, settings = _record(folder), _settings(folder / SETTINGS)
     status, problems = _status(folder, record), []
     if status not in ("finished", "running", "pruned"):
@@ -53,7 +53,7 @@ def describe_run(folder: Path) -> dict[str, Any]:
 
 
 def describe_sweep(folder: Path) -> dict[str, Any] | None:
-    """How many runs a sweep's folder holds, by status; None where there is none."""
+    """The numbers of runs in a sweep's folder, by status; None if there are none."""
     jobs = [path.parent for _, path in zip(range(JOBS), folder.glob("*/run.json"), strict=False)]
     if not jobs:
         nested = next(folder.glob("*/*/run.json"), None)
@@ -86,13 +86,13 @@ def _hint(folder: Path) -> dict[str, str]:
 
 
 def _status(folder: Path, record: Mapping[str, Any]) -> str:
-    """The recorded one; a run that says it is running has an end that it could not record where nobody holds it."""
+    """The recorded status, or "killed" if that is "running" and no process has the run's lock."""
     status = str(record.get("status", "unknown"))
     return "killed" if status == "running" and not _held(folder / LOCK) else status
 
 
 def _held(path: Path) -> bool:
-    """Whether a living process holds the run; where the system has no locks, by the record."""
+    """Whether a running process has the lock; True if the system has no locks."""
     try:
         with path.open("rb") as file:
             return try_lock(file, shared=True) is not True
@@ -112,7 +112,7 @@ def _next(folder: Path, status: str, bundle: Path) -> str:
 
 
 def _overrides(record: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that the command gave: what differs from the defaults."""
+    """The overrides of the command."""
     given = record.get("overrides")
     pairs = (str(text).partition("=") for text in given) if isinstance(given, list) else ()
     return {key: value or "(switched off)" for key, _, value in pairs} or {"(none)": "all are the defaults"}
@@ -129,7 +129,7 @@ def _scores(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """hparams.yaml; empty where it is not there, too large, or damaged."""
+    """The content of hparams.yaml; empty if it is missing, too large or damaged."""
     import yaml
 
     with suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
@@ -140,7 +140,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _at(settings: Mapping[str, Any], place: str) -> Any:
-    """A setting by its full key; None where there is none, or it is no plain value."""
+    """The value of a full key; None if it is missing, or not a string or number."""
     value: Any = settings
     for key in place.split("."):
         value = value.get(key) if isinstance(value, dict) else None
@@ -148,7 +148,7 @@ def _at(settings: Mapping[str, Any], place: str) -> Any:
 
 
 def _progress(path: Path, settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Epoch and step of the last line, the last validation's metrics, and the best value of the monitored one."""
+    """Epoch and step of the last row, the metrics of the last validation, and the best value of the monitor."""
     monitor, mode = (_at(settings, f"callbacks.checkpoint.{key}") for key in ("monitor", "mode"))
     lower = mode == "min" or (mode != "max" and "loss" in str(monitor))
     last: dict[str, float] = {}
@@ -173,12 +173,12 @@ def _progress(path: Path, settings: Mapping[str, Any], record: Mapping[str, Any]
 
 
 def _of(value: float | None, end: Any, first: int) -> str | None:
-    """Lightning counts from 0."""
+    """`value` of `end`, for values that Lightning counts from 0."""
     return None if value is None else f"{int(value) + first:,}" + (f" of {end:,}" if isinstance(end, int) else "")
 
 
 def _rows(path: Path) -> Iterator[dict[str, float]]:
-    """The finite numbers of each row of metrics.csv; the last of a file that is being written may lack some."""
+    """The finite numbers of each row of metrics.csv, without an incomplete last row, which is being written."""
     with suppress(OSError, ValueError, csv.Error), path.open(encoding="utf-8", newline="") as file:
         for _, row in zip(range(ROWS), csv.DictReader(file), strict=False):
             if None in row.values():

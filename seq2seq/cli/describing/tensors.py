@@ -1,4 +1,4 @@
-"""What a safetensors file says that it holds: its header alone, without torch."""
+"""The header of a safetensors file, read without torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from seq2seq.errors import UserError
 from seq2seq.runtime.strict_json import parse
 
-HEADER = 1 << 22  # bytes, as seq2seq.bundle.weights has it
+HEADER = 1 << 22  # most bytes of a header, as in seq2seq.bundle.weights
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
-AXES = 8  # of a tensor, at most
+AXES = 8  # most dimensions of a tensor
 
 
 class Weights(NamedTuple):
-    """How many numbers there are, of which types, and in which parts of the model."""
+    """The number of parameters, their types, and the numbers in each part of the model."""
 
     numbers: int
     kinds: str
@@ -24,7 +24,7 @@ class Weights(NamedTuple):
 
 
 def read_weights(path: Path) -> Weights:
-    """Raises `UserError` unless the header describes a file of just this size."""
+    """Read a header. Raises `UserError` unless it describes a file of exactly this size."""
     if not path.is_file() or path.resolve().parent != path.parent.resolve():
         raise UserError(f"{path}: is missing, or is no file of this folder; copy the bundle again")
     size = path.stat().st_size
@@ -61,6 +61,6 @@ def _counted(tensors: dict[str, Any], space: int) -> Weights:
 
 
 def _part(name: str) -> str:
-    """The part of a model that a parameter belongs to: the decoder's context and head are parts of their own."""
+    """The part of the model of a parameter; the decoder's context and head are separate parts."""
     first, *rest = name.split(".")
     return f"{first}.{rest[0]}" if first == "decoder" and rest and rest[0] in ("context", "head") else first

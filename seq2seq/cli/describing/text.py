@@ -1,5 +1,5 @@
-"""Facts as aligned lines for a terminal. They may come from a stranger's files: nothing is printed that a terminal
-would obey, and no more than a person reads."""
+"""Print facts as aligned lines. Facts from files may be hostile: control characters are escaped, and long values are
+truncated."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 WIDTH, ITEMS = 2000, 60
-"""Characters of a value, and entries of a list or mapping, that are printed; JSON has all of them."""
+"""Most characters of a value, and most entries of a list or mapping; JSON has all of them."""
 
 
 def printable(text: str, width: int = WIDTH) -> str:
-    """One line without control characters (written as escapes), with an ellipsis where it was cut."""
+    """One line with control characters escaped, truncated with an ellipsis."""
     cut = text[:width]
     shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut)
     return shown + "…" * (len(text) > width)
 
 
 def lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    """`name  value` for each fact, those of a mapping indented below its name; None is left out."""
+    """A line `name  value` for each fact; those of a mapping are indented below its name. None is left out."""
     rows = list(_rows(facts, ""))
     width = max((len(name) for name, _ in rows if len(name) <= 36), default=0)
     for name, value in rows:
@@ -42,7 +42,7 @@ def _rows(facts: Mapping[str, Any], indent: str) -> Iterator[tuple[str, str]]:
 
 
 def shown(value: Any) -> str:
-    """A plain value as people read it."""
+    """A value as text."""
     if isinstance(value, bool) or value is None:
         return str(value).lower() if value is not None else "null"
     if isinstance(value, int):
@@ -61,7 +61,7 @@ def _first(items: Sequence[Any]) -> Sequence[Any]:
 
 
 def _score(score: Mapping[str, Any]) -> str:
-    """A value, its interval and its signature."""
+    """A score, with its interval and signature if it has them."""
     value, low, high = (score.get(key) for key in ("value", "low", "high"))
     number = f"{value:.2f}" if isinstance(value, (int, float)) else shown(value)
     interval = f" [{low:.2f}, {high:.2f}]" if isinstance(low, (int, float)) and isinstance(high, (int, float)) else ""

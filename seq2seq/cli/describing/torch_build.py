@@ -1,4 +1,4 @@
-"""torch as it was built, the devices that it sees, and how fast it multiplies matrices here."""
+"""The build of torch, its devices, and the speed of its matrix product on this machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 SIZE, SECONDS = 1024, 0.5
-"""Rows and columns of the matrices that are multiplied, and for how long."""
+"""Rows and columns of the measured matrices, and the time to measure."""
 
 
 def build() -> dict[str, Any]:
-    """Version, libraries and the instructions that its kernels use."""
+    """torch's version, its libraries, and the instruction set of its kernels."""
     import torch
 
     blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
@@ -41,14 +41,14 @@ def gpus() -> list[str]:
 
 
 def threads() -> int:
-    """The threads that training and translating use by default."""
+    """The default number of threads for training and translation."""
     from seq2seq.runtime.threads import limit_threads
 
     return limit_threads()
 
 
 def speed() -> dict[str, Any]:
-    """GFLOP/s of a float32 product (median) with torch's library and with oneDNN, and which of them is used."""
+    """Median GFLOP/s of a float32 matrix product with torch's BLAS and with oneDNN, and which of them is used."""
     import torch
 
     from seq2seq.nn import matmul
@@ -59,7 +59,7 @@ def speed() -> dict[str, Any]:
     if operator is not None and torch.backends.mkldnn.is_available():
         try:
             speeds["onednn"] = _rate(lambda: operator(a, b.t(), None, "none", [], ""))
-        except RuntimeError as error:  # a processor or a build without such a kernel
+        except RuntimeError as error:  # processor or build have no such kernel
             speeds["onednn"] = f"does not work here ({str(error).partition(chr(10))[0]})"
     return speeds | {"used": "onednn" if matmul.onednn() else "torch"}
 

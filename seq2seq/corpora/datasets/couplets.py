@@ -1,4 +1,4 @@
-"""Couplets: a line of verse, and the line that answers it, character by character."""
+"""Couplets: a line of verse, and the line that answers it, of equal length in characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seq2seq.runtime.paths import data_root
 
 
 class Couplets(Corpus):
-    """Pairs of lines of equally many characters; for instance of Tang poetry, 5 or 7 characters each, from the public
+    """Pairs of lines with equally many characters; for instance Tang poetry, 5 or 7 characters a line, from the public
     domain poems of https://github.com/chinese-poetry/chinese-poetry (MIT).
 
     A split is SPLIT.tsv(.gz, .xz, .zst, .bz2) with a tab between the two lines, in ROOT/couplets or in ROOT, where
@@ -27,11 +27,11 @@ class Couplets(Corpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """train, val, test."""
+        """The names train, val and test."""
         return ("train", "val", "test")
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """The split's file. Raises UserError where there is none."""
+        """The file of a split. Raises UserError if it is missing."""
         folders = self._folder, self._folder.parent
         for path in (folder / f"{split}.tsv{suffix}" for folder in folders for suffix in readers.SUFFIXES):
             if path.is_file():
@@ -42,7 +42,7 @@ class Couplets(Corpus):
         )
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """Read the pairs of the file. Raises UserError for lines of unequal length."""
+        """The pairs of a split. Raises UserError for lines of unequal length."""
         (path,) = self.files(split)
         for number, (line, answer) in enumerate(readers.tsv(path, 1, 2), 1):
             if len(line) != len(answer):

@@ -1,9 +1,9 @@
-"""Images that are spoken: real handwritten digits side by side, and the number that they make, in English words.
+"""Images to text: handwritten digits in a row, and the number that they form, in English words.
 
 The digits are the 1,797 images of 8 × 8 pixels that ship inside scikit-learn (`sklearn.datasets.load_digits`: the test
 half of Alpaydin & Kaynak 1998, "Optical recognition of handwritten digits", UCI). A number of 1 to `max_digits` digits
-is drawn, then an image of each digit; each image is one region of F = 64 pixels, row by row, from 0 to 1. No image of
-one split is in another.
+is drawn at random, then an image of each digit; an image is one region of F = 64 pixels, flattened row by row, from 0
+to 1. The splits share no images.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from seq2seq.corpora.store import Frames
 from seq2seq.errors import UserError
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
-"""What each split gets of the images."""
+"""Each split's share of the images."""
 
-BRIGHTEST = 16.0  # of the images' pixels
+BRIGHTEST = 16.0  # largest value of a pixel
 BELOW_TWENTY = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
@@ -29,9 +29,10 @@ TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 
 
 class Digits(FeatureCorpus):
-    """`train`, `val` and `test` are how many strips each split has; the same `seed` gives the same strips.
+    """Strips of digit images. `train`, `val` and `test` are how many strips each split has; the same `seed` gives the
+    same strips.
 
-    Raises `UserError` for sizes below 1, and for another number of digits than 1 to 4.
+    Raises `UserError` for sizes below 1, and for `max_digits` below 1 or above 4.
     """
 
     source_language, target_language = "digits", "en"
@@ -51,15 +52,15 @@ class Digits(FeatureCorpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """train, val, test."""
+        """The names train, val and test."""
         return tuple(self.sizes)
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """None: the strips are made anew each time they are read."""
+        """No files: the strips are generated each time they are read."""
         return ()
 
     def examples(self, split: str) -> Iterator[tuple[Frames, str]]:
-        """Strips [R, 64] and their numbers in words."""
+        """The strips [R, 64] of a split, R images each, and their numbers in words."""
         images, labels = _pool(split, self.seed)
         of = [np.flatnonzero(labels == digit) for digit in range(10)]
         random = np.random.default_rng([self.seed, 1, list(SHARES).index(split)])
@@ -70,7 +71,7 @@ class Digits(FeatureCorpus):
 
 
 def in_words(number: int) -> str:
-    """0 to 9,999 as it is spoken in American English, without hyphens: 307 is "three hundred seven"."""
+    """A number from 0 to 9,999 in words of American English, without hyphens: 307 is "three hundred seven"."""
     if number < 20:
         return BELOW_TWENTY[number]
     for size, name in ((1000, "thousand"), (100, "hundred")):
@@ -81,7 +82,7 @@ def in_words(number: int) -> str:
 
 
 def _pool(split: str, seed: int) -> tuple[Frames, np.ndarray]:
-    """The images [n, 64] of a split and their digits."""
+    """The images [n, 64] of a split, and their digits [n]."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-"""The generated corpus that needs no network: written once into the cache, then read like any parallel text."""
+"""The corpus that is generated without a network: written into the cache once, then read like any parallel text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ LANGUAGES = ("en", "de")
 
 
 class Embedded(Parallel):
-    """English and German from the project's own grammar, 20,000 / 500 / 500 pairs; either may be the source."""
+    """English and German sentences from the project's grammar, 20,000 / 500 / 500 pairs; either language may be the
+    source."""
 
     def __init__(self, source_language: str = "en", target_language: str = "de") -> None:
         for key, language in (("source", source_language), ("target", target_language)):
@@ -26,7 +27,7 @@ class Embedded(Parallel):
         super().__init__(source_language, target_language, train, val, {"test": test})
 
     def prepare(self) -> None:
-        """Write the corpus if this version of its grammar has not written it yet."""
+        """Write the corpus, unless the cache has that of this version of the grammar."""
         if not self._folder.is_dir():
             from seq2seq.corpora.datasets.grammar import write_embedded
 
@@ -34,7 +35,7 @@ class Embedded(Parallel):
 
 
 def _version() -> str:
-    """A hash of generator and grammar, so that a changed grammar never meets yesterday's text."""
+    """A hash of generator and grammar: the name of the cached folder, so that a changed grammar writes a new one."""
     digest = hashlib.sha256()
     for path in [*sorted(Path(__file__).parent.glob("grammar*.py")), *sorted(packaged("data").glob("*.yaml"))]:
         digest.update(path.read_bytes())

@@ -1,6 +1,6 @@
 """Grapheme to phoneme: the medium-resource data of SIGMORPHON 2021, task 1 (Ashby et al. 2021); CC BY-SA 3.0.
 
-https://github.com/sigmorphon/2021-task1, from Wiktionary by way of WikiPron (Lee et al. 2020).
+https://github.com/sigmorphon/2021-task1, extracted from Wiktionary by WikiPron (Lee et al. 2020).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHECKSUMS = {
 
 
 class G2P(Corpus):
-    """8,000 / 1,000 / 1,000 words and their phonemes with spaces between them, in Dutch, French or Korean.
+    """8,000 / 1,000 / 1,000 words of Dutch, French or Korean, and their phonemes, separated by spaces.
 
     Files are looked for in ROOT/g2p and in ROOT, where ROOT is `root`, else the environment variable SEQ2SEQ_DATA, else
     the user's cache; what is missing is downloaded from `url` into ROOT/g2p. Raises `UserError` for another language.
@@ -42,21 +42,23 @@ class G2P(Corpus):
             raise UserError(f"data.corpus.language={language}: there are {', '.join(LANGUAGES)}")
         self.language, self.url = language, url
         self.source_language = LANGUAGES[language]
-        self.target_language = f"{LANGUAGES[language]}-fonipa"  # BCP 47's word for the phonetic alphabet
+        self.target_language = (
+            f"{LANGUAGES[language]}-fonipa"  # BCP 47's subtag for the International Phonetic Alphabet
+        )
         self._folder = data_root(root) / "g2p"
 
     @property
     def name(self) -> str:
-        """With the language."""
+        """The name of the corpus with its language, such as G2P-dut."""
         return f"G2P-{self.language}"
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """train, val (the task's dev), test."""
+        """The names train, val (the task's dev) and test."""
         return tuple(FILES)
 
     def prepare(self) -> None:
-        """Download what is not there; check what is. Raises UserError for a damaged file or an unreachable server."""
+        """Download missing files, and check all. Raises UserError if one is damaged or cannot be downloaded."""
         for split in FILES:
             (path,) = self.files(split)
             if not path.is_file():
@@ -64,12 +66,12 @@ class G2P(Corpus):
             verify(path, CHECKSUMS[path.name])
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """The split's file, or where it will be."""
+        """The file of a split, or the path to download it to."""
         name = f"{self.language}_{FILES[split]}.tsv"
         paths = self._folder / name, self._folder.parent / name
         return (next((path for path in paths if path.is_file()), paths[0]),)
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """Read the words and phonemes of the file."""
+        """The words of a split and their phonemes."""
         (path,) = self.files(split)
         return readers.tsv(path, 1, 2)

@@ -1,8 +1,8 @@
-"""The embedded corpus: pairs drawn from a synchronous grammar (data/grammar.yaml, which explains its own notation).
+"""The embedded corpus: pairs sampled from a synchronous grammar (data/grammar.yaml, which explains its own notation).
 
-A derivation is a tree of rules drawn once and written twice, once in each language, as in Grammatical Framework (Ranta
-2011): one abstract syntax, two linearisations by tables of forms. Only `random.Random(seed).random()` is drawn from, so
-that the text is the same for every version of Python and on every platform.
+A derivation is a tree of rules, sampled once and written in both languages, as in Grammatical Framework (Ranta 2011):
+one abstract syntax, two linearisations by tables of forms. The only source of randomness is
+`random.Random(seed).random()`, so that the text is the same for every version of Python and on every platform.
 """
 
 from __future__ import annotations
@@ -17,34 +17,35 @@ from random import Random
 from typing import Any, NamedTuple
 
 from seq2seq.corpora.datasets.grammar_file import LANGUAGES, Rule, Slot, read, rule_of, words_of
-from seq2seq.corpora.folders import whole_folder
+from seq2seq.corpora.folders import atomic_folder
 from seq2seq.errors import UserError
 from seq2seq.runtime.paths import packaged
 
-PATIENCE = 20_000  # draws in a row without a new sentence, after which the grammar has no more to say
+PATIENCE = 20_000  # samples in a row without a new sentence, after which the grammar counts as exhausted
 
 
 class Node(NamedTuple):
-    """A rule in a derivation, with its parts and features."""
+    """A node of a derivation: a rule, the derivations of its parts, and its features."""
 
     rule: Rule
     parts: dict[str, Node]
     features: dict[str, str]
 
     def write(self, language: str, form: str = "") -> str:
-        """The node's text, in which spaces and commas are not yet tidy."""
-        text, rest = self.rule.found.get((language, form)) or self.rule.text(language, form)
-        pieces = []
-        for piece in text:
-            if isinstance(piece, str):
-                pieces.append(piece)
+        """The node's text, with spaces and commas that `Grammar.sentence` tidies."""
+        text, rest = self.rule.texts.get((language, form)) or self.rule.text(language, form)
+        written = []
+        for element in text:
+            if isinstance(element, str):
+                written.append(element)
             else:
-                asked = self._asked(piece, rest) if piece.fixed is None else piece.fixed
-                pieces.append(self.parts[piece.part].write(language, asked))
-        return "".join(pieces)
+                slot_form = self._slot_form(element, rest) if element.fixed is None else element.fixed
+                written.append(self.parts[element.part].write(language, slot_form))
+        return "".join(written)
 
-    def _asked(self, slot: Slot, rest: list[str]) -> str:
-        """The form a slot asks for: its own words, features of the parts, and the form asked of this node."""
+    def _slot_form(self, slot: Slot, rest: list[str]) -> str:
+        """The form of the part that fills a slot: from words, features of the parts, and the rest of this node's
+        form."""
         words: list[str] = []
         try:
             for atom in slot.form:
@@ -64,14 +65,14 @@ class Node(NamedTuple):
 
 
 class Category(NamedTuple):
-    """The rules, or the names of other categories, of which one is drawn by weight."""
+    """Alternatives, one of which is sampled by weight: rules, or names of other categories."""
 
     options: list[Rule | str]
     cumulative: list[float]
 
 
 class Example(NamedTuple):
-    """A sentence pair, the kind of sentence it is, and the phenomena in it."""
+    """A sentence pair, its sentence pattern, and the linguistic phenomena in it."""
 
     source: str
     target: str
@@ -80,7 +81,7 @@ class Example(NamedTuple):
 
 
 class Grammar:
-    """A grammar file, read and checked. Raises UserError naming the file and the rule."""
+    """The grammar of a file (by default the project's). Raises UserError, naming file and rule, for a mistake in it."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or packaged("data") / "grammar.yaml"
@@ -129,7 +130,7 @@ class Grammar:
             yield from self._union(option) if isinstance(option, str) else (option,)
 
     def draw(self, category: str, random: Random, rules: list[Rule]) -> Node:
-        """A derivation of a category; the rules in it are added to `rules`."""
+        """Sample a derivation of a category; its rules are appended to `rules`."""
         options, cumulative = self.categories[category]
         option = options[bisect(cumulative, random.random() * cumulative[-1]) if len(options) > 1 else 0]
         if isinstance(option, str):
@@ -145,7 +146,8 @@ class Grammar:
         return Node(option, parts, features)
 
     def sentence(self, node: Node, language: str) -> str:
-        """A derivation as one tidy sentence: single spaces and commas, spelling rules, a capital first."""
+        """The sentence of a derivation: single spaces and commas, spelling rules applied, the first letter a
+        capital."""
         text = re.sub(r"(\s*,)+", ",", " ".join(node.write(language).split()))
         text = re.sub(r",?\s*([.?!])$", r"\1", text)
         for pattern, into in self._spelling[language]:
@@ -153,7 +155,8 @@ class Grammar:
         return text[:1].upper() + text[1:]
 
     def examples(self, seed: int) -> dict[str, list[Example]]:
-        """The splits, each source sentence once. Raises UserError if one has two translations or there are too few."""
+        """Sample the splits; each source sentence occurs once. Raises UserError if one has two translations, or the
+        grammar has too few sentences."""
         random, sizes = Random(seed), self.settings["sizes"]
         seen: dict[str, Example] = {}
         fruitless = 0
@@ -171,7 +174,7 @@ class Grammar:
         return {split: [next(shuffled) for _ in range(size)] for split, size in sizes.items()}
 
     def _example(self, random: Random) -> Example | None:
-        """A pair, or None where a word is repeated or the length is not wanted."""
+        """Sample a pair; None if a word of `settings.once` is repeated or the length is rejected."""
         rules: list[Rule] = []
         node = self.draw("patterns", random, rules)
         once = [rule.label for rule in rules if rule.label in self._once]
@@ -201,14 +204,14 @@ def generate(grammar: Path | None = None, seed: int = 1) -> dict[str, list[tuple
 
 
 def write_embedded(folder: Path, grammar: Path | None = None, seed: int = 1) -> None:
-    """Write train.en, train.de, val.en, … into a folder, atomically, whoever else writes it.
+    """Write train.en, train.de, val.en, … into a new folder, atomically, also if other processes write the same.
 
     Raises UserError for a mistake in the grammar, or if `folder` already holds something else.
     """
     files = corpus_files(generate(grammar, seed))
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         for name, content in files.items():
             (temporary / name).write_bytes(content)
     for name, content in files.items():
@@ -226,12 +229,12 @@ def corpus_files(splits: Mapping[str, list[tuple[str, str]]]) -> dict[str, bytes
 
 
 def checksum(splits: Mapping[str, list[tuple[str, str]]]) -> str:
-    """SHA-256 of train.en, train.de, val.en, val.de, test.en and test.de, one after the other."""
+    """SHA-256 of the concatenated train.en, train.de, val.en, val.de, test.en and test.de."""
     return hashlib.sha256(b"".join(corpus_files(splits).values())).hexdigest()
 
 
 def _shuffled(items: list[Example], random: Random) -> list[Example]:
-    """Fisher and Yates's shuffle, here because `random.shuffle` may draw differently in another version of Python."""
+    """The Fisher-Yates shuffle; `random.shuffle` may give another order in another version of Python."""
     for last in range(len(items) - 1, 0, -1):
         other = int(random.random() * (last + 1))
         items[last], items[other] = items[other], items[last]

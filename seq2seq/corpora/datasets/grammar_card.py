@@ -1,4 +1,5 @@
-"""The embedded corpus in numbers, as Markdown for data/README.md: `python -m seq2seq.corpora.datasets.grammar_card`."""
+"""Statistics of the embedded corpus as Markdown for data/README.md: `python -m
+seq2seq.corpora.datasets.grammar_card`."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ SPANS = ((3, 5), (6, 8), (9, 11), (12, 14), (15, 17), (18, 20), (21, 25), (26, 3
 
 
 def statistics(splits: Mapping[str, Sequence[Example]], seed: int) -> str:
-    """Sizes, lengths, vocabulary, kinds of sentence, phenomena, examples and checksum of a drawn corpus."""
+    """Sizes, lengths, vocabulary, kinds of sentence, phenomena, examples and checksum of a sampled corpus."""
     examples = [example for split in SPLITS for example in splits[split]]
     pairs = {split: [(example.source, example.target) for example in splits[split]] for split in SPLITS}
     patterns = Counter(example.pattern for example in examples)
@@ -34,7 +35,7 @@ def statistics(splits: Mapping[str, Sequence[Example]], seed: int) -> str:
 
 
 def words(sentence: str) -> list[str]:
-    """The words of a sentence without its punctuation, as they are written."""
+    """The words of a sentence, without its punctuation."""
     return re.findall(r"[\w'-]+", sentence)
 
 

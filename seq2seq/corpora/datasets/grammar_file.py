@@ -1,4 +1,4 @@
-"""How a grammar file is read: rules, words and texts with slots (data/grammar.yaml explains the notation)."""
+"""Reader of grammar files: rules, words and texts with slots (data/grammar.yaml explains the notation)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SETTINGS = {"sizes", "shortest", "longest", "keep", "zipf", "once"}
 
 
 class Slot(NamedTuple):
-    """`{part form…}` in a text: a part of the rule, and the form in which it is asked for.
+    """`{part form…}` in a text: where the text of a part of the rule is inserted, and in which form.
 
-    `fixed` is that form where it takes nothing from the derivation, no feature and no @.
+    `fixed` is the form if it does not depend on the derivation (it has neither a feature nor @).
     """
 
     part: str
@@ -34,18 +34,19 @@ Forms = dict[str, Text]
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to make a category (a word is a rule without parts): its text in each language and form."""
+    """A rule of the grammar (a word is a rule without parts): its text in each language and form. `texts` caches the
+    results of `text`."""
 
     label: str
     sides: dict[str, Forms]
     has: dict[str, str]
     shows: tuple[str, ...] = ()
     parts: dict[str, str] = field(default_factory=dict)
-    found: dict[tuple[str, str], tuple[Text, list[str]]] = field(default_factory=dict)
+    texts: dict[tuple[str, str], tuple[Text, list[str]]] = field(default_factory=dict)
 
     def text(self, language: str, form: str) -> tuple[Text, list[str]]:
-        """The text under the longest key that begins `form`, else under "*"; and the rest of `form`."""
-        if (language, form) not in self.found:
+        """The text under the longest key that is a prefix of `form`, else under "*"; and the rest of `form`."""
+        if (language, form) not in self.texts:
             words, forms = form.split(), self.sides.get(language, {})
             n = max((n for n in range(1, len(words) + 1) if " ".join(words[:n]) in forms), default=0)
             key = " ".join(words[:n]) or "*"
@@ -53,12 +54,12 @@ class Rule:
                 raise UserError(
                     f"{self.label}: has no form {form!r} in {language}; it has {', '.join(forms) or 'none'}"
                 )
-            self.found[language, form] = forms[key], words[n:]
-        return self.found[language, form]
+            self.texts[language, form] = forms[key], words[n:]
+        return self.texts[language, form]
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads YAML; a key that is there twice is a mistake, not an overwriting."""
+    """Loads YAML; a repeated key is an error and does not overwrite the first."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -66,13 +67,13 @@ class _Loader(yaml.SafeLoader):
         for n, key in enumerate(keys):
             if key in keys[:n]:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key} stands twice", problem_mark=node.value[n][0].start_mark
+                    problem=f"the key {key} is there twice", problem_mark=node.value[n][0].start_mark
                 )
         return node
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The sections of a grammar file. Raises UserError if it cannot be read or its sections are other ones."""
+    """The sections of a grammar file. Raises UserError if it cannot be read, or has missing or unknown sections."""
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -110,7 +111,7 @@ def _shows(raw: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def words_of(label: str, kind: Mapping[str, Any], lines: str) -> Iterator[tuple[Rule, list[str]]]:
-    """The words of one type, each with the categories it belongs to."""
+    """The words of one type, each with the categories it belongs to. Raises UserError for a malformed line."""
     for line in lines.split("\n"):
         if line.strip() and not line.startswith("#"):
             cells = [cell.split() for cell in line.split("|")]
@@ -135,7 +136,7 @@ def _word(label: str, kind: Mapping[str, Any], cells: list[list[str]]) -> Rule:
 
 
 def _columns(label: str, names: list[str], cells: list[str]) -> dict[str, str]:
-    """The cells of a word by column; a column `a=b` may be left out and is then as column b."""
+    """The cells of a word by column; a column `a=b` may be left out, and then has the value of column b."""
     columns = [name.partition("=") for name in names]
     least = sum(not default for _, _, default in columns)
     if not least <= len(cells) <= len(columns):
@@ -145,15 +146,15 @@ def _columns(label: str, names: list[str], cells: list[str]) -> dict[str, str]:
 
 
 def _forms(side: Any, label: str, prefix: str = "") -> Forms:
-    """Nested tables of forms as one: {nom: {m: der}} is {"nom m": der}; a text alone is the form "*"."""
+    """Flatten nested tables of forms: {nom: {m: der}} becomes {"nom m": der}; a text alone is the form "*"."""
     if not isinstance(side, dict):
-        pieces = re.split(r"\{\s*([^{}\s]+)([^{}]*)\}", str(side))  # text, part, form, text, part, form, …, text
-        text: list[str | Slot] = [pieces[0]]
-        for part, form, literal in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+        matches = re.split(r"\{\s*([^{}\s]+)([^{}]*)\}", str(side))  # text, part, form, text, part, form, …, text
+        text: list[str | Slot] = [matches[0]]
+        for part, form, literal in zip(matches[1::3], matches[2::3], matches[3::3], strict=True):
             fixed = None if "." in form or "@" in form else " ".join(form.split())
             text += [Slot(part, tuple(form.split()), fixed), literal]
-        if any("{" in piece or "}" in piece for piece in text if isinstance(piece, str)):
+        if any("{" in element or "}" in element for element in text if isinstance(element, str)):
             raise UserError(f"{label}: unbalanced or empty braces in {side!r}")
-        return {prefix or "*": tuple(piece for piece in text if piece != "")}
+        return {prefix or "*": tuple(element for element in text if element != "")}
     nested = (_forms(value, label, f"{prefix} {key}".strip()) for key, value in side.items())
     return {form: text for forms in nested for form, text in forms.items()}

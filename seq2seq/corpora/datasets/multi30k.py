@@ -1,4 +1,4 @@
-"""Multi30k (Elliott et al. 2016), task 1, raw text: from a folder of the user's, or downloaded once with checksums.
+"""Multi30k (Elliott et al. 2016), task 1, raw text: from a folder of the user, or downloaded once with checksums.
 
 The data are for non-commercial research and education: https://github.com/multi30k/dataset
 """
@@ -19,8 +19,8 @@ from seq2seq.runtime.paths import data_root
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/"
 
-# sha256 of files at hand; md5 of the others as torchtext 0.9 published them (its md5 of the files at hand agree). The
-# repository got test_2018_flickr of the other languages later: no checksum is known, so the first download's is kept.
+# sha256 where it was computed; else the md5 that torchtext 0.9 published (where both exist, they agree). The repository
+# got test_2018_flickr of the other languages later; without a published checksum, that of the first download is stored.
 CHECKSUMS: dict[str, str | None] = {
     "train.en": "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
     "train.de": "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6",
@@ -48,7 +48,7 @@ CHECKSUMS: dict[str, str | None] = {
 
 
 class Multi30k(Corpus):
-    """29,000 / 1,014 / 1,000 captions of pictures; languages en, de, fr, cs.
+    """29,000 / 1,014 / 1,000 image captions in en, de, fr and cs.
 
     Files are looked for in ROOT/multi30k and in ROOT, where ROOT is `root`, else the environment variable SEQ2SEQ_DATA,
     else the user's cache; what is missing is downloaded from `url` into ROOT/multi30k.
@@ -79,31 +79,31 @@ class Multi30k(Corpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """train, val and the chosen tests."""
+        """The names train, val and those of the chosen tests."""
         return ("train", "val", *self.tests)
 
     def prepare(self) -> None:
-        """Download what is not there; check what is. Raises UserError for a damaged file or an unreachable server."""
+        """Download missing files, and check all. Raises UserError if one is damaged or cannot be downloaded."""
         for split in self.splits:
             for language in (self.source_language, self.target_language):
                 name = f"{split}.{language}"
-                path = self._there(name)
+                path = self._existing(name)
                 if path is None:
                     self._download(name)
-                elif path.suffix == ".gz" and (checksum := CHECKSUMS[name] or _noted(path)):
+                elif path.suffix == ".gz" and (checksum := CHECKSUMS[name] or _stored(path)):
                     verify(path, checksum)
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """Source and target file."""
+        """The source file and the target file of a split."""
         languages = self.source_language, self.target_language
-        return tuple(self._there(f"{split}.{one}") or find(self._folder / split, one) for one in languages)
+        return tuple(self._existing(f"{split}.{one}") or find(self._folder / split, one) for one in languages)
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """Read the pairs of the files."""
+        """The caption pairs of a split."""
         source, target = self.files(split)
         return readers.parallel(source, target)
 
-    def _there(self, name: str) -> Path | None:
+    def _existing(self, name: str) -> Path | None:
         paths = (folder / f"{name}{suffix}" for folder in (self._folder, self._folder.parent) for suffix in (".gz", ""))
         return next((path for path in paths if path.is_file()), None)
 
@@ -114,6 +114,7 @@ class Multi30k(Corpus):
             write_file(path.with_name(f"{path.name}.sha256"), f"{digest_of(path)}  {path.name}\n")
 
 
-def _noted(path: Path) -> str | None:
+def _stored(path: Path) -> str | None:
+    """The checksum of the first download, for files without a published one."""
     note = path.with_name(f"{path.name}.sha256")
     return note.read_text(encoding="utf-8").split()[0] if note.is_file() else None

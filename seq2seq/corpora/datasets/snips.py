@@ -1,4 +1,4 @@
-"""SNIPS 2017-06 (Coucke et al. 2018): 14,484 utterances with slots and one of seven intents; CC0.
+"""SNIPS 2017-06 (Coucke et al. 2018): 14,484 utterances with slots and one of seven intents; licence CC0.
 
 https://github.com/sonos/nlu-benchmark/tree/master/2017-06-custom-intent-engines
 """
@@ -35,9 +35,9 @@ FORM = '{"tokens": ["play", "Moon"], "tags": ["O", "B-track"], "intent": "PlayMu
 class Snips(LabelCorpus):
     """13,084 / 700 / 700 utterances; `labels` are `slots` (72 IOB2 tags) or `intents` (7).
 
-    A split is one JSON object a line, such as FORM. Its file is looked for as ROOT/snips/SPLIT.jsonl, ROOT/SPLIT.jsonl,
-    or these with .gz, .xz, .zst or .bz2, where ROOT is `root`, else the environment variable SEQ2SEQ_DATA, else the
-    user's cache. Where one is missing, all are made in ROOT/snips from the benchmark's own files under `url`: its
+    A split is a file of JSON objects, one a line, such as FORM: ROOT/snips/SPLIT.jsonl or ROOT/SPLIT.jsonl, plain or
+    with .gz, .xz, .zst or .bz2, where ROOT is `root`, else the environment variable SEQ2SEQ_DATA, else the user's
+    cache. If one is missing, all are written to ROOT/snips from the benchmark's own files, downloaded from `url`: its
     validation files are the test, and 700 utterances of its training files, shuffled with seed 1, are val.
     """
 
@@ -53,22 +53,22 @@ class Snips(LabelCorpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """train, val, test."""
+        """The names train, val and test."""
         return tuple(SIZES)
 
     def prepare(self) -> None:
-        """Download and reshape what is not there. Raises `UserError` where that is not possible."""
-        if any(self._there(split) is None for split in self.splits):
+        """Download and convert missing files. Raises `UserError` where that fails."""
+        if any(self._existing(split) is None for split in self.splits):
             for split, utterances in self._download().items():
                 lines = (json.dumps(utterance, ensure_ascii=False) for utterance in utterances)
                 write_file(self._folder / f"{split}.jsonl", "".join(f"{line}\n" for line in lines))
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """The split's file."""
-        return (self._there(split) or self._folder / f"{split}.jsonl",)
+        """The file of a split, or the path to write it to."""
+        return (self._existing(split) or self._folder / f"{split}.jsonl",)
 
     def rows(self, split: str) -> Iterator[Row]:
-        """The utterances. Raises `UserError` for a line of another form."""
+        """The utterances of a split. Raises `UserError` for a line that is not like FORM."""
         (path,) = self.files(split)
         for number, line in enumerate(readers.lines(path), 1):
             try:
@@ -80,7 +80,7 @@ class Snips(LabelCorpus):
             labels = tags if self.labels == "slots" else intent
             yield Row(readers.one_line(text, where), readers.one_line(labels, where), path, number)
 
-    def _there(self, split: str) -> Path | None:
+    def _existing(self, split: str) -> Path | None:
         folders = self._folder, self._folder.parent
         paths = (folder / f"{split}.jsonl{suffix}" for folder in folders for suffix in readers.SUFFIXES)
         return next((path for path in paths if path.is_file()), None)
@@ -90,10 +90,10 @@ class Snips(LabelCorpus):
         train = [item for name in names for item in self._fetch(name.format("train", "_full"))]
         test = [item for name in names for item in self._fetch(name.format("validate", ""))]
         random.Random(1).shuffle(train)
-        found = {"train": train[: -SIZES["val"]], "val": train[-SIZES["val"] :], "test": test}
-        if {split: len(items) for split, items in found.items()} != SIZES:
-            raise UserError(f"{self.url}: gave {len(train)} + {len(test)} utterances, not {SIZES}; {self._by_hand()}")
-        return found
+        splits = {"train": train[: -SIZES["val"]], "val": train[-SIZES["val"] :], "test": test}
+        if {split: len(items) for split, items in splits.items()} != SIZES:
+            raise UserError(f"{self.url}: gave {len(train)} + {len(test)} utterances, not {SIZES}; {self._manually()}")
+        return splits
 
     def _fetch(self, name: str) -> list[dict[str, Any]]:
         path = self._folder / "raw" / Path(name).name
@@ -102,17 +102,18 @@ class Snips(LabelCorpus):
         try:
             return reshape(json.loads(decode(path.read_bytes())))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: is of another form ({type(error).__name__}); {self._by_hand()}") from None
+            raise UserError(f"{path}: is of another form ({type(error).__name__}); {self._manually()}") from None
 
-    def _by_hand(self) -> str:
+    def _manually(self) -> str:
+        """The remedy where the download fails, for messages."""
         return (
-            f"put train.jsonl, val.jsonl and test.jsonl, with lines such as {FORM}, into {self._folder} by hand, "
-            "or set data.root to the folder that holds them"
+            f"put train.jsonl, val.jsonl and test.jsonl, with lines such as {FORM}, into {self._folder} "
+            "yourself, or set data.root to the folder that has them"
         )
 
 
 def decode(content: bytes) -> str:
-    """UTF-8, or Latin-1 where a file of the benchmark is not."""
+    """The text of a file of the benchmark: some are UTF-8, some Latin-1."""
     try:
         return content.decode()
     except UnicodeDecodeError:
@@ -120,20 +121,19 @@ def decode(content: bytes) -> str:
 
 
 def reshape(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """A file of the benchmark, {INTENT: [{"data": [{"text": …, "entity": …}, …]}, …]}, as tokens, tags and intent.
+    """Convert a file of the benchmark, {INTENT: [{"data": [{"text": …, "entity": …}, …]}, …]}, to tokens, tags and
+    intent.
 
-    Each span of text is split at its white space; the words of a span with an entity are B-entity, I-entity, ….
+    Each span of text is split at white space; the words of a span with an entity are tagged B-entity, I-entity, ….
     """
     return [
         {"tokens": [token for token, _ in pairs], "tags": [tag for _, tag in pairs], "intent": intent}
         for intent, utterances in content.items()
         for utterance in utterances
-        for pairs in [[pair for piece in utterance["data"] for pair in _tagged(piece)]]
+        for pairs in [[pair for span in utterance["data"] for pair in _tagged(span)]]
     ]
 
 
-def _tagged(piece: dict[str, str]) -> list[tuple[str, str]]:
-    entity = piece.get("entity")
-    return [
-        (token, f"{'I' if i else 'B'}-{entity}" if entity else "O") for i, token in enumerate(piece["text"].split())
-    ]
+def _tagged(span: dict[str, str]) -> list[tuple[str, str]]:
+    entity = span.get("entity")
+    return [(token, f"{'I' if i else 'B'}-{entity}" if entity else "O") for i, token in enumerate(span["text"].split())]

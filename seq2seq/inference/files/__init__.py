@@ -1,1 +1,1 @@
-"""Large files: streams and formats of lines, chunks and shards of an input, and outputs that can be resumed."""
+"""Large files: streams and formats of lines, chunks and shards of an input, and resumable outputs."""

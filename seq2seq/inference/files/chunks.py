@@ -1,4 +1,4 @@
-"""The lines of an input, or of a shard of it, in chunks as they arrive: numbered, and all that has been read hashed."""
+"""The lines of an input, or of a shard of it, in chunks as they arrive, with line numbers and a running hash."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seq2seq.inference.files.streams import STREAM, arriving
 
 
 class Shard(NamedTuple):
-    """Every `of`-th line, beginning with the line `number`, both from 1."""
+    """Every `of`-th line, beginning with line `number`, from 1."""
 
     number: int = 1
     of: int = 1
@@ -24,26 +24,26 @@ class Shard(NamedTuple):
         return f"{self.number}/{self.of}"
 
     def count(self, lines: int) -> int:
-        """How many of the first `lines` it has."""
+        """How many of the first `lines` lines belong to the shard."""
         return len(range(self.number, lines + 1, self.of))
 
     def named(self, path: Path) -> Path:
-        """The file of this shard: out.txt is in parts out.1-of-8.txt, out.2-of-8.txt, …"""
+        """The output file of this shard: for out.txt, out.1-of-8.txt, out.2-of-8.txt, …"""
         return path.with_name(f"{path.stem}.{self.number}-of-{self.of}{path.suffix}")
 
 
-WHOLE = Shard()
+ALL_LINES = Shard()
 
 
 def shard(text: str) -> Shard:
-    """The type of an argument `i/n`."""
+    """Parse `i/n`, as argparse's type of an argument."""
     if (match := re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)) and 1 <= int(match[1]) <= int(match[2]):
         return Shard(int(match[1]), int(match[2]))
     raise ArgumentTypeError(f"{text!r} is no shard: 1/8 is the first of eight, 8/8 the last")
 
 
 class Place(NamedTuple):
-    """So many lines of an input, and their sha256, each with its line feed."""
+    """A position in an input: the number of lines before it, and their sha256, each with its line feed."""
 
     lines: int
     sha256: str
@@ -53,7 +53,7 @@ BEGINNING = Place(0, hashlib.sha256().hexdigest())
 
 
 class Chunk(NamedTuple):
-    """Lines of an input, with their numbers from 0, and the place after the last line that was read for them."""
+    """Lines of an input, with their numbers from 0, and the place after the last line that was read."""
 
     numbers: range
     texts: list[str]
@@ -61,14 +61,14 @@ class Chunk(NamedTuple):
 
 
 def chunks(
-    source: Path, size: int, part: Shard = WHOLE, after: Place = BEGINNING, errors: str = "strict"
+    source: Path, size: int, part: Shard = ALL_LINES, after: Place = BEGINNING, errors: str = "strict"
 ) -> Iterator[Chunk | None]:
-    """The lines of a shard, at most `size` at once, from the place `after` on; the last chunk may have none.
+    """The lines of a shard in chunks of at most `size`, beginning at the place `after`; the last chunk may be empty.
 
-    None says that the next line has not arrived yet; what has arrived is a chunk before it. `errors` is what becomes
-    of bytes that are not UTF-8.
+    None means that the next line has not arrived yet; all lines that have arrived are in chunks before it. `errors` is
+    that of `corpora.readers.decoded`, for bytes that are not UTF-8.
 
-    Raises `UserError` where the input does not begin with the lines of `after`.
+    Raises `UserError` if the input does not begin with the lines of `after`.
     """
     stream, digest = arriving(source, errors), hashlib.sha256()
     seen = _skip(stream, source, digest, after)
@@ -94,7 +94,7 @@ def chunks(
 
 
 def _skip(stream: Iterator[str | None], source: Path, digest: hashlib._Hash, after: Place) -> int:
-    """Read the lines that are done."""
+    """Read and hash the lines before `after`; return their number. Raises `UserError` if the hash is another."""
     given = (line for line in stream if line is not None)
     for line in islice(given, after.lines):
         digest.update(f"{line}\n".encode())

@@ -1,15 +1,14 @@
-"""How `translate-file` writes translations: as text, TSV or JSON lines, with word alignments in a file of their own.
+"""The output formats of `translate-file`: text, TSV or JSON lines; word alignments are written to a separate file.
 
     text   the translation; with --n-best above 1 `INDEX ||| TEXT ||| SCORE`, as Moses and Marian write it
-    tsv    index, rank, score, log_prob, text: the text last, as it may hold anything but a line's end
+    tsv    index, rank, score, log_prob, text: the text is last, as it may contain tabs
     json   one object a translation, see `as_json`
 
-The index counts input lines from 0, the rank a line's translations from 1.
+The index is the number of the input line, from 0, the rank that of the translation of the line, from 1.
 
-Numbers have five significant digits and at most four decimals (`rounded`). A library of matrix products adds up in an
-order that depends on the shape of a batch, so scores, log-probabilities and weights of another batch size are equal
-within 1e-5 (of the number, where that is above 1): as they are written, most are equal, and none differs by more than
-one in the last digit.
+Numbers have five significant digits and at most four decimals (`rounded`). The order of summation in a matrix product
+depends on the shape of a batch, so scores, log-probabilities and weights of another batch size differ by up to 1e-5
+(relative, for numbers above 1): in the output most are equal, and none differs by more than one in the last digit.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ Format = Literal["text", "tsv", "json"]
 
 @contextmanager
 def maybe_output(path: Path | None) -> Iterator[Write]:
-    """Open an output (`streams.output`); without a path, what is written is dropped."""
+    """Open an output (`streams.output`); without a path, all content is discarded."""
     if path is None:
         yield len
         return
@@ -45,7 +44,8 @@ def maybe_output(path: Path | None) -> Iterator[Write]:
 
 
 class Formatter:
-    """Formats translations as lines. `aligner` reads alignments off the attention; None where none are written."""
+    """Formats translations as lines of `form`. `listed` adds index and score to text, `attention` adds the weights to
+    JSON, `aligned` is for `alignments`, and `copy` replaces unknown words by source words."""
 
     def __init__(
         self, translator: Translator, form: Format, *, listed: bool, attention: bool, aligned: bool, copy: bool
@@ -64,7 +64,7 @@ class Formatter:
             logging.getLogger(__name__).warning("--copy-unknown: %s", reason)
 
     def complete(self, source: str, translations: Sequence[Translation]) -> list[Translation]:
-        """The translations with what is copied into them."""
+        """The translations, with unknown words replaced by source words if `copy`."""
         return [self._copied(source, each) if self.copy else each for each in translations]
 
     def _copied(self, source: str, translation: Translation) -> Translation:
@@ -74,7 +74,7 @@ class Formatter:
         return translation._replace(text=self.aligner.copy_unknown(source, hypothesis.tokens, hypothesis.attention))
 
     def lines(self, index: int, source: str, translations: Sequence[Translation]) -> str:
-        """What is written for one input line, line ends included."""
+        """The output for one input line, with line ends."""
         formatted = []
         for rank, translation in enumerate(translations, 1):
             text, hypothesis = translation
@@ -89,14 +89,14 @@ class Formatter:
         return "".join(f"{line}\n" for line in formatted)
 
     def alignments(self, source: str, translations: Sequence[Translation]) -> str:
-        """One line of links a translation."""
+        """The word alignments, one line a translation."""
         return "".join(f"{self._links(source, each)}\n" for each in translations)
 
     def as_json(self, index: int, rank: int, source: str, translation: Translation) -> dict[str, Any]:
-        """One translation. `tokens` end with </s> where it is finished: there is a log-probability each. A number that
-        is not finite is null. With attention: a row of `attention` a token, a column for each of `source_tokens`."""
+        """One translation. `tokens` end with </s> if it is finished; `token_log_probs` has one entry for each. Numbers
+        that are not finite are null. `attention` has a row for each token, and a column for each of `source_tokens`."""
         hypothesis = translation.hypothesis
-        tokens = self.target.pieces(hypothesis.tokens)
+        tokens = self.target.tokens(hypothesis.tokens)
         described = {
             "index": index,
             "rank": rank,
@@ -119,7 +119,7 @@ class Formatter:
 
 
 class CutOff:
-    """Counts outputs, and those that the limit cut off; `option` is what allows longer ones."""
+    """Counts outputs, and those that were cut off at the length limit; `option` raises the limit, for the message."""
 
     def __init__(self, option: str = "--max-length N") -> None:
         self.option = option
@@ -128,13 +128,13 @@ class CutOff:
         self.first: int | None = None
 
     def add(self, outputs: int, cut: Sequence[int]) -> None:
-        """Count so many outputs; `cut` are the numbers, from 0, of those that were cut off."""
+        """Count `outputs` more; `cut` are the line numbers, from 0, of those that were cut off."""
         self.outputs = self.outputs + outputs
         self.cut = self.cut + len(cut)
         self.first = min([*cut, *([] if self.first is None else [self.first])], default=None)
 
     def report(self) -> None:
-        """Print one line on standard error, where any was cut off."""
+        """Print a warning on standard error if any output was cut off."""
         if self.first is not None:
             print(
                 f"seq2seq: warning: {self.cut:,} of {self.outputs:,} outputs were cut off at the search's length "
@@ -144,25 +144,26 @@ class CutOff:
 
 
 def weights(aligner: Aligner, source: str, attention: Tensor | None) -> dict[str, Any]:
-    """The tokens of a source and, a row a target token, how much each was attended to."""
+    """The tokens of a source, and the attention weights: a row for each target token, a column for each source
+    token."""
     if attention is None:
         return {"source_tokens": [], "attention": []}
-    tokens = [*aligner.source.tokenizer.pieces(aligner.source_ids(source)), "</s>"]
+    tokens = [*aligner.source.tokenizer.tokens(aligner.source_ids(source)), "</s>"]
     rows = aligner.by_token(source, attention).tolist()
     return {"source_tokens": tokens, "attention": [[rounded(weight) for weight in row] for row in rows]}
 
 
 def number(value: float) -> float | None:
-    """As JSON: null where it is not finite."""
+    """A rounded number for JSON: None (null) if it is not finite."""
     return rounded(value) if math.isfinite(value) else None
 
 
 DIGITS, DECIMALS = 5, 4
-"""Rounding in float32 is a tenth of the last of them at most: 1e-5 of the number, or 1e-5."""
+"""Significant digits and most decimals of numbers; rounding errors of float32 are at most a tenth of the last digit."""
 
 
 def rounded(value: float) -> float:
-    """As numbers are written: to `DIGITS` significant digits, and `DECIMALS` decimals at most."""
+    """A number rounded to `DIGITS` significant digits and at most `DECIMALS` decimals."""
     if not math.isfinite(value) or value == 0:
         return value
     before = math.floor(math.log10(abs(value))) + 1  # digits before the decimal point

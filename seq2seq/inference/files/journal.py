@@ -1,8 +1,8 @@
-"""The journal of an output that is being written: what is made, and how far it has come.
+"""The journal of an output that is being written: the settings that determine it, and the progress.
 
-Lines of JSON, a tab, and the JSON's CRC-32: first what is made (bundle, options, version); then, after each chunk, how
-many lines of the input are done, their sha256, and how many bytes of each output belong to them; and, when all are,
-that this is the end.
+Each line is JSON, a tab, and the JSON's CRC-32. The first has the settings (bundle, options, version); then, after each
+chunk, there is one with the number of input lines that are done, their sha256, and the bytes of each output that belong
+to them; the last one marks the end.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from seq2seq.errors import UserError
 from seq2seq.inference.files.chunks import BEGINNING, Place
 
 Made = Mapping[str, Any]
-"""What decides the content of an output, by name: plain JSON."""
+"""All settings that determine the content of an output, by name, as JSON."""
 
 
 def partial_of(target: Path) -> Path:
-    """The file that is to become `target`, or what `target` links to."""
+    """The file that is renamed to `target` (or to the file that `target` links to) at the end."""
     target = target.resolve()
     return target.with_name(f"{target.name}.partial")
 
 
 def journal_of(target: Path) -> Path:
-    """The journal of an output."""
+    """The path of the journal of an output."""
     partial = partial_of(target)
     return partial.with_name(f"{partial.name}.journal")
 
 
 class Journal:
-    """The lines of a journal; from one that is torn or damaged on they count for nothing, as does a journal without its
-    file."""
+    """The journal of an output. Lines from the first damaged one on are ignored, and so is a journal without its
+    partial file."""
 
     def __init__(self, target: Path) -> None:
         self.path = journal_of(target)
         self._partial = partial_of(target)
-        self._length = 0  # bytes of whole lines
+        self._length = 0  # bytes of complete lines
         self.made: Made | None = None
         self.place = BEGINNING
         self.ended = False
@@ -70,18 +70,18 @@ class Journal:
                 self._length += len(line)
 
     def check(self, made: Made) -> None:
-        """Raise `UserError` where the journal describes something else than `made`, with the first difference."""
+        """Raise `UserError`, with the first difference, if the journal's settings are not `made`."""
         if self.made is not None and (differs := difference(self.made, made)):
             raise UserError(f"{self._partial}: was begun with {differs}; give the same to resume, or delete it")
 
     def begin(self, made: Made) -> None:
-        """Start the journal anew, with a line of what is made."""
+        """Overwrite the journal with one line, the settings."""
         self.path.write_bytes(b"")
         self._length = 0
         self.append(made)
 
     def append(self, entry: Made) -> None:
-        """Append a line; what it says is on the disk already."""
+        """Append a line and flush it to the disk; the outputs that it describes must be flushed before."""
         with self.path.open("r+b") as file:
             file.seek(self._length)
             file.truncate()
@@ -97,7 +97,7 @@ def _line(entry: Made) -> bytes:
 
 
 def _entry(line: bytes) -> Any:
-    """What `_line` wrote. Raises ValueError for anything else."""
+    """Parse a line that `_line` wrote. Raises ValueError for a damaged one."""
     content, _, checksum = line.rpartition(b"\t")
     if checksum != b"%08x\n" % zlib.crc32(content):
         raise ValueError("damaged")
@@ -105,7 +105,7 @@ def _entry(line: bytes) -> Any:
 
 
 def difference(before: Made, now: Made) -> str | None:
-    """In words, the first name whose values differ: `X instead of Y`."""
+    """A message about the first name whose values differ; None if there is none."""
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             return f"{name} {_shown(before.get(name))}, not {_shown(now.get(name))}"

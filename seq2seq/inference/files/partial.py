@@ -1,12 +1,13 @@
-"""Output files of a command that can be killed and resumed.
+"""Output files of a command that can be resumed after it was killed.
 
-While it works, there are next to an output OUT
+While the command runs, there are two files next to an output OUT:
 
-    OUT.partial           what is written so far, never compressed
-    OUT.partial.journal   what is made, and how far it has come (seq2seq/inference/files/journal.py)
+    OUT.partial           the output so far, uncompressed
+    OUT.partial.journal   settings and progress (seq2seq/inference/files/journal.py)
 
-What is after the last place in the journal is cut off when the command resumes: so the outputs are, byte for
-byte, those of a run that nobody disturbed. At the end the partial files become the outputs, and the journal goes.
+When the command resumes, content after the last position in the journal is truncated: so the outputs are, byte for
+byte, those of an uninterrupted run. At the end the partial files are renamed to the outputs, and the journal is
+deleted.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from seq2seq.runtime.locks import is_still, try_lock
 
 
 def check_partial(target: Path, resume: bool) -> None:
-    """Raise `UserError` where an interrupted run has left lines, and nobody said what to do with them."""
+    """Raise `UserError` if an interrupted run has left lines, and `resume` is False."""
     if not resume and (done := Journal(target).place.lines):
         raise UserError(
             f"{partial_of(target)}: an interrupted run has done {done} lines; add --resume to resume it, or delete it"
@@ -42,30 +43,31 @@ class Outputs(Protocol):
 
     @property
     def place(self) -> Place:
-        """The place in the input that they have come to."""
+        """The place in the input up to which all lines are written."""
 
     @property
     def ended(self) -> bool:
-        """Whether that is the input's end."""
+        """Whether that is the end of the input."""
 
     def write(self, contents: Sequence[bytes], place: Place) -> None:
-        """Write what belongs to the lines up to `place`, a content a file."""
+        """Write the content of each file for the lines up to `place`."""
 
 
 def resumable(targets: Sequence[Path]) -> bool:
-    """Whether all are files, and not a stream, a pipe or a device."""
+    """Whether all are regular files (or new), not a stream, a pipe or a device."""
     return all(target != STREAM and (target.is_file() or not target.exists()) for target in targets)
 
 
 @contextmanager
 def outputs(targets: Sequence[Path], made: Made, finish: Callable[[Place], object] | None = None) -> Iterator[Outputs]:
-    """Write files that are in place at the end of the block and not before; resume where an interrupted run ended.
+    """Open files that replace their targets at the end of the block; resume where an interrupted run ended.
 
-    `finish` is called when they are there, with the place at the input's end. After an exception the partial files stay
-    if a line is done. Where they are not `resumable`, nothing stays.
+    `finish` is called after that, with the place at the end of the input. After an exception the partial files stay if
+    a line is done. Targets that are not `resumable` are written directly.
 
     Raises:
-        UserError: the interrupted run made something else, another process is at it, or nothing can be written.
+        UserError: the interrupted run had other settings, another process writes the same outputs, or a file cannot be
+            written.
     """
     if not resumable(targets):
         with ExitStack() as stack:
@@ -84,7 +86,7 @@ def outputs(targets: Sequence[Path], made: Made, finish: Callable[[Place], objec
 
 
 class _Direct:
-    """Streams, pipes and devices, of which nothing can be resumed."""
+    """Outputs that are written directly and cannot be resumed: streams, pipes and devices."""
 
     place, ended = BEGINNING, False
 
@@ -97,7 +99,7 @@ class _Direct:
 
 
 class _Partial:
-    """Files with a journal."""
+    """Outputs that are resumable: partial files with a journal."""
 
     def __init__(self, targets: Sequence[Path]) -> None:
         self._targets = [target.resolve() for target in targets]
@@ -108,9 +110,9 @@ class _Partial:
         self.ended: bool = self.journal.ended
 
     def open(self, made: Made) -> None:
-        """Open the partial files, cut to what the journal knows."""
+        """Open the partial files, truncated to the sizes in the journal."""
         self.journal.check(made)
-        if self.ended:  # and installed in part, perhaps
+        if self.ended:  # some may be installed already
             return
         if self.journal.made is None:
             self.journal.path.unlink(missing_ok=True)
@@ -120,7 +122,7 @@ class _Partial:
             self.journal.begin(made)
 
     def write(self, contents: Sequence[bytes], place: Place) -> None:
-        """Write what belongs to the lines up to `place`: done from now on."""
+        """Write the content for the lines up to `place`, flush it to the disk, and record it in the journal."""
         with _explained(self._partials[0]):
             for file, content in zip(self._files, contents, strict=True):
                 file.write(content)
@@ -130,7 +132,7 @@ class _Partial:
         self.place = place
 
     def install(self) -> None:
-        """The partial files become the outputs."""
+        """Rename (or compress) the partial files to the outputs."""
         with _explained(self._partials[0]):
             if not self.ended:
                 self.journal.append({"end": True})
@@ -142,13 +144,13 @@ class _Partial:
                     _install(partial, target)
 
     def close(self) -> None:
-        """Close the files; those without a line go, and where there are some, it is said."""
+        """Close the files; delete them if no line is done, else print how to resume."""
         for file in self._files:
-            with suppress(OSError):  # a full disk once more
+            with suppress(OSError):  # the disk may still be full
                 file.close()
         if not self._files or not self.journal.path.exists():
             return
-        if lines := Journal(self._targets[0]).place.lines:  # what it says on the disk, wherever the end came
+        if lines := Journal(self._targets[0]).place.lines:  # what is on the disk, after an exception at any point
             stay = f"{lines} lines are done and stay in {self._partials[0]}; --resume resumes after them"
             print(f"seq2seq: {stay}", file=sys.stderr)
         else:
@@ -166,12 +168,13 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path, size: int) -> BinaryIO:
-    """Open a file to write after its first `size` bytes; no other process does so at the same time."""
+    """Open and lock a file, truncated to its first `size` bytes, to write after them. Raises `UserError` if another
+    process writes it, or it is shorter."""
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
     try:
         _lock(file, path)
-        if (there := file.seek(0, os.SEEK_END)) < size:
-            raise UserError(f"{path}: has {there} bytes, and its journal says {size}; delete it to begin again")
+        if (actual := file.seek(0, os.SEEK_END)) < size:
+            raise UserError(f"{path}: has {actual} bytes, and its journal says {size}; delete it to begin again")
         file.truncate(size)
         file.seek(size)
     except BaseException:
@@ -181,20 +184,20 @@ def _open(path: Path, size: int) -> BinaryIO:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Until the file is closed; where the system has no such locks, nothing."""
+    """Lock a file until it is closed, if the system has such locks. Raises `UserError` if another process has it."""
     locked = try_lock(file)
     if locked is False or (locked and not is_still(file, path)):
         raise UserError(f"{path}: another process is writing it; wait for it, or choose another output")
 
 
 def _install(partial: Path, target: Path) -> None:
-    """By its name `target` is compressed."""
+    """Rename a partial file to `target`, or compress it if `target` has a suffix of a compressed format."""
     if target.suffix in SUFFIXES:
         packed = partial.with_name(f"{partial.name}{target.suffix}")
         try:
             _pack(partial, packed)
             os.replace(packed, target)
-        except BaseException:  # a full disk gets its room back
+        except BaseException:  # the disk may be full
             packed.unlink(missing_ok=True)
             raise
         partial.unlink()

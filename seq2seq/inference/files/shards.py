@@ -1,12 +1,11 @@
-"""Shards of an input, for jobs at the same time: what each writes next to its output, and how it is checked.
+"""Shards of an input, for parallel jobs: the card that each writes next to its output, and its checks.
 
-A shard i/n of an input has its lines i, i + n, i + 2n, …, counted from 1. So neither its length need be known (it may
-be a stream), nor does it matter how it is ordered: the shards of a sorted file take equally long. Next to the finished
-output of a shard is its card, a JSON file: what was made, the input's length and hash, the outputs' hashes,
-and the hash of all that.
+Shard i/n of an input has the lines i, i + n, i + 2n, …, counted from 1. So the length of the input need not be known
+(it may be a stream), and the shards of a sorted file take equally long. Next to the finished output of a shard is its
+card, a JSON file with the settings, the input's length and hash, the outputs' hashes, and a checksum of all these.
 
-A shard's batches are not the whole input's, and in another batch floating-point numbers are added up in another order:
-scores may differ in their last digit from those of one run over everything (with --batch-size 1 they do not).
+A shard has other batches than the complete input, and floating-point sums depend on the batch: scores may differ in
+their last digit from those of one run over all lines (with --batch-size 1 they do not).
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ FORMAT = 1
 
 
 class Card(NamedTuple):
-    """What is written next to a shard's outputs."""
+    """The content of a shard's card."""
 
-    made: dict[str, Any]  # what decides the content, but the shard
-    lines: int  # of the whole input
-    sha256: str  # of these, each with its line feed
+    made: dict[str, Any]  # all settings that determine the content, without the shard
+    lines: int  # of the complete input
+    sha256: str  # of these lines, each with its line feed
     outputs: list[str]  # sha256 of each file
 
 
 def card_of(output: Path) -> Path:
-    """The card of a shard's output."""
+    """The path of the card of a shard's output."""
     return output.with_name(f"{output.name}.json")
 
 
 def write_card(made: Mapping[str, Any], lines: int, sha256: str, outputs: Sequence[Path]) -> None:
-    """Say that these outputs of a shard are complete."""
+    """Write the card of a shard whose outputs are complete."""
     from seq2seq.runtime.atomic_files import write_lines
 
     card = Card(dict(made), lines, sha256, [digest_of(path) for path in outputs])
@@ -46,7 +45,7 @@ def write_card(made: Mapping[str, Any], lines: int, sha256: str, outputs: Sequen
 
 
 def read_card(path: Path) -> Card:
-    """Read one. Raises `UserError` for a file that is none, or not as it was written."""
+    """Read a card. Raises `UserError` for a file that is none, or whose checksum is wrong."""
     try:
         content = json.loads(path.read_bytes())
         card = Card(*(content[name] for name in Card._fields))
@@ -58,13 +57,13 @@ def read_card(path: Path) -> Card:
 
 
 def signed(card: Card) -> dict[str, Any]:
-    """What its file says: itself, and the checksum of that."""
+    """The content of a card's file: its fields, with a format version and a checksum."""
     content = {"format": FORMAT, **card._asdict()}
     return {**content, "checksum": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
 
 def check_outputs(card: Card, outputs: Sequence[Path]) -> None:
-    """Raise `UserError` where an output is not as it was written."""
+    """Raise `UserError` if an output is missing or was changed, or their number is another."""
     if len(outputs) != len(card.outputs):
         raise UserError(
             f"{outputs[0]}: was made {'with' if len(card.outputs) > 1 else 'without'} --alignments; so merge"

@@ -1,4 +1,4 @@
-"""Files and streams of lines, as the commands read and write them. An output file is written atomically."""
+"""Input and output of the commands: files and standard streams of lines. Output files are written atomically."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from seq2seq.errors import UserError
 
 STREAM = Path("-")
 Write: TypeAlias = Callable[[bytes], object]
-BLOCK = 1 << 16  # bytes read at once: what a pipe holds on Linux
-PATIENCE = 0.02  # seconds: a person does not notice them, and another program has written on
+BLOCK = 1 << 16  # bytes read at once: the capacity of a pipe on Linux
+PATIENCE = 0.02  # seconds to wait for more input: too short to notice, long enough for another program to continue
 
 
 def check(source: Path, target: Path) -> None:
-    """Raise `UserError` for an input that is not there, or an output that cannot be."""
+    """Raise `UserError` for an input that does not exist, an output that cannot be written, or the same file."""
     if source != STREAM and not source.exists():
         raise UserError(f"{source}: no such file")
     if STREAM not in (source, target) and target.is_file() and target.samefile(source):
@@ -27,7 +27,7 @@ def check(source: Path, target: Path) -> None:
 
 
 def check_output(target: Path) -> None:
-    """Raise `UserError` for an output that cannot be."""
+    """Raise `UserError` for an output that cannot be written, or has a suffix of a format that is not written."""
     if target.is_dir() or not target.parent.is_dir():
         raise UserError(f"{target}: is a folder, or in none that exists; give the name of a file")
     from seq2seq.corpora.compression import check_suffix
@@ -36,17 +36,17 @@ def check_output(target: Path) -> None:
 
 
 def count(source: Path, errors: str | None = None) -> int | None:
-    """The number of lines of a file, all of which are then known to be UTF-8; None for a stream."""
+    """The number of lines of a file, all of which are checked to be UTF-8; None for a stream."""
     return None if source == STREAM or not source.is_file() else sum(1 for _ in lines(source, errors))
 
 
 def lines(path: Path, errors: str | None = None) -> Iterator[str]:
-    """The lines of a file, or of standard input; `errors` is what becomes of bytes that are not UTF-8."""
+    """The lines of a file, or of standard input; `errors` is that of `corpora.readers.decoded`."""
     return (line for line in arriving(path, errors) if line is not None)
 
 
 def arriving(path: Path, errors: str | None = None) -> Iterator[str | None]:
-    """`lines`, with None where the next one has not come yet, and may be long in coming."""
+    """`lines`, with None where the next line has not arrived yet."""
     from seq2seq.corpora import compression, readers
 
     if path != STREAM:
@@ -63,7 +63,7 @@ def arriving(path: Path, errors: str | None = None) -> Iterator[str | None]:
             number, content = line
             yield readers.decoded(content, name, number, errors)
     except compression.errors() as error:
-        raise UserError(f"{name}: cannot be read after line {number} ({error}); is it whole?") from None
+        raise UserError(f"{name}: cannot be read after line {number} ({error}); is it complete?") from None
 
 
 def _blocks(stream: Any) -> Iterator[bytes | None]:
@@ -81,7 +81,7 @@ def _read(stream: Any) -> bytes:
 
 
 def _soon(stream: Any) -> bool:
-    """Whether more can be read at once or nearly so; True where the system cannot tell."""
+    """Whether more can be read within PATIENCE; True if the system does not support `select` for the stream."""
     try:
         return bool(select.select([stream], [], [], PATIENCE)[0])
     except (OSError, ValueError):
@@ -90,9 +90,9 @@ def _soon(stream: Any) -> bool:
 
 @contextmanager
 def output(path: Path) -> Iterator[Write]:
-    """Writes to the file `path`, which is there at the end of the block and not before.
+    """Yield a function that writes bytes to the output `path`, which is replaced at the end of the block.
 
-    Compressed bytes depend on neither name nor time. What is no regular file is written directly.
+    Compressed bytes depend on neither name nor time. A pipe or a device is written directly.
     """
     with _named(path):
         if path == STREAM:
@@ -116,7 +116,7 @@ def output(path: Path) -> Iterator[Write]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Errors of writing, which do not say where, name the output."""
+    """Add the name of the output to an error of writing, which has none."""
     try:
         yield
     except BrokenPipeError:
@@ -129,6 +129,6 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _to_stdout(content: bytes) -> None:
-    """Somebody may be waiting for every line."""
+    """Write and flush, as the reader may wait for each line."""
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()

@@ -101,11 +101,11 @@ def draw_attention(captioner: Captioner, sequences: Iterable[Frames], path: Path
         return
     options = captioner.options(n_best=1, return_attention=True)
     found = [best[0].hypothesis for best in captioner.caption_stream(chosen, options)]
-    pieces = captioner.bundle.tokenizers.target.pieces
+    tokens_of = captioner.bundle.tokenizers.target.tokens
     maps = []
     for frames, best in zip(chosen, found, strict=True):
         assert best.attention is not None
-        rows, words = _places(len(frames), captioner.bundle.model.encoder.stride), pieces(best.tokens)
+        rows, words = _places(len(frames), captioner.bundle.model.encoder.stride), tokens_of(best.tokens)
         words += ["</s>"] * best.finished
         maps.append(AttentionMap(rows, words, best.attention[: len(words), : len(rows)].numpy()))
     attention_maps(maps, path)

@@ -404,8 +404,8 @@ JSON: dict[str, tuple[Attack, str]] = {
     "NaN": (replaced("config.json", "0.6", "NaN"), r"config\.json: is not JSON \(NaN"),
     "Infinity": (replaced("config.json", "0.6", "-Infinity"), r"config\.json: is not JSON \(-Infinity"),
     "infinite": (replaced("config.json", "0.6", "1e999"), r"1e999 is no finite number"),
-    "a key twice": (replaced("config.json", "{", '{"task": "tagging", '), r"the key 'task' stands twice"),
-    "a checksum twice": (doubled, r"checksums\.json: is not JSON \(the key 'config\.json' stands twice"),
+    "a key twice": (replaced("config.json", "{", '{"task": "tagging", '), r"the key 'task' is twice"),
+    "a checksum twice": (doubled, r"checksums\.json: is not JSON \(the key 'config\.json' is twice"),
     "UTF-16": (
         lambda folder: edit(folder, "config.json", (folder / "config.json").read_text().encode("utf-16")),
         r"config\.json: is not JSON",

@@ -23,7 +23,7 @@ import zstandard
 from seq2seq.corpora import TSV, Corpus, Embedded, JSONLines, Multi30k, Parallel, TranslationData, store
 from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import scan
-from seq2seq.corpora.folders import whole_folder
+from seq2seq.corpora.folders import atomic_folder
 from seq2seq.corpora.readers import lines
 from seq2seq.errors import UserError
 from seq2seq.nn.types import Pairs
@@ -68,7 +68,7 @@ def test_damaged_files(suffix: str) -> None:
     whole = COMPRESS[suffix](os.urandom(300_000).hex().encode())
     for content in (whole[:-20], whole[:12] + b"\xff" * 50, whole + b"more"):
         Path(f"t{suffix}").write_bytes(content)
-        with pytest.raises(UserError, match=rf"^t\{suffix}: cannot be read after line .*is it whole\?"):
+        with pytest.raises(UserError, match=rf"^t\{suffix}: cannot be read after line .*is it complete\?"):
             list(lines(Path(f"t{suffix}")))
 
 
@@ -217,20 +217,20 @@ def test_embedded_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_killed_process_left_is_deleted_and_what_others_are_at_is_not(tmp_path: Path) -> None:
     target = tmp_path / "target"
     left, young, foreign = (tmp_path / name for name in (".target.left", ".target.young", ".tarot.left"))
-    with whole_folder(target) as held:
+    with atomic_folder(target) as held:
         for folder in (left, young, foreign):
             folder.mkdir()
         (left / "large").write_bytes(b"x")
         for folder in (held, left, foreign):
             os.utime(folder, (0, 0))
-        with whole_folder(target) as second:
+        with atomic_folder(target) as second:
             assert set(tmp_path.iterdir()) == {held, young, foreign, second}
     assert set(tmp_path.iterdir()) == {target, young, foreign}
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     def interrupted() -> None:
-        with whole_folder(tmp_path / "x" / "y") as folder:
+        with atomic_folder(tmp_path / "x" / "y") as folder:
             (folder / "half").touch()
             raise KeyboardInterrupt
 

@@ -95,15 +95,15 @@ def test_spelling_is_saved_and_sees_case_where_words_do_not(tmp_path: Path) -> N
     trained.save(tmp_path, "source")
     loaded = load_tokenizer(tmp_path, "source")
     assert loaded.encode("A x") == trained.encode("A x") == [260, 4 + ord("A"), 1, 4 + ord("x")]
-    assert trained.pieces([260, 1, 4 + ord("x")]) == ["a", "<unk>", "<0x78>"]
+    assert trained.tokens([260, 1, 4 + ord("x")]) == ["a", "<unk>", "<0x78>"]
     assert len(loaded) == 4 + 256 + 2
 
 
 def test_each_side_has_its_trainer() -> None:
     words, labels = WhitespaceTrainer(min_frequency=2, lowercase=True, training_lines=1), LabelTrainer()
     both = train_tokenizers(SourceAndTarget(lambda: words, lambda: labels), lambda: [("A a", "X Y"), ("b b", "Z Z")], 2)
-    assert both.source.pieces(both.source.encode("A b")) == ["a", "<unk>"]  # of one line
-    assert both.target.pieces([4, 5, 6]) == ["X", "Y", "Z"]  # of all
+    assert both.source.tokens(both.source.encode("A b")) == ["a", "<unk>"]  # of one line
+    assert both.target.tokens([4, 5, 6]) == ["X", "Y", "Z"]  # of all
 
 
 # Corpora

@@ -99,7 +99,7 @@ def test_the_characters_unk_is_counted_and_saved(tmp_path):
     assert isinstance(again, CharacterTokenizer)
     assert again.encode("abc\u2581") == [4, 5, UNK, UNK]
     assert again.decode([1, 4, 3, 5]) == "⁇ab"
-    assert again.pieces([3, 5]) == ["</s>", "b"]
+    assert again.tokens([3, 5]) == ["</s>", "b"]
     assert again.fingerprint == tokenizer.fingerprint
 
 
@@ -137,7 +137,7 @@ def test_a_damaged_shakespeare_is_refused(tmp_path):
 
 
 def test_an_unreachable_server_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"cannot be downloaded.*by hand"):
+    with pytest.raises(UserError, match=r"cannot be downloaded.*yourself"):
         TinyShakespeare(str(tmp_path), url="http://127.0.0.1:9/input.txt").prepare()
 
 

@@ -69,8 +69,8 @@ def test_weights_are_those_of_the_members_that_look_at_the_same_positions():
     configs = [model_config(), model_config(**ATTENTION), model_config(**ATTENTION)]
     configs[2]["encoder"] = node("encoder", "pyramidal", hidden_size=4, num_layers=2, cell=node("cell", "gru"))
     models = [factory.encoder_decoder(config, {"source": 18, "target": 18}).eval() for config in configs]
-    assert Ensemble(models).looking == [1]
-    assert Ensemble(models[::-1]).looking == [0]
+    assert Ensemble(models).attending == [1]
+    assert Ensemble(models[::-1]).attending == [0]
     assert [each.shape[1] for _, each in trace(Ensemble(models))] == [4, 4, 4]
     assert [each.shape[1] for _, each in trace(Ensemble(models[::-1]))] == [2, 2, 2]
 

@@ -105,7 +105,7 @@ def test_a_prefix_of_subword_pieces_comes_out_letter_for_letter():
     for prefix in ("the o", "a red dog, ", "  two", "ħ 北", "a\u00a0b", "\u2581"):
         pieces = token_constraints(Request("x", prefix), tokenizer, 50, OPTIONS.__class__(2, 3, 0), "line 1").prefix
         for more in range(4, len(tokenizer)):
-            assert tokenizer.decode([*pieces, more]).startswith(prefix) or tokenizer.pieces([more])[0].startswith("<0x")
+            assert tokenizer.decode([*pieces, more]).startswith(prefix) or tokenizer.tokens([more])[0].startswith("<0x")
 
 
 @pytest.mark.parametrize(("metric", "theirs"), [("chrf", CHRF()), ("bleu", BLEU(effective_order=True))])

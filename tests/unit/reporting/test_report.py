@@ -73,7 +73,7 @@ class TestRuns:
         (paths[2] / "run.json").write_text('{"status": "running"}')
         found, notes = find_runs(paths)
         assert [group.name for group in groups(found)] == ["1, 2 (2 seeds)", "3"]
-        assert f"{paths[2]}: running: it has not come to its end" in notes
+        assert f"{paths[2]}: running: it has not ended" in notes
 
     def test_flatten(self):
         nested = {"a": {"b": {"c": 1}, "d": {}}, "e": [1]}
@@ -86,7 +86,7 @@ class TestRuns:
             ("run.json", "[" * 9999, "unreadable: run.json: maximum recursion"),
             ("run.json", '{"status": "finished", "seed": 1' + "0" * 400 + "}", "unreadable: run.json: seed is 1000"),
             ("run.json", None, "no run.json"),
-            ("run.json", '{"status": "running"}', "running: it has not come to its end"),
+            ("run.json", '{"status": "running"}', "running: it has not ended"),
             ("run.json", '{"status": "failed", "error": "out of \\ud800 memory"}', "failed: out of ? memory"),
             ("run.json", '{"status": "finished", "test": {"BLEU": {"value": 1, "signature": {"a": 1}}}}', ""),
             ("metrics.csv", None, "no curves"),
@@ -99,7 +99,7 @@ class TestRuns:
             ("bundle/config.json", "{", "cannot be read"),
             ("bundle/config.json", "[]", "is damaged"),
             ("bundle/config.json", "[" * 9999, "cannot be read"),
-            ("bundle/model.safetensors", "x", "the model of broken was not asked"),
+            ("bundle/model.safetensors", "x", "the model of broken was not run"),
             ("test.references.txt", "one\n", "4 outputs, 4 sources and 1 references"),
             ("test.references.txt", "\udcff", "texts are left out"),
             ("test.references.txt", None, "texts are left out"),
@@ -310,10 +310,10 @@ class TestPage:
         for one, (best,) in zip(found, expected, strict=True):
             assert list(one.log_probs) == best.hypothesis.token_log_probs
             assert one.attention is not None
-            assert one.attention.weights.shape == (len(one.pieces), len(one.attention.source_pieces))
-            read = len(one.attention.source_pieces)  # behind it, the batch is padded
+            assert one.attention.weights.shape == (len(one.tokens), len(one.attention.source_tokens))
+            read = len(one.attention.source_tokens)  # behind it, the batch is padded
             np.testing.assert_array_equal(one.attention.weights, best.hypothesis.attention[:, :read])
-            assert one.attention.source_pieces[-1] == "</s>"
+            assert one.attention.source_tokens[-1] == "</s>"
         assert notes == []
 
     def test_the_figures_hold_the_numbers(self, tmp_path):
@@ -340,7 +340,7 @@ class TestPage:
         assert "<del>c</del>" in page
         assert "<ins>x</ins>" in page
         assert "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp" in page
-        assert "looked at" in page
+        assert "most attention to" in page
         assert page.count("<script>") == 2
 
     def test_no_model_asks_none(self, tmp_path, capsys):

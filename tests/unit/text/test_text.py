@@ -90,7 +90,7 @@ def test_same_text_same_model(model_type: str, tmp_path: Path, monkeypatch: pyte
 
 def test_a_long_line_is_learned_from() -> None:
     tokenizer = SentencePieceTrainer("word", None).train([" ".join([*["filler"] * 5000, "needle"])])
-    assert tokenizer.pieces(tokenizer.encode("needle")) == ["▁needle"]
+    assert tokenizer.tokens(tokenizer.encode("needle")) == ["▁needle"]
 
 
 @pytest.mark.parametrize("model_type", SIZES)
@@ -101,7 +101,7 @@ def test_a_long_line_teaches_what_its_words_do(model_type: str) -> None:
     trainer = SentencePieceTrainer(model_type, SIZES[model_type])
     of_one, of_many = trainer.train([one]), trainer.train(many)
     pieces = range(len(of_many))
-    assert set(of_one.pieces(range(len(of_one)))) == set(of_many.pieces(pieces))
+    assert set(of_one.tokens(range(len(of_one)))) == set(of_many.tokens(pieces))
     assert len(SentencePieceTrainer("char", None).train(["x" * 1_000_000])) == len(
         SentencePieceTrainer("char", None).train(["x"])
     )
@@ -111,7 +111,7 @@ def test_ids_of_the_special_pieces() -> None:
     tokenizer = _trained("bpe")
     ids = tokenizer.encode("the dog")
     assert tokenizer.decode([2, *ids, 3, 0, 0]) == "the dog"
-    assert tokenizer.pieces([0, 1, 2, 3]) == ["<pad>", "<unk>", "<s>", "</s>"]
+    assert tokenizer.tokens([0, 1, 2, 3]) == ["<pad>", "<unk>", "<s>", "</s>"]
     assert tokenizer.decode(tokenizer.encode("a") + _bytes(tokenizer, "\n") + tokenizer.encode("b")) == "a  b"
     plain = SentencePieceTrainer("char", None, byte_fallback=False).train(LINES)
     assert UNK in plain.encode("中")
@@ -119,7 +119,7 @@ def test_ids_of_the_special_pieces() -> None:
 
 
 def _bytes(tokenizer: SentencePieceTokenizer, text: str) -> list[int]:
-    pieces = tokenizer.pieces(range(len(tokenizer)))
+    pieces = tokenizer.tokens(range(len(tokenizer)))
     return [pieces.index(f"<0x{byte:02X}>") for byte in text.encode()]
 
 
@@ -176,7 +176,7 @@ def test_sampling_is_a_pure_function_of_its_seed(model_type: str) -> None:
 def test_whitespace_by_hand() -> None:
     tokenizer = WhitespaceTrainer().train(["b a b", "c b\u00a0c a"])
     # b and a are seen twice, in code point order; then the NO-BREAK SPACE keeps one word together
-    assert tokenizer.pieces(range(len(tokenizer)))[4:] == ["a", "b", "b\u00a0c", "c"]
+    assert tokenizer.tokens(range(len(tokenizer)))[4:] == ["a", "b", "b\u00a0c", "c"]
     assert tokenizer.encode(" a  b x b\u00a0c") == [4, 5, UNK, 6]
     assert tokenizer.decode([2, 4, 5, UNK, 6, EOS, PAD]) == "a b ⁇ b\u00a0c"
     assert len(WhitespaceTrainer(min_frequency=2).train(["b a b", "c b\u00a0c a"])) == 6
@@ -200,7 +200,7 @@ def test_joint_or_a_tokenizer_a_side(tmp_path: Path) -> None:
 def test_of_a_large_corpus_every_nth_pair_is_taken() -> None:
     pairs = [(f"s{i}", f"t{i}") for i in range(10)]
     tokenizers = train_tokenizers(WhitespaceTrainer(joint=True, training_lines=4), lambda: pairs, count=10)
-    assert tokenizers.source.pieces(range(4, len(tokenizers.source))) == sorted(
+    assert tokenizers.source.tokens(range(4, len(tokenizers.source))) == sorted(
         f"{k}{i}" for k in "st" for i in (0, 3, 6, 9)
     )
 

@@ -27,9 +27,9 @@ def parse(text):
 
 def test_what_yaml_means():
     lr, size, dropout, context, score, x, y = parse(SPACE).parameters
-    assert (lr.low, lr.high, lr.log, lr.whole) == (1e-4, 1e-2, True, False)
-    assert (size.low, size.high, size.step, size.whole) == (64, 512, 64, True)
-    assert (dropout.low, type(dropout.low), dropout.whole) == (0.0, float, False)
+    assert (lr.low, lr.high, lr.log, lr.is_integer) == (1e-4, 1e-2, True, False)
+    assert (size.low, size.high, size.step, size.is_integer) == (64, 512, 64, True)
+    assert (dropout.low, type(dropout.low), dropout.is_integer) == (0.0, float, False)
     assert (context.choices, context.when) == (("fixed", "multiplicative"), {})
     assert score.when == {"context": ("multiplicative",)}
     assert x.choices == ("true", "null", "[64,64]", "0.001", "{size:25}")

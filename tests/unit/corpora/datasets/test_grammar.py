@@ -291,7 +291,7 @@ def test_no_word_twice(tiny: Callable[..., Path]) -> None:
         ("  noun: |", "  verb: |", r"tiny.yaml: lexicon: verb is not among the types \(noun\)"),
         ("bird |", "man |", r"tiny.yaml: Statement: 'The man sings.' has two translations"),
         ("train: 2", "train: 3", r"tiny.yaml: settings.sizes: the grammar has only about 4 sentences"),
-        ("spelling: {}", "spelling: {}\nspelling: {}", r"tiny.yaml: cannot be read: the key spelling stands twice"),
+        ("spelling: {}", "spelling: {}\nspelling: {}", r"tiny.yaml: cannot be read: the key spelling is there twice"),
         ("spelling: {}", "", r"tiny.yaml: the file needs exactly the keys"),
         ("spelling: {}", "spelling: []", r"tiny.yaml: spelling must map names"),
         ("zipf: 1,", "", r"tiny.yaml: settings needs exactly the keys"),
