@@ -1,4 +1,4 @@
-"""A trained model as a folder of plain files; onnx/ is the same for other runtimes."""
+"""Bundles: trained models as folders of plain files; `onnx/` exports them for other runtimes."""
 
 from seq2seq.bundle.format import Bundle, load_bundle, save_bundle
 

@@ -1,8 +1,8 @@
-"""The mean of the weights of several models as one model (Junczys-Dowmunt et al. 2016; Izmailov et al. 2018).
+"""Weight averaging: the mean of the weights of several models (Junczys-Dowmunt et al. 2016; Izmailov et al. 2018).
 
-It costs no more to run than one of them. It helps where all are in one basin of the loss: checkpoints of one run, or
-runs that start from the same bundle (init_from). The mean of models that were trained from different random weights
-means nothing, as their units are in different orders: those make an ensemble.
+The result is as fast as one of them. It helps if all are in one basin of the loss: checkpoints of one run, or runs that
+start from the same bundle (init_from). It is meaningless for models that were trained from different random weights, as
+their units are in different orders: use an ensemble for those.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ State = Mapping[str, Tensor]
 
 
 class Part(NamedTuple):
-    """One of the models that are averaged: a bundle, or a checkpoint of the run that wrote the bundle."""
+    """A model to average: a bundle, or a checkpoint of the run that wrote the bundle."""
 
     name: str
     folder: Path  # the bundle
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint of a run, by what it says of itself; `value` of the metric that chose the best one."""
+    """A checkpoint of a run; `value` is that of the run's monitor, `metric`."""
 
     path: Path
     step: int
@@ -45,15 +45,15 @@ class Checkpoint(NamedTuple):
 
 
 def bundle_part(place: Path) -> Part:
-    """A bundle, or the bundle of a run."""
+    """The part for a bundle, or for the bundle of a run."""
     folder = place / "bundle" if (place / "run.json").is_file() else place
     return Part(str(folder), folder)
 
 
 def checkpoint_parts(run: Path, *, best: int | None = None, last: int | None = None) -> list[Part]:
-    """The `best` checkpoints of a run by the metric that chose its model, or the `last` by their steps.
+    """The `best` checkpoints of a run by its monitor, or the `last` ones by step.
 
-    Raises `UserError` for what is no run, and where it kept fewer.
+    Raises `UserError` for a folder that is no run, and for a run with fewer checkpoints.
     """
     if not (run / "checkpoints").is_dir():
         raise UserError(f"{run}: has no checkpoints/; --best and --last take the folders of training runs")
@@ -82,7 +82,7 @@ def _name(checkpoint: Checkpoint) -> str:
 
 
 def _distinct(folder: Path) -> Iterator[Checkpoint]:
-    """The checkpoints of a folder, each step once, without last.ckpt: it is from between two validations."""
+    """The checkpoints of a folder, one for each step, without last.ckpt, which may be from between two validations."""
     seen: set[int] = set()
     for path in sorted(folder.glob("*.ckpt")):
         checkpoint = _read(path)
@@ -92,7 +92,7 @@ def _distinct(folder: Path) -> Iterator[Checkpoint]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """Read the checkpoint of a training run."""
+    """Load a checkpoint. Raises `UserError` if it is not that of a training run."""
     state = read_checkpoint(path)
     if not isinstance(state.get("state_dict"), dict):
         raise UserError(f"{path}: is not a checkpoint of a training run (it has no state_dict)")
@@ -110,7 +110,8 @@ def _read(path: Path) -> Checkpoint:
 
 
 def mean(states: Iterable[State]) -> dict[str, Tensor]:
-    """The mean of every floating-point tensor, summed in float64; others are the first's. One state is held at once."""
+    """The mean of every floating-point tensor, summed in float64; other tensors are those of the first state. The
+    states are consumed one at a time."""
     total: dict[str, Tensor] = {}
     kinds: dict[str, torch.dtype] = {}
     count = 0
@@ -129,8 +130,8 @@ def mean(states: Iterable[State]) -> dict[str, Tensor]:
 
 
 def average(parts: Sequence[Part], output: Path, *, command: str, trusted: Sequence[str] = ()) -> Bundle:
-    """Write the mean of the parts as the bundle `output`; returns it. Configuration, tokenizers and search options are
-    those of the first. Raises `UserError`, before anything is written, where the parts are not of one kind."""
+    """Write the mean of the parts as the bundle `output`, and return it. Configuration, tokenizers and search options
+    are those of the first. Raises `UserError`, before anything is written, if the parts do not fit together."""
     if len(parts) < 2:
         raise UserError(
             f"{parts[0].name if parts else 'average'}: one model is its own mean; "
@@ -164,7 +165,7 @@ def average(parts: Sequence[Part], output: Path, *, command: str, trusted: Seque
 
 
 def _state(part: Part, bundle: Bundle) -> State:
-    """The weights of a part. A checkpoint's are those of the training task, whose model they are under."""
+    """The weights of a part. In a checkpoint, they are in the state of the TaskModule, under `model.`."""
     if part.checkpoint is None:
         return dict(bundle.model.state_dict())
     state = _load(part.checkpoint)["state_dict"]
@@ -176,7 +177,7 @@ def _state(part: Part, bundle: Bundle) -> State:
 
 
 def _check_alike(one: Bundle, other: Bundle, first: Path, second: Path, trusted: Sequence[str]) -> None:
-    """Raise `UserError` with the first difference that gives the weights another meaning."""
+    """Raise `UserError` with the first difference of task, vocabularies or equations."""
     if one.task != other.task:
         raise UserError(f"average: {first} is a bundle of task={one.task}, {second} of task={other.task}")
     for side in ("source", "target"):
@@ -189,7 +190,7 @@ def _check_alike(one: Bundle, other: Bundle, first: Path, second: Path, trusted:
 
 
 def unrelated(bundles: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether provenances say that models were trained from different random weights."""
+    """Whether models were trained from different random weights, by their provenances."""
     seeds = {each.get("seed") for each in bundles if "init_from=" not in str(each.get("command", ""))}
     return len(seeds) > 1
 

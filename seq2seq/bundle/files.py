@@ -1,4 +1,4 @@
-"""The files of a bundle: written atomically, read with their checksums, and never followed out of its folder."""
+"""The files of a bundle: written atomically, read with checksums; links out of the folder are refused."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ MODEL, CONFIG, METRICS, CARD, CHECKSUMS = (
     "README.md",
     "checksums.json",
 )
-LIMIT = 64 << 20  # bytes of any file but the weights
+LIMIT = 64 << 20  # most bytes of any file but the weights
 
 
 def verify(folder: Path) -> None:
-    """Compare every file with its checksum. Raises `UserError` for one that differs, is missing, or is not listed."""
+    """Compare all files with their checksums. Raises `UserError` for a file that differs, is missing or not listed."""
     known = read_object(folder / CHECKSUMS)
     there = {name for name in TOKENIZER_FILES if (folder / name).exists()}
     for name in sorted({MODEL, CONFIG, METRICS, *there, *known}):
         path = folder / name
         if name not in known or Path(name).name != name:
-            raise UserError(f"{folder / CHECKSUMS}: {name!r} should not be, or is missing; copy the whole bundle again")
+            raise UserError(f"{folder / CHECKSUMS}: {name!r} should not be, or is missing; copy the bundle again")
         check_place(path)
         if name != MODEL and path.stat().st_size > LIMIT:
             raise UserError(f"{path}: has more than {LIMIT:,} bytes, which no such file has")
         if digest_of(path) != known[name]:
-            raise UserError(f"{path}: is not as it was saved (its checksum differs); copy the whole bundle again")
+            raise UserError(f"{path}: is not as it was saved (its checksum differs); copy the bundle again")
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises `UserError` for what is no such file."""
+    """Read a JSON object. Raises `UserError` for another file."""
     check_place(path)
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: is not a JSON object; copy the whole bundle again")
+        raise UserError(f"{path}: is not a JSON object; copy the bundle again")
     return content
 
 
 def check_place(path: Path) -> None:
-    """Raise `UserError` unless this is a regular file, and not a link to one outside of its folder."""
+    """Raise `UserError` unless this is a regular file, and not a link to one outside its folder."""
     if not path.is_file():
-        raise UserError(f"{path}: is missing, or is no file; copy the whole bundle again")
+        raise UserError(f"{path}: is missing, or is no file; copy the bundle again")
     if path.resolve().parent != path.parent.resolve():
         raise UserError(f"{path}: is a link out of the bundle; copy the files themselves into it (cp -L)")
 
@@ -75,8 +75,8 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def replacing(folder: Path, sign: str = CHECKSUMS, what: str = "a bundle") -> Iterator[Path]:
-    """Yield an empty folder to fill, which replaces the bundle `folder` (or what else has a file `sign`) at the end of
-    the block. Raises `UserError` where something else has that name, or nothing can be written."""
+    """Yield an empty folder to fill, which replaces the bundle `folder` (or another folder with a file `sign`) at the
+    end of the block. Raises `UserError` if `folder` is something else, or cannot be written."""
     folder = folder.resolve()
     if folder.exists() and not (folder / sign).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder}: is not {what} and is not replaced; choose another folder, or remove it yourself")

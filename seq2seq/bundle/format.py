@@ -1,10 +1,10 @@
-"""A trained model as a folder of plain files, written atomically, and read without trusting it.
+"""The format of bundles: a trained model as a folder of plain files, written atomically; loading does not trust them.
 
-    model.safetensors   the weights, a tied one once
+    model.safetensors   the weights; tied ones are stored once
     config.json         format version, task, model, sizes, search, provenance
     metrics.json        scores with their signatures
     joint.json, …       the tokenizers (seq2seq/text/tokenizer.py)
-    README.md           the model card, for people, who may edit it
+    README.md           the model card, which may be edited
     checksums.json      sha256 of all the others
 
 Loading unpickles nothing, and imports nothing but what `factory.resolve` allows.
@@ -42,7 +42,7 @@ from seq2seq.runtime.redaction import hide
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, Tokenizers, load_tokenizers
 
-FORMAT_VERSION = 2  # 1 knew translation only
+FORMAT_VERSION = 2  # 1 was for translation only
 SIZES = ("source", "target", "features")
 SPECIALS = {"bos": BOS, "eos": EOS, "pad": PAD}
 MOST = {"beam_size": 1000, "min_length": 100_000, "max_length_ratio": 1000, "max_length_extra": 100_000}
@@ -50,14 +50,14 @@ Item = TypeVar("Item")
 
 
 class Bundle(NamedTuple):
-    """A trained model as it was saved; `config` is the configuration that `factory.model` understands for `task`."""
+    """A loaded bundle; `config` is the configuration of the model, for `factory.model` and `task`."""
 
     task: str
-    model: Any  # what `factory.model` makes for the task, in eval mode
+    model: Any  # the result of `factory.model` for the task, in eval mode
     tokenizers: Tokenizers
     config: dict[str, Any]
     metrics: dict[str, Any]
-    search: SearchOptions  # the defaults of translating
+    search: SearchOptions  # the default search options
     provenance: dict[str, Any]
 
 
@@ -74,22 +74,22 @@ def save_bundle(
     card: str,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write a bundle in place of an older one, which stays as it was after an exception. Secrets of the environment are
-    hidden in what it says.
+    """Write a bundle, replacing an older one, which is unchanged after an exception. Secrets of the environment are
+    hidden in its texts.
 
     Args:
-        folder: where to; its parents are made.
-        task: a name of `TASKS`.
-        model: of any device and mode.
-        config: the task's nodes are kept.
-        sizes: those that `factory.model` was given.
-        tokenizers: of both sides.
-        metrics: anything that JSON can say; a number that is not finite becomes null.
-        search: `SearchOptions` by name, those that are not the defaults; the special tokens need not be given.
-        card: the text of README.md, see `seq2seq.bundle.model_card.model_card`.
-        provenance: what decides the result: versions, seed, fingerprint of the data, command.
+        folder: the folder to write; missing parents are created.
+        task: a name in `TASKS`.
+        model: the model, on any device and in any mode.
+        config: the configuration, of which the task's nodes are stored.
+        sizes: the sizes that `factory.model` was called with.
+        tokenizers: the tokenizers of both sides.
+        metrics: a JSON object; numbers that are not finite become null.
+        search: `SearchOptions` by name that differ from the defaults; special tokens are ignored.
+        card: the text of README.md, from `seq2seq.bundle.model_card.model_card`.
+        provenance: all that affects the result: versions, seed, fingerprint of the data, command.
 
-    Raises `UserError` where `folder` is something else than a bundle, or cannot be written, or an option is wrong.
+    Raises `UserError` if `folder` exists and is no bundle, or cannot be written, or an option is invalid.
     """
     from safetensors.torch import save_model
 
@@ -125,22 +125,22 @@ def _description(
 
 
 def check_task(bundle: Bundle, *tasks: str) -> None:
-    """Raise `UserError`, with the right command, for a bundle of none of these tasks."""
+    """Raise `UserError`, with the right command, if a bundle's task is none of these."""
     if bundle.task not in tasks:
         command = TASKS[bundle.task].command
         raise UserError(f"the bundle's task is {bundle.task}, not {' or '.join(tasks)}; use `seq2seq {command}`")
 
 
 def load_bundle(folder: Path | str, *, trusted: Sequence[str] = (), device: str = "cpu") -> Bundle:
-    """Read a bundle. `trusted` names packages, in addition to this one, that its components may come from.
+    """Load a bundle. `trusted` are packages, in addition to this one, whose components it may use.
 
     Raises:
-        UserError: a file is missing, damaged, of another format, or does not fit the others; the device is not there.
+        UserError: a file is missing, damaged, of another format, or does not fit the others; the device does not exist.
     """
     folder, place = Path(folder), _device(device)
     config = described(folder)
     check_place(folder / MODEL)
-    header = read_header(folder / MODEL)  # before it is hashed: it need not be as long as it seems
+    header = read_header(folder / MODEL)  # before it is hashed, as its size may be faked
     verify(folder)
     metrics = read_object(folder / METRICS)
     tokenizers, search = _text_side(folder, config)
@@ -151,7 +151,7 @@ def load_bundle(folder: Path | str, *, trusted: Sequence[str] = (), device: str 
 
 
 def read_text_side(folder: Path) -> tuple[Tokenizers, SearchOptions]:
-    """The tokenizers and search options of a bundle, without its model. Raises `UserError` as `load_bundle` does."""
+    """Load the tokenizers and search options of a bundle, not its model. Raises `UserError` as `load_bundle` does."""
     config = described(folder)
     verify(folder)
     return _text_side(folder, config)
@@ -163,27 +163,27 @@ def _text_side(folder: Path, config: Mapping[str, Any]) -> tuple[Tokenizers, Sea
         if side in config["sizes"] and config["sizes"][side] != len(tokenizer):
             raise UserError(
                 f"{folder / CONFIG}: sizes.{side}={config['sizes'][side]!r}, but the tokenizer next to it has "
-                f"{len(tokenizer)} tokens; the files are of different bundles: copy the whole bundle again"
+                f"{len(tokenizer)} tokens; the files are of different bundles: copy the bundle again"
             )
     return tokenizers, _blaming(folder / CONFIG, lambda: _affordable(_search_options(config["search"])))
 
 
 def fingerprint(folder: Path) -> str:
-    """The sha256 of all contents of a bundle, by its checksums. Raises `UserError` for what is no bundle."""
+    """The sha256 of a bundle's content, computed from its checksums. Raises `UserError` for another folder."""
     described(folder)
     check_place(folder / CHECKSUMS)
     return digest_of(folder / CHECKSUMS)
 
 
 def read_provenance(folder: Path) -> tuple[dict[str, Any], str]:
-    """Where a bundle comes from, and the sha256 of its weights. Raises `UserError` for an incomplete bundle."""
+    """The provenance of a bundle, and the sha256 of its weights. Raises `UserError` for an incomplete bundle."""
     config = described(folder)
     verify(folder)
     return config["provenance"], str(read_object(folder / CHECKSUMS)[MODEL])
 
 
 def _build(config: Mapping[str, Any], header: Header, trusted: Sequence[str]) -> nn.Module:
-    """The model before its weights; the draws of its first weights leave no trace in the random generator."""
+    """The model with random weights; the state of the random generator is unchanged."""
     task, nodes = config["task"], config["model"]
     for name in nodes:
         factory.check_key(name, TASKS[task].nodes, "model", task)
@@ -198,15 +198,16 @@ def _search_options(options: Mapping[str, Any]) -> SearchOptions:
 
 
 def _affordable(options: SearchOptions) -> SearchOptions:
-    """The options; UserError where somebody's default would take all memory. Who translates may ask for more."""
+    """Raise UserError for stored options that would need too much memory; a caller may still set larger ones."""
     for name, most in MOST.items():
         if (value := getattr(options, name)) > most:
-            raise UserError(f"search.{name}={value}: a bundle may ask for {most} at most")
+            raise UserError(f"search.{name}={value}: at most {most} is allowed in a bundle")
     return options
 
 
 def described(folder: Path) -> dict[str, Any]:
-    """config.json, of a format that is understood; its classes have their current names."""
+    """The content of config.json, upgraded to the current format and class names. Raises `UserError` for a folder that
+    is no bundle, and for a format that is newer."""
     if not (folder / CONFIG).exists():
         inside = folder / "bundle"
         hint = f"did you mean {inside}?" if (inside / CONFIG).is_file() else "give the folder that a training run wrote"
@@ -239,7 +240,7 @@ def described(folder: Path) -> dict[str, Any]:
 
 
 def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of format 1 as one of format 2."""
+    """Convert a configuration of format 1 to format 2."""
     if config.get("format_version") != 1:
         return config
     sizes = {side: config.pop(f"{side}_vocabulary_size", None) for side in ("source", "target")}
@@ -247,7 +248,7 @@ def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _blaming(path: Path, make: Callable[[], Item]) -> Item:
-    """What `make` returns; its errors name the file whose content made them."""
+    """Call `make`; add the name of the file to its errors."""
     try:
         return make()
     except UserError as error:
@@ -258,7 +259,7 @@ def _blaming(path: Path, make: Callable[[], Item]) -> Item:
 
 def _device(name: str) -> torch.device:
     try:
-        torch.empty(0, device=name).tolist()  # numbers come back from it, which they do not from meta
+        torch.empty(0, device=name).tolist()  # fails for meta, which has no values
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = textwrap.shorten(str(error), 100, placeholder=" …")

@@ -1,4 +1,4 @@
-"""The model card: what a bundle's README.md says to people, with the front matter that model hubs read."""
+"""The model card: a bundle's README.md, with the front matter for model hubs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Scores = Mapping[str, Mapping[str, Any]]
-"""As `seq2seq.scoring.Scores.as_dict` gives them: {"BLEU": {"value": 37.3, "signature": "nrefs:1|…"}, …}."""
+"""The result of `seq2seq.scoring.Scores.as_dict`: {"BLEU": {"value": 37.3, "signature": "nrefs:1|…"}, …}."""
 
 METRIC_TYPES = {
     "BLEU": "bleu",
@@ -18,7 +18,7 @@ METRIC_TYPES = {
     "F1": "f1",
     "Exact": "exact_match",
 }
-"""The names under which model hubs know the metrics."""
+"""The names of the metrics on model hubs."""
 
 
 def model_card(
@@ -39,17 +39,17 @@ def model_card(
     """The card as Markdown.
 
     Args:
-        name: of the model, as people call it.
-        summary: one sentence: what the model does.
-        task: as model hubs call it: "translation", "token-classification", ….
-        use: Markdown: how the bundle is used.
+        name: the model's name.
+        summary: one sentence that says what the model does.
+        task: the task's name on model hubs: "translation", "token-classification", ….
+        use: how to use the bundle, in Markdown.
         languages: codes of source and target language.
         dataset: the short name of the training data; `data` describes it in Markdown: origin, splits, licence.
-        sizes: what is counted, and how many: parameters, sentence pairs, tokens of each vocabulary.
+        sizes: numbers of parameters, sentence pairs, tokens of each vocabulary, …, by name.
         scores: by test set, then by metric, each with its signature.
-        command: what trains the model again.
-        provenance: versions, seed, fingerprint of the data: whatever decides the result.
-        license: an identifier that model hubs know; none is written otherwise.
+        command: the command that trains the model again.
+        provenance: all that affects the result: versions, seed, fingerprint of the data.
+        license: an identifier that model hubs know; None writes none.
     """
     parts = [
         _front_matter(name, task, languages, dataset, scores, license),
@@ -78,7 +78,7 @@ def _front_matter(
         for split, by_metric in scores.items()
     ]
     meta: dict[str, Any] = {
-        "language": [code for code in dict.fromkeys(languages) if len(code) <= 3],  # not what labels are called
+        "language": [code for code in dict.fromkeys(languages) if len(code) <= 3],  # without the names of label sets
         **({"license": license} if license else {}),
         "library_name": "seq2seq-recurrent",
         "pipeline_tag": task,
@@ -110,7 +110,7 @@ def _interval(score: Mapping[str, Any]) -> str:
 
 
 def _table(header: Sequence[str], rows: Any) -> str:
-    """A Markdown table. A bar would end its cell, inside backticks too, so it is written with a backslash."""
+    """A Markdown table. Bars are escaped, as they would end a cell, even inside backticks."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
 

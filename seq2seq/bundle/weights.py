@@ -1,5 +1,5 @@
-"""Weights in files that are not trusted: of a bundle, a model that takes no more than its safetensors file says that it
-holds; of a run, a checkpoint of tensors and plain types. Nothing is unpickled."""
+"""Loading weights from untrusted files: a bundle's model may not be larger than its safetensors file; a run's
+checkpoint may have tensors and plain types only. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from torch.overrides import TorchFunctionMode
 
 from seq2seq.errors import UserError
 
-HEADER = 1 << 22  # bytes: a header describes a tensor in about 100
+HEADER = 1 << 22  # most bytes of a header, which needs about 100 for each tensor
 FLOATS = ("F16", "BF16", "F32", "F64")
 FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
-SPARE = 1 << 20  # numbers that a model may have in addition to its weights
+SPARE = 1 << 20  # numbers that a model may have next to its weights
 
 
 class Header(NamedTuple):
-    """The number of tensors of a file, and of the numbers in them."""
+    """The number of tensors in a file, and of all their elements."""
 
     tensors: int
     numbers: int
 
 
 def read_header(path: Path) -> Header:
-    """Read no tensor. Raises UserError unless the file is a complete safetensors file of floating-point numbers."""
+    """Read the header, and no tensor. Raises UserError unless the file is a complete safetensors file of floats."""
     from safetensors import SafetensorError, safe_open
 
     with path.open("rb") as file:
@@ -49,16 +49,16 @@ def read_header(path: Path) -> Header:
 
 
 def build_within(header: Header, make: Callable[[], nn.Module]) -> nn.Module:
-    """The model that `make` builds; UserError instead of a model that is much larger than the file of its weights.
+    """Call `make` to build a model. Raises UserError if the model would be much larger than the file of its weights.
 
-    The draws of its first weights leave no trace in the random generator.
+    The state of the random generator is unchanged.
     """
     with torch.random.fork_rng(devices=[]), _Budget(4 * header.numbers + SPARE):
         return make()
 
 
 def check_depth(config: Mapping[str, Any], header: Header) -> None:
-    """Raise UserError where a node asks for more layers than there are tensors."""
+    """Raise UserError if a node has more layers than the file has tensors."""
     for name, node in config.items():
         layers = node.get("num_layers", 0) if isinstance(node, Mapping) else 0
         if isinstance(layers, int) and layers > header.tensors:
@@ -66,7 +66,7 @@ def check_depth(config: Mapping[str, Any], header: Header) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Copy the weights into the parameters, which are tied already. Raises UserError where they do not fit."""
+    """Copy the weights into the parameters, which are tied already. Raises UserError if they do not fit."""
     from safetensors import SafetensorError
     from safetensors.torch import load_model
 
@@ -74,13 +74,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
         load_model(model, path)
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: does not fit the model of config.json: {reason}; copy the whole bundle again"
-        ) from None
+        raise UserError(f"{path}: does not fit the model of config.json: {reason}; copy the bundle again") from None
 
 
 class _Budget(TorchFunctionMode):
-    """Raises UserError, before they are made, for tensors of more than `limit` numbers in all."""
+    """Raises UserError when the tensors created in the context would have more than `limit` elements in all."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -101,16 +99,16 @@ class _Budget(TorchFunctionMode):
 
 
 def read_checkpoint(path: Path, *, remedy: str = "", mapped: bool = True) -> dict[str, Any]:
-    """Read a checkpoint of Lightning's, on the CPU; `mapped` into memory, so that only what is used is read.
+    """Load a checkpoint of Lightning's on the CPU; if `mapped`, it is memory-mapped.
 
-    Raises `UserError`, with the `remedy`, for a file that is damaged, or holds anything but tensors and plain types:
-    that would have to be unpickled, and is not, whatever the environment says.
+    Raises `UserError`, with the `remedy`, for a file that is damaged, or has anything but tensors and plain types: that
+    would have to be unpickled, which never happens.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        if not isinstance(found, dict):
-            raise TypeError(f"it holds a {type(found).__name__}")
-    except Exception as error:  # torch has no error of its own for a file that is cut or foreign
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        if not isinstance(checkpoint, dict):
+            raise TypeError(f"it holds a {type(checkpoint).__name__}")
+    except Exception as error:  # torch has no exception class for truncated or foreign files
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: is damaged, or no checkpoint of tensors and plain types ({reason}){remedy}") from None
-    return found
+    return checkpoint

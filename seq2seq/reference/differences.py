@@ -1,8 +1,8 @@
-"""Central differences: the judge that knows no derivation.
+"""Central differences: gradients without any derivation, to test those with one.
 
-    ∂f/∂x_i ≈ (f(x + ε e_i) − f(x − ε e_i)) / 2ε        error O(ε²) of the formula, O(10⁻¹⁶/ε) of the rounding
+    ∂f/∂x_i ≈ (f(x + ε e_i) − f(x − ε e_i)) / 2ε        truncation error O(ε²), rounding error O(10⁻¹⁶/ε)
 
-Both are smallest together near ε = 10⁻⁵, which leaves about ten digits. Bishop, Pattern Recognition and Machine
+Their sum is smallest near ε = 10⁻⁵, which leaves about ten digits. Bishop, Pattern Recognition and Machine
 Learning (2006), equation 5.69.
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Float64
 def central_differences(
     f: Callable[[Float64[np.ndarray, "*N"]], float], at: Float64[np.ndarray, "*N"], epsilon: float = 1e-5
 ) -> Float64[np.ndarray, "*N"]:
-    """The gradient of `f` at `at`, two evaluations an element; `at` is left as it was."""
+    """The gradient of `f` at `at`, by two evaluations for each element; `at` is not changed."""
     moved, gradient = at.copy(), np.zeros_like(at)
     for i in np.ndindex(at.shape):
         moved[i] = at[i] + epsilon
@@ -29,6 +29,6 @@ def central_differences(
 
 
 def relative_error(a: Float64[np.ndarray, "*N"], b: Float64[np.ndarray, "*N"]) -> float:
-    """‖a − b‖ / max(‖a‖, ‖b‖), and 0 where both are 0."""
+    """‖a − b‖ / max(‖a‖, ‖b‖), or 0 if both are 0."""
     size = max(np.linalg.norm(a), np.linalg.norm(b))
     return float(np.linalg.norm(a - b) / size) if size else 0.0

@@ -1,7 +1,7 @@
-"""A small computational graph: the same gradients with no derivation but that of each operation.
+"""A small computational graph: the same gradients from the derivatives of single operations.
 
-A node holds its value and, for each node that it came from, how a gradient at it becomes one there. `gradients` walks
-the nodes against the order in which they were made and adds up what arrives: reverse-mode differentiation.
+A node has a value and, for each of its parents, a function from the gradient of the node to that of the parent.
+`gradients` visits the nodes in reverse order of creation and sums up the gradients: reverse-mode differentiation.
 
     y = A + B       ∂A = ∂y               ∂B = ∂y
     y = A ⊙ B       ∂A = ∂y ⊙ B           ∂B = ∂y ⊙ A
@@ -12,8 +12,9 @@ the nodes against the order in which they were made and adds up what arrives: re
     y = log a       ∂a = ∂y / a
     y = Σ_i a_i     ∂a_i = ∂y
 
-Goodfellow, Bengio & Courville, Deep Learning (2016), section 6.5 (algorithms 6.5 and 6.6). Nothing is fused on purpose:
-that softmax and log together leave ŷ − y comes out by itself. For large logits use losses.py, which cannot overflow.
+Goodfellow, Bengio & Courville, Deep Learning (2016), section 6.5 (algorithms 6.5 and 6.6). Softmax and log are not
+fused on purpose: that their combined gradient is ŷ − y is a result. For large logits use losses.py, which cannot
+overflow.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _clock = itertools.count()
 
 
 class Node:
-    """A value in the graph; one without parents is a leaf: a weight, an input or a constant."""
+    """A value in the graph; a node without parents is a leaf: a weight, an input or a constant."""
 
     def __init__(self, value: Array | np.float64, *parents: tuple[Node, Back]) -> None:
         self.value: Array = np.asarray(value)
@@ -45,54 +46,55 @@ class Node:
         return Node(self.value + other.value, (self, lambda d: d), (other, lambda d: d))
 
     def __mul__(self, other: Node) -> Node:
-        """Element by element."""
+        """The elementwise product."""
         return Node(self.value * other.value, (self, lambda d: d * other.value), (other, lambda d: d * self.value))
 
     def __matmul__(self, x: Node) -> Node:
-        """A matrix times a vector."""
+        """The product of a matrix and a vector."""
         return Node(self.value @ x.value, (self, lambda d: np.outer(d, x.value)), (x, lambda d: self.value.T @ d))
 
 
 def tanh(a: Node) -> Node:
-    """The hyperbolic tangent, element by element."""
+    """The hyperbolic tangent, elementwise."""
     y = np.tanh(a.value)
     return Node(y, (a, lambda d: d * (1 - y**2)))
 
 
 def sigmoid(a: Node) -> Node:
-    """σ, element by element."""
+    """The logistic sigmoid σ, elementwise."""
     y = squashing.sigmoid(a.value)
     return Node(y, (a, lambda d: d * y * (1 - y)))
 
 
 def softmax(a: Node) -> Node:
-    """Softmax of a vector: every output depends on every input."""
+    """Softmax of a vector."""
     y = squashing.softmax(a.value)
     return Node(y, (a, lambda d: y * (d - y @ d)))
 
 
 def log(a: Node) -> Node:
-    """The natural logarithm, element by element."""
+    """The natural logarithm, elementwise."""
     return Node(np.log(a.value), (a, lambda d: d / a.value))
 
 
 def total(a: Node) -> Node:
-    """The sum of all elements."""
+    """The sum of all elements, a scalar."""
     return Node(a.value.sum(), (a, lambda d: d * np.ones_like(a.value)))
 
 
 def gradients(loss: Node, wanted: Sequence[Node]) -> list[Array]:
-    """∂loss of each wanted node; 0 for a node that the loss does not depend on."""
+    """∂loss/∂node for each wanted node; 0 for a node that the loss does not depend on."""
     arrived = {loss: np.ones_like(loss.value)}
     for node in _ancestors(loss):
         for parent, back in node.parents:
-            # A node used several times (W, at every step) is sent a gradient by each use: they add up.
+            # A node that is used several times (W, at every step) gets a gradient from each use: they are summed.
             arrived[parent] = arrived.get(parent, np.zeros_like(parent.value)) + back(arrived[node])
     return [arrived.get(node, np.zeros_like(node.value)) for node in wanted]
 
 
 def _ancestors(loss: Node) -> list[Node]:
-    """All nodes that `loss` came from and itself, the last made first: each after all that it leads to."""
+    """`loss` and all nodes that it depends on, in reverse order of creation, so that a node comes after all its
+    uses."""
     seen, waiting = {loss}, [loss]
     while waiting:
         new = {parent for parent, _ in waiting.pop().parents} - seen
@@ -102,7 +104,7 @@ def _ancestors(loss: Node) -> list[Node]:
 
 
 def cross_entropy(probabilities: Node, y: Array) -> Node:
-    """−Σ y log ŷ of a distribution y, as it is written."""
+    """−Σ y log ŷ for a distribution y."""
     return total(log(probabilities) * Node(-y))
 
 
@@ -117,5 +119,5 @@ def vanilla_network(leaves: Sequence[Node], s: Node, xs: Sequence[Node], targets
 
 
 def leaves_of(network: Network) -> list[Node]:
-    """The parameters as leaves."""
+    """The parameters of a network as leaves."""
     return [Node(weight) for weight in network]

@@ -33,7 +33,7 @@ from seq2seq.reference.squashing import sigmoid
 
 
 class Cache(NamedTuple):
-    """What one step must remember; `product` is what U_n met its bias in: U_n h + b'_n or U_n (r ⊙ h) + b'_n."""
+    """Values that the backward pass of a step needs; `product` is U_n h + b'_n or U_n (r ⊙ h) + b'_n."""
 
     x: Float64[np.ndarray, "B I"]
     h: Float64[np.ndarray, "B H"]
@@ -45,7 +45,7 @@ class Cache(NamedTuple):
 
 @dataclass(frozen=True)
 class GRU:
-    """The GRU in one of its four forms; raises `UserError` for an unknown `reset` or `update`."""
+    """The GRU in one of its four forms. Raises `UserError` for an unknown `reset` or `update`."""
 
     reset: str = "after"
     update: str = "keep"
@@ -57,7 +57,7 @@ class GRU:
             raise UserError(f"GRU: update={self.update!r} is not known; use keep or write")
 
     def step(self, weights: Weights, x: Float64[np.ndarray, "B I"], state: State) -> tuple[State, Cache]:
-        """The first block of equations."""
+        """The forward equations of the module's docstring."""
         (h,) = state
         U_r, U_z, U_n = np.split(weights.weight_hh, 3)
         b_r, b_z, b_n = np.split(weights.bias_hh, 3)
@@ -72,7 +72,7 @@ class GRU:
     def step_backward(
         self, weights: Weights, cache: Cache, d: State
     ) -> tuple[Float64[np.ndarray, "B I"], State, Weights]:
-        """The second block of equations."""
+        """The backward equations of the module's docstring."""
         x, h, r, z, n, product = cache
         U_r, U_z, U_n = np.split(weights.weight_hh, 3)
         kept, written, sign = (z, 1 - z, 1) if self.update == "keep" else (1 - z, z, -1)

@@ -1,12 +1,13 @@
-"""Stochastic gradient descent trains the textbook's network to guess the next character or word of a text.
+"""A language model: stochastic gradient descent trains the textbook's network to predict the next character or word.
 
     python -m seq2seq.reference.language_model --text FILE [--words] [--epochs 10] [--window 25] [--truncate 5]
 
     L = −Σ_t log ŷ_t[x_{t+1}]        θ ← θ − η g · min(1, clip/‖g‖)
 
-One update a window. The state is carried from window to window and counts as a constant there; within a window each
-error goes back `truncate` steps, or all the way. A gradient longer than `clip` is shortened: Pascanu, Mikolov & Bengio,
-"On the difficulty of training recurrent neural networks", ICML 2013. Losses are reported in nats a token.
+There is one update for each window. The state is carried from window to window, as a constant; within a window each
+error is propagated back `truncate` steps, or to the window's beginning. Gradients are clipped to the norm `clip`:
+Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", ICML 2013. Losses are in nats a
+token.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from seq2seq.reference.truncation import truncated
 
 
 class Text(NamedTuple):
-    """A text as numbers: `ids` point into the sorted `vocabulary`, whose entries are joined by `joint`."""
+    """A text as token ids: indices into the sorted `vocabulary`, whose entries are joined by `joint`."""
 
     ids: Int[np.ndarray, "N"]
     vocabulary: list[str]
@@ -37,7 +38,7 @@ class Text(NamedTuple):
 
 
 def read(text: str, *, words: bool = False) -> Text:
-    """Characters, or words and line ends. Raises `UserError` below two tokens, for then there is nothing to guess."""
+    """Tokenize a text into characters, or words and line ends. Raises `UserError` for less than two tokens."""
     tokens = re.findall(r"\n|[^\s]+", text) if words else list(text)
     if len(tokens) < 2:
         raise UserError(f"language model: the text has {len(tokens)} tokens; give one of two at least")
@@ -47,7 +48,7 @@ def read(text: str, *, words: bool = False) -> Text:
 
 
 class Schedule(NamedTuple):
-    """How to train. `truncate` None carries each error back to the start of its window."""
+    """The settings of training. With `truncate` None, errors are propagated back to the beginning of the window."""
 
     epochs: int = 10
     rate: float = 0.1
@@ -57,7 +58,7 @@ class Schedule(NamedTuple):
 
 
 def train(network: Network, ids: Int[np.ndarray, "N"], schedule: Schedule) -> Iterator[tuple[float, Network]]:
-    """After each epoch: its mean loss a token, in nats, and the network as it then is."""
+    """Yield, after each epoch, its mean loss a token in nats, and the network."""
     for _ in range(schedule.epochs):
         summed, state = 0.0, np.zeros_like(network.b)
         for start in range(0, len(ids) - 1, schedule.window):
@@ -71,7 +72,7 @@ def train(network: Network, ids: Int[np.ndarray, "N"], schedule: Schedule) -> It
 
 
 def descend(network: Network, gradients: Gradients, schedule: Schedule) -> Network:
-    """One step down the clipped gradient."""
+    """The network after one step of gradient descent with clipping."""
     own = gradients[: len(network)]
     norm = np.sqrt(sum((g**2).sum() for g in own))
     step = schedule.rate * min(1.0, schedule.clip / max(norm, 1e-12))
@@ -79,7 +80,7 @@ def descend(network: Network, gradients: Gradients, schedule: Schedule) -> Netwo
 
 
 def sample(network: Network, start: int, length: int, temperature: float, rng: np.random.Generator) -> list[int]:
-    """`length` tokens after `start`, each drawn from softmax(o / temperature) and read in its turn."""
+    """Sample `length` tokens after `start`, each from softmax(o / temperature)."""
     ids, state = [start], np.zeros_like(network.b)
     for _ in range(length):
         trace = forward(network, np.array(ids[-1:]), state)
@@ -89,7 +90,7 @@ def sample(network: Network, start: int, length: int, temperature: float, rng: n
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit code: 2 after a user's mistake, printed as one line."""
+    """Run the command; return the exit code, which is 2 for a user's mistake, printed as one line."""
     try:
         _run(_parser().parse_args(arguments))
     except UserError as error:
@@ -117,12 +118,12 @@ def _run(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser, default = argparse.ArgumentParser(prog="python -m seq2seq.reference.language_model"), Schedule()
     parser.add_argument("--text", required=True, help="a file of UTF-8 text")
-    parser.add_argument("--words", action="store_true", help="guess words, not characters")
+    parser.add_argument("--words", action="store_true", help="predict words, not characters")
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--rate", type=float, default=default.rate, help="learning rate")
     parser.add_argument("--window", type=int, default=default.window, help="tokens between two updates")
-    parser.add_argument("--truncate", type=int, help="steps that each error is carried back (default: all)")
+    parser.add_argument("--truncate", type=int, help="steps that each error is propagated back (default: all)")
     parser.add_argument("--clip", type=float, default=default.clip, help="largest norm of a gradient")
     parser.add_argument("--length", type=int, default=200, help="tokens to sample at the end")
     parser.add_argument("--temperature", type=float, default=1.0)
@@ -138,7 +139,9 @@ def _check(options: argparse.Namespace) -> None:
         if not (value := getattr(options, name)) > 0:
             raise UserError(f"--{name} {value} must be above 0")
     if options.truncate is not None and options.truncate < 0:
-        raise UserError(f"--truncate {options.truncate} must be at least 0; leave it out to carry errors all the way")
+        raise UserError(
+            f"--truncate {options.truncate} must be at least 0; leave it out to propagate errors through the window"
+        )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from seq2seq.reference.squashing import sigmoid
 
 
 class Cache(NamedTuple):
-    """What one step must remember."""
+    """Values that the backward pass of a step needs."""
 
     x: Float64[np.ndarray, "B I"]
     h: Float64[np.ndarray, "B H"]
@@ -44,7 +44,7 @@ class LSTM:
     """The LSTM, forward and backward by the equations of the module's docstring."""
 
     def step(self, weights: Weights, x: Float64[np.ndarray, "B I"], state: State) -> tuple[State, Cache]:
-        """The first block of equations."""
+        """The forward equations of the module's docstring."""
         h, c = state
         a = x @ weights.weight_ih.T + weights.bias_ih + h @ weights.weight_hh.T + weights.bias_hh
         i, f, g, o = np.split(a, 4, axis=1)
@@ -56,7 +56,7 @@ class LSTM:
     def step_backward(
         self, weights: Weights, cache: Cache, d: State
     ) -> tuple[Float64[np.ndarray, "B I"], State, Weights]:
-        """The second block of equations."""
+        """The backward equations of the module's docstring."""
         x, h, c, i, f, g, o, squashed = cache
         d_h, d_c = d
         d_c = d_c + d_h * o * (1 - squashed**2)

@@ -1,11 +1,11 @@
-"""The vanilla network as the textbook writes it, for one sequence, and its manual backward pass.
+"""The vanilla network in the textbook's notation, for one sequence, and its manual backward pass.
 
     a_t = b + W s_{t−1} + U x_t                            eq. 10.8
     s_t = tanh(a_t)                                        eq. 10.9
     o_t = c + V s_t                                        eq. 10.10;  ŷ_t = softmax(o_t) or σ(o_t): losses.py
 
-Goodfellow, Bengio & Courville, Deep Learning (2016), section 10.2 (their h is s here, as in many courses). With
-e_t = ∂L/∂o_t = ŷ_t − y_t, and s_{t+1} sending its own gradient back, for t = T … 1:
+Goodfellow, Bengio & Courville, Deep Learning (2016), section 10.2 (their h is s in this file, as in many courses). With
+e_t = ∂L/∂o_t = ŷ_t − y_t, and the gradient from s_{t+1}, for t = T … 1:
 
     ∂L/∂s_t = Vᵀ e_t + Wᵀ ∂L/∂a_{t+1}                      eq. 10.19 (last step, no second term) and 10.20–10.21
     ∂L/∂a_t = (1 − s_t²) ⊙ ∂L/∂s_t
@@ -28,7 +28,7 @@ from seq2seq.reference.losses import one_hot
 
 
 class Network(NamedTuple):
-    """The parameters."""
+    """The parameters of the network."""
 
     U: Float64[np.ndarray, "H I"]
     W: Float64[np.ndarray, "H H"]
@@ -38,8 +38,8 @@ class Network(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What the forward pass returns. s has a row more than x: s[0] is the initial state, s[t] follows x[t − 1],
-    so that no index is ever −1 (which Python would read as the last state)."""
+    """The result of the forward pass. s has one row more than x: s[0] is the initial state, s[t] comes after x[t − 1];
+    so no index is ever −1 (which would be the last state in Python)."""
 
     x: Float64[np.ndarray, "T I"]
     s: Float64[np.ndarray, "T+1 H"]
@@ -47,7 +47,7 @@ class Trace(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """∂L of every parameter, of s_0 and of the inputs (where words are given, of their one-hot vectors)."""
+    """∂L of all parameters, of s_0 and of the inputs (for word ids, of their one-hot vectors)."""
 
     U: Float64[np.ndarray, "H I"]
     W: Float64[np.ndarray, "H H"]
@@ -59,7 +59,7 @@ class Gradients(NamedTuple):
 
 
 def initialise(inputs: int, hidden: int, outputs: int, rng: np.random.Generator) -> Network:
-    """Weights uniform in ±1/√n, n the number of columns; biases 0."""
+    """A network with weights uniform in ±1/√n, where n is the number of columns, and biases 0."""
 
     def uniform(rows: int, columns: int) -> Float64[np.ndarray, "rows columns"]:
         return rng.uniform(-(columns**-0.5), columns**-0.5, (rows, columns))
@@ -73,7 +73,7 @@ def forward(
     x: Int[np.ndarray, "T"] | Float64[np.ndarray, "T I"],
     s_0: Float64[np.ndarray, "H"] | None = None,
 ) -> Trace:
-    """Run over one sequence of word numbers (each a one-hot vector) or of dense vectors, from s_0 (0 by default)."""
+    """Run over one sequence of word ids (as one-hot vectors) or of dense vectors, from s_0 (0 by default)."""
     U, W, V, b, c = network
     x = one_hot(x, U.shape[1]) if x.ndim == 1 else x
     s = np.zeros((len(x) + 1, len(b)))
@@ -84,7 +84,8 @@ def forward(
 
 
 def backward(network: Network, trace: Trace, e: Float64[np.ndarray, "T O"]) -> Gradients:
-    """The formulas above, from e_t = ∂L/∂o_t. Every step adds to the gradient of every weight, for all share them."""
+    """The gradients by the equations of the module's docstring, from e_t = ∂L/∂o_t. All steps share the weights, so
+    each adds to their gradients."""
     total = zeros(network, trace)
     sent_back = np.zeros_like(total.s_0)  # Wᵀ ∂L/∂a_{t+1}
     for t in range(len(trace.x), 0, -1):
@@ -95,7 +96,7 @@ def backward(network: Network, trace: Trace, e: Float64[np.ndarray, "T O"]) -> G
 
 
 def readout(total: Gradients, trace: Trace, e: Float64[np.ndarray, "T O"], t: int) -> None:
-    """Add what step t's output leaves at V and c."""
+    """Add the gradients of V and c from the output of step t."""
     total.V[...] += np.outer(e[t - 1], trace.s[t])
     total.c[...] += e[t - 1]
 
@@ -103,7 +104,7 @@ def readout(total: Gradients, trace: Trace, e: Float64[np.ndarray, "T O"], t: in
 def recurrence(
     network: Network, total: Gradients, trace: Trace, d_a: Float64[np.ndarray, "H"], t: int
 ) -> Float64[np.ndarray, "H"]:
-    """Add what ∂L/∂a_t leaves at U, W, b and x_t; returns what it sends back to s_{t−1}."""
+    """Add the gradients of U, W, b and x_t from ∂L/∂a_t; return its contribution to ∂L/∂s_{t−1}."""
     total.b[...] += d_a
     total.W[...] += np.outer(d_a, trace.s[t - 1])
     total.U[...] += np.outer(d_a, trace.x[t - 1])
@@ -112,6 +113,6 @@ def recurrence(
 
 
 def zeros(network: Network, trace: Trace) -> Gradients:
-    """Where gradients are summed up."""
+    """Gradients of 0, to which others are added."""
     U, W, V, b, c = map(np.zeros_like, network)
     return Gradients(U, W, V, b, c, s_0=np.zeros_like(b), x=np.zeros_like(trace.x))

@@ -1,10 +1,11 @@
-"""Any cell over a batch of sequences, forward and back: the loop through time, padding, reversal and initial states.
+"""Forward and backward pass of any cell over a batch of sequences: the loop over time, padding, reversal, initial
+states.
 
-A cell (vanilla.py, gru.py, lstm.py) knows one step and its derivatives; what time adds is below, the same for all:
+A cell (vanilla.py, gru.py, lstm.py) has one step and its derivatives; the loop over time is the same for all:
 
-    forward    (state_t, cache_t) = step(x_t, state_{t−1})                 every step keeps its OWN cache
-    backward   ∂L/∂state_t = what step t+1 sends back + ∂L/∂output_t       t runs against the order of reading
-               ∂L/∂weights = Σ_t what step t leaves                        one set of weights serves all steps
+    forward    (state_t, cache_t) = step(x_t, state_{t−1})                 each step has its OWN cache
+    backward   ∂L/∂state_t = gradient from step t+1 + ∂L/∂output_t         t runs in reverse order
+               ∂L/∂weights = Σ_t gradient from step t                      all steps share the weights
 
 Where the mask is False (padding) the state is carried: h_t = h_{t−1}, so the gradient passes unchanged, and the output
 is 0. Werbos, "Backpropagation Through Time: What It Does and How to Do It", Proceedings of the IEEE 78 (1990).
@@ -19,12 +20,12 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 State = tuple[Float64[np.ndarray, "B H"], ...]
-"""(h,) or, of an LSTM, (h, c)."""
+"""(h,), or (h, c) for an LSTM."""
 
 
 class Weights(NamedTuple):
-    """One cell's weights, or their gradients, in torch's layout: the gates' blocks one below the other. A cell without
-    biases is one whose biases are 0."""
+    """The weights of a cell, or their gradients, in torch's layout: the gates' blocks are stacked. For a cell without
+    biases, they are 0."""
 
     weight_ih: Float64[np.ndarray, "G I"]
     weight_hh: Float64[np.ndarray, "G H"]
@@ -37,16 +38,16 @@ class Cell(Protocol):
     """One time step and its derivatives."""
 
     def step(self, weights: Weights, x: Float64[np.ndarray, "B I"], state: State) -> tuple[State, Any]:
-        """The new state, and what `step_backward` will need: the cache of this step."""
+        """The new state, and the cache of this step for `step_backward`."""
 
     def step_backward(
         self, weights: Weights, cache: Any, d: State
     ) -> tuple[Float64[np.ndarray, "B I"], State, Weights]:
-        """From ∂L/∂(new state): ∂L/∂x, ∂L/∂(old state), and this step's share of ∂L/∂weights."""
+        """From ∂L/∂(new state): ∂L/∂x, ∂L/∂(old state), and this step's contribution to ∂L/∂weights."""
 
 
 class Run(NamedTuple):
-    """What `forward` returns: outputs, the state after the last real token read, and the way there."""
+    """The result of `forward`: outputs, the state after the last token, and the caches for `backward`."""
 
     outputs: Float64[np.ndarray, "B T H"]
     final: State
@@ -72,7 +73,7 @@ def forward(
     *,
     reverse: bool = False,
 ) -> Run:
-    """Run `cell` from the initial `state`; `reverse` reads right to left."""
+    """Run `cell` from the initial `state`; with `reverse`, from right to left."""
     steps = x.shape[1]
     mask = np.ones(x.shape[:2], bool) if mask is None else mask
     order = range(steps - 1, -1, -1) if reverse else range(steps)
@@ -91,14 +92,14 @@ def backward(
     total, d = Weights(*map(np.zeros_like, weights)), d_final
     d_x = np.zeros((*run.mask.shape, weights.weight_ih.shape[1]))
     for t in reversed(run.order):
-        here, nothing = run.mask[:, t], tuple(map(np.zeros_like, d))
-        d = (d[0] + d_outputs[:, t] * here[:, None], *d[1:])
-        d_x[:, t], sent_back, share = cell.step_backward(weights, run.caches[t], where(here, d, nothing))
-        d = where(here, sent_back, d)
+        mask, zeros = run.mask[:, t], tuple(map(np.zeros_like, d))
+        d = (d[0] + d_outputs[:, t] * mask[:, None], *d[1:])
+        d_x[:, t], sent_back, share = cell.step_backward(weights, run.caches[t], where(mask, d, zeros))
+        d = where(mask, sent_back, d)
         total = Weights(*(a + b for a, b in zip(total, share)))
     return Gradients(d_x, d, total)
 
 
-def where(here: Bool[np.ndarray, "B"], a: State, b: State) -> State:
-    """The rows of `a` where `here`, of `b` elsewhere."""
-    return tuple(np.where(here[:, None], x, y) for x, y in zip(a, b))
+def where(mask: Bool[np.ndarray, "B"], a: State, b: State) -> State:
+    """The rows of `a` where the mask is True, else those of `b`."""
+    return tuple(np.where(mask[:, None], x, y) for x, y in zip(a, b))

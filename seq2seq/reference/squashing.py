@@ -1,4 +1,4 @@
-"""σ and softmax, written so that no argument overflows.
+"""σ and softmax, without overflow for any argument.
 
 σ(a) = 1 / (1 + e^{−a})        σ' = σ (1 − σ)        tanh' = 1 − tanh²
 softmax(a)_i = e^{a_i} / Σ_j e^{a_j}
@@ -16,7 +16,7 @@ def sigmoid(a: Float64[np.ndarray, "*N"]) -> Float64[np.ndarray, "*N"]:
 
 
 def log_softmax(a: Float64[np.ndarray, "*N C"]) -> Float64[np.ndarray, "*N C"]:
-    """log softmax over the last axis; subtracting the largest logit changes nothing but the rounding."""
+    """log softmax over the last axis; subtracting the largest logit avoids overflow and only affects rounding."""
     shifted = a - a.max(-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 

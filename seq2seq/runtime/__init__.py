@@ -1,1 +1,1 @@
-"""The operating system: atomic files, worker processes, training in several processes, strict JSON, paths, memory."""
+"""The operating system: atomic files, worker processes, distributed training, strict JSON, paths, memory."""

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is there with its whole content or not at all; and checksums of files."""
+"""Atomic writes of files, and checksums of files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LEFT = ".*.partial"
-"""The pattern of the temporary names that a killed process leaves in a folder."""
+"""The pattern of temporary files that a killed process leaves in a folder."""
 
 
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Yield a temporary name next to `path` to write to: renamed to `path` if the block succeeds, removed if it fails.
+    """Yield a temporary path to write to, which is renamed to `path` if the block succeeds, and removed if it fails.
 
-    With `durable`, the content is synchronised with the disk before and the name after the renaming, so that a crash of
-    the machine leaves the old file or the new one.
+    With `durable`, the file is flushed to the disk before renaming and the folder after it, so that a crash of the
+    machine leaves either the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -26,14 +26,14 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
         if durable:
             _synchronise(temporary, os.O_RDWR)
         os.replace(temporary, path)
-        if durable and hasattr(os, "O_DIRECTORY"):  # other systems do not open folders
+        if durable and hasattr(os, "O_DIRECTORY"):  # other systems cannot open folders
             _synchronise(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_lines(lines: Iterable[str], path: Path) -> None:
-    """Write the lines as UTF-8, each ended by a line feed."""
+    """Write lines atomically as UTF-8, each with a line feed."""
     with atomic_write(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 

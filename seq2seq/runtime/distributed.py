@@ -1,9 +1,9 @@
-"""The processes that train one model together: the rank of this one, and what rank 0 broadcasts.
+"""Distributed training: the rank of this process, broadcasts from rank 0, and sums over all ranks.
 
-`torchrun` and SLURM's `srun` start the same command several times and set the ranks in the environment. All that has to
-be decided once (the folder, the configuration, where to begin) is decided by rank 0; the others receive it through a
-key-value store (`torch.distributed.rendezvous`), and write nothing. Sums and lists over all processes are collective
-calls: every process makes each of them, in the same order; without other processes they return their argument.
+`torchrun` and SLURM's `srun` start the same command several times and set the ranks in the environment. Rank 0 decides
+what must be decided once (the folder, the configuration, where to resume); the others receive it through a key-value
+store (`torch.distributed.rendezvous`), and write no files. `total`, `gathered` and `merged` are collective calls: every
+rank makes each of them, in the same order; without other ranks they return their argument.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 Thing = TypeVar("Thing")
 
-JOB, DATA = "job", "data"  # keys that rank 0 broadcasts: what to train, and that its data are prepared
-STOPPED = "stopped"  # a key that any process broadcasts: a signal has ended it, not a mistake
+JOB, DATA = "job", "data"  # keys that rank 0 broadcasts: what to train, and that the data are prepared
+STOPPED = "stopped"  # a key that any rank broadcasts if a signal ends it
 LOST = "another process has ended; its last message says why"
-BROKEN = ("DistBackendError", "DistNetworkError", "DistStoreError")  # torch's errors of connections,
-GLOO = "gloo/transport"  # and a part of gloo's messages, whose errors have no class: closed, reset, refused, timed out
-PAUSE = timedelta(seconds=1)  # of one wait: signals act between two calls of torch, not within one
+BROKEN = ("DistBackendError", "DistNetworkError", "DistStoreError")  # torch's exceptions for lost connections
+GLOO = "gloo/transport"  # a part of gloo's messages about lost connections, which are plain RuntimeErrors
+PAUSE = timedelta(seconds=1)  # timeout of one wait: signal handlers only run between calls of torch
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # torchrun's
-PORTS = 15_000, 10_000  # the first and the number of ports that SLURM jobs share
+PORTS = 15_000, 10_000  # the first port for SLURM jobs, and the number of ports
 
 
-class PeerLost(UserError):  # noqa: N818  (no error of this process)
-    """Another process of the training has ended, for a reason that this one does not know."""
+class PeerLost(UserError):  # noqa: N818  (not an error of this process)
+    """Another rank has ended, for a reason that is unknown to this one."""
 
 
 class Rank(NamedTuple):
@@ -51,13 +51,13 @@ class Rank(NamedTuple):
         return self.rank == 0
 
     def broadcast(self, what: str, value: Any = None) -> None:
-        """Send a plain value to the other processes, once for each key `what`; later values are dropped."""
+        """Send a JSON value to the other ranks under the key `what`; only the first value of a key is sent."""
         if self.world_size > 1:
             _store().compare_set(what, "", json.dumps(value))
 
     def receive(self, what: str) -> Any:
-        """Wait for what rank 0 broadcasts, however long: preparing a large corpus may take days. Raises `PeerLost` if
-        that process has ended."""
+        """Wait for a value from rank 0, without timeout, as preparing a large corpus may take days. Raises `PeerLost`
+        if rank 0 has ended."""
         try:
             while not _waited(what):
                 pass
@@ -67,11 +67,11 @@ class Rank(NamedTuple):
 
     def broadcast_stopped(self) -> None:
         """Broadcast that a signal ends this process."""
-        with suppress(RuntimeError):  # where rank 0 has ended, nobody can receive it
+        with suppress(RuntimeError):  # if rank 0 has ended, the store is gone
             self.broadcast(STOPPED)
 
     def stopped(self) -> bool | None:
-        """Whether a signal has ended some process; None where rank 0 has ended, and nobody knows."""
+        """Whether a signal has ended any rank; None if rank 0, which has the store, has ended."""
         try:
             return bool(_store().check([STOPPED]))
         except RuntimeError:
@@ -79,7 +79,7 @@ class Rank(NamedTuple):
 
     @contextmanager
     def zero_first(self, what: str) -> Iterator[None]:
-        """Run the block in rank 0, then in all others: they find in the cache what it has made."""
+        """Run the block on rank 0 first, then on all others, which find the results in the cache."""
         if not self.is_zero:
             self.receive(what)
         yield
@@ -88,8 +88,8 @@ class Rank(NamedTuple):
 
 
 def current_rank(environment: Mapping[str, str] = os.environ) -> Rank:
-    """Read the rank that torchrun or srun gave this process; 0 of 1 if neither has. Raises `UserError` for an
-    environment that makes no sense, and for tasks that are spread unevenly over machines."""
+    """The rank of this process, from the environment of torchrun or srun; 0 of 1 without them. Raises `UserError` for
+    an inconsistent environment, and for an uneven number of tasks on the machines."""
     if "WORLD_SIZE" not in environment and "SLURM_STEP_NUM_TASKS" not in environment:
         return Rank()
     variables = environment if "WORLD_SIZE" in environment else as_torchrun(environment)
@@ -106,7 +106,7 @@ def current_rank(environment: Mapping[str, str] = os.environ) -> Rank:
 
 
 def check_alone(command: str) -> None:
-    """Raise `UserError` where several processes were started that would train together."""
+    """Raise `UserError` if the world size is above 1, for a command that is not distributed."""
     if (size := current_rank().world_size) > 1:
         raise UserError(
             f"{command}: {size} processes were started to train together, which is for `seq2seq train`; start it once, "
@@ -118,7 +118,7 @@ def as_torchrun(environment: Mapping[str, str]) -> dict[str, str]:
     """Translate the variables of a process that srun started into torchrun's (srun's manual page, "OUTPUT ENVIRONMENT
     VARIABLES").
 
-    The job's number decides about the port, so that all its processes agree, and jobs on one machine do not.
+    The port depends on the job's number, so that it is the same for all ranks of a job, but not for two jobs.
     """
     names = {"RANK": "PROCID", "WORLD_SIZE": "STEP_NUM_TASKS", "LOCAL_RANK": "LOCALID", "GROUP_RANK": "NODEID"}
     set_by_srun = {name: environment[key] for name, each in names.items() if (key := f"SLURM_{each}") in environment}
@@ -141,7 +141,7 @@ def _first_host(names: str) -> str:
 
 
 def _waited(what: str) -> bool:
-    """Whether the key is there within the pause. Raises `RuntimeError` if rank 0 has ended."""
+    """Whether the key is set within PAUSE. Raises `RuntimeError` if rank 0 has ended."""
     from torch.distributed import DistStoreError
 
     try:
@@ -161,7 +161,7 @@ def _store() -> Any:
             os.environ.setdefault(name, value)
     try:
         store = next(rendezvous("env://"))[0]
-        return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)  # torchrun's may be the old one
+        return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)  # torchrun's store may be old
     except (RuntimeError, ValueError) as error:
         place = ":".join(str(os.environ.get(name)) for name in ("MASTER_ADDR", "MASTER_PORT"))
         reason = str(error).partition("\n")[0]
@@ -172,7 +172,7 @@ def _store() -> Any:
 
 
 def total(*values: Tensor) -> list[Tensor]:
-    """Sum each value (scalars of one device) over all processes, in one message."""
+    """Sum scalars of one device over all ranks, in one all-reduce."""
     import torch
     from torch import distributed
 
@@ -185,7 +185,7 @@ def total(*values: Tensor) -> list[Tensor]:
 
 @contextmanager
 def naming_lost() -> Iterator[None]:
-    """Turn torch's errors of a process that does not answer any more into `PeerLost`."""
+    """Convert torch's exceptions for lost connections to `PeerLost`."""
     try:
         yield
     except RuntimeError as error:
@@ -195,7 +195,7 @@ def naming_lost() -> Iterator[None]:
 
 
 def gathered(thing: Thing) -> list[Thing]:
-    """Gather an object of each process, in the order of ranks; it travels by pickle."""
+    """Gather an object from each rank, in the order of ranks; it is pickled."""
     from torch import distributed
 
     if not _together():
@@ -206,7 +206,7 @@ def gathered(thing: Thing) -> list[Thing]:
 
 
 def merged(entries: Mapping[int, Thing]) -> dict[int, Thing]:
-    """Merge the mappings of all processes."""
+    """Merge the mappings of all ranks."""
     return {key: value for each in gathered(entries) for key, value in each.items()}
 
 
@@ -217,5 +217,5 @@ def _together() -> bool:
 
 
 def part(count: int, rank: int, size: int) -> slice:
-    """The slice of `count` items that belongs to a rank; the slices of all ranks, in order, are all items."""
+    """The slice of `count` items for a rank; the slices of all ranks partition the items."""
     return slice(count * rank // size, count * (rank + 1) // size)

@@ -1,7 +1,7 @@
-"""A user whom the system does not know (`docker run -u 12345`), or whose home folder cannot be written.
+"""Support for users without an entry in the user database (`docker run -u 12345`), or without a writable home folder.
 
-`getpass.getuser` and `Path.home` raise for the first, and libraries that ask them do, too; for the second, they end or
-make temporary folders that nobody removes. Both are given a folder of their own below the system's temporary folder.
+For the first, `getpass.getuser` and `Path.home` raise, and so do libraries that call them; for the second, libraries
+fail or leave temporary folders. Both get a folder below the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ CACHES = {
     ("XDG_CONFIG_HOME", ".config"): ("MPLCONFIGDIR",),
     ("XDG_DATA_HOME", ".local/share"): ("WANDB_DATA_DIR",),
 }
-"""Folders of a home, each with the variables that tell libraries to write elsewhere."""
+"""Folders of a home, each with environment variables by which libraries write elsewhere."""
 
 
 @cache
 def settle() -> bool:
-    """Set what libraries need in this process's environment, where the system does not have it: USER, HOME, and places
-    for their caches. What the user has set stays. Call it before they are imported. Returns whether HOME was set."""
-    if os.name != "posix":  # other systems always have all of it
+    """Set USER, HOME and cache folders in this process's environment for libraries, if they are missing. Variables that
+    are set are not changed. Call it before importing these libraries. Returns whether HOME was set."""
+    if os.name != "posix":  # other systems always have them
         return False
     made = False
-    if not os.environ.get("HOME"):  # set to nothing, it would be the root folder
+    if not os.environ.get("HOME"):  # an empty value would mean the root folder
         os.environ.pop("HOME", None)
     try:
         getpass.getuser()
@@ -48,7 +48,7 @@ def settle() -> bool:
 
 @cache
 def fallback() -> Path:
-    """The folder of this user below the temporary folder; it is made, and nobody else can write to it."""
+    """A folder for this user below the temporary folder, created if missing, that no other user can write to."""
     identity = os.getuid() if hasattr(os, "getuid") else "user"
     folder = Path(tempfile.gettempdir()) / f"seq2seq-{identity}"
     try:
@@ -58,11 +58,11 @@ def fallback() -> Path:
             return folder
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix="seq2seq-"))  # somebody else's has the name
+    return Path(tempfile.mkdtemp(prefix="seq2seq-"))  # the name is taken by another user
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, which may have to be made first."""
+    """Whether files can be created in a folder, which may not exist yet."""
     for place in (folder, *folder.parents):
         if place.is_dir():
             return os.access(place, os.W_OK | os.X_OK)

@@ -1,5 +1,5 @@
-"""Locks that the operating system releases however a process ends. Between machines they work where the file system has
-locks (NFS has, since version 4)."""
+"""File locks that the operating system releases when a process ends, in any way. They also work between machines if the
+file system supports locks (NFS does, since version 4)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import IO, Any
 
 
 def try_lock(file: IO[Any] | int, *, shared: bool = False) -> bool | None:
-    """Lock an open file (or a descriptor, also of a folder) until it is closed, without waiting; `shared` with others
-    that only look.
+    """Try to lock an open file, or a descriptor (also of a folder), until it is closed; does not block. Several
+    processes can have a `shared` lock.
 
-    True: it is locked now. False: another process holds the lock. None: the system has no locks here.
+    True: it is locked now. False: another process has the lock. None: the system does not support locks for it.
     """
     try:
         import portalocker
-    except ImportError:  # it asks the operating system for a module that is not there
+    except ImportError:  # it needs fcntl or pywin32, which the system does not have
         return None
     try:
         portalocker.lock(file, (portalocker.LOCK_SH if shared else portalocker.LOCK_EX) | portalocker.LOCK_NB)

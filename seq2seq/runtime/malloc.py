@@ -1,8 +1,8 @@
-"""Keep freed memory: training frees and asks for the same large blocks again and again, and fresh pages are dear.
+"""Keep freed memory: training allocates and frees the same large blocks repeatedly, and fresh pages are slow.
 
-glibc gives a freed block above 32 MiB (M_MMAP_THRESHOLD's largest value), and a free top of the heap, back to the
-system; the next block comes as fresh pages, which the system zeroes at 2–3 GB/s. `mallopt` tells it to keep both:
-https://man7.org/linux/man-pages/man3/mallopt.3.html. The peak stays what it was; it is given back at the process's end.
+glibc returns a freed block above 32 MiB (M_MMAP_THRESHOLD's largest value), and a free top of the heap, to the system;
+the next block consists of fresh pages, which the system zeroes at 2–3 GB/s. `mallopt` lets glibc keep both:
+https://man7.org/linux/man-pages/man3/mallopt.3.html. The peak memory does not change.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import platform
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 SWITCH = "SEQ2SEQ_KEEP_MEMORY"
-"""The environment variable that turns it off: 0."""
+"""The environment variable that turns it off, if it is 0."""
 
 
 def keep_freed_memory() -> bool:
-    """On Linux with glibc, for this process; elsewhere, or where the switch is 0, nothing. Whether it was done."""
+    """Keep freed memory in this process, on Linux with glibc and unless the switch is 0. Returns whether it does."""
     if os.environ.get(SWITCH, "1") == "0" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt

@@ -1,8 +1,8 @@
-"""Names that modules had before they moved, so that a user's own files which import them still work.
+"""Old names of moved modules, so that users' files that import them still work.
 
-A user's own cell begins with `from seq2seq.cells import Cell`, and bundles may need it. Importing an old name gives the
-module of today with a DeprecationWarning. Modules of the command line and of training were no interface and have no old
-names here. Class names in configurations are looked up in seq2seq/runtime/old_names.py, not here.
+A user's cell may begin with `from seq2seq.cells import Cell`, and bundles may need it. Importing an old name gives the
+current module, with a DeprecationWarning. Modules of the command line and of training were never an interface and have
+no old names. Class names in configurations are looked up in seq2seq/runtime/old_names.py instead.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ MODULES = {
     "seq2seq.words": "seq2seq.nn.character_embedding",
     "seq2seq.world": "seq2seq.runtime.distributed",
 }
-"""Old name to the name of today."""
+"""Old names to current names."""
 
 
 class OldModules(MetaPathFinder, Loader):
-    """Finds a module of today by its old name."""
+    """A finder that imports current modules under their old names."""
 
     def __init__(self) -> None:
         self._specs: dict[str, ModuleSpec | None] = {}
@@ -106,8 +106,8 @@ class OldModules(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Iterable[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Python's protocol: a spec for the names of the table, None for others. Raises `ModuleNotFoundError` for other
-        names below an old package, where Python would load a file of today a second time."""
+        """A spec for a name in MODULES, None for others. Raises `ModuleNotFoundError` for other names below an old
+        package, for which Python would load a current file a second time."""
         package = fullname.rpartition(".")[0]
         if fullname not in MODULES and package in MODULES:
             raise ModuleNotFoundError(
@@ -116,7 +116,7 @@ class OldModules(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self) if fullname in MODULES else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The module of today."""
+        """Import the current module."""
         name = MODULES[spec.name]
         warnings.warn(f"{spec.name} is {name} now; the old name will be gone in 1.0", DeprecationWarning, stacklevel=2)
         module = import_module(name)
@@ -124,12 +124,12 @@ class OldModules(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing: it is executed. It keeps its own spec."""
+        """Restore the module's spec; its code was executed already."""
         assert module.__spec__ is not None
         module.__spec__ = self._specs.pop(module.__spec__.name)
 
 
 def install() -> None:
-    """Once a process; before Python's own finders, which would load a file of an old package a second time."""
+    """Install the finder, once, before Python's finders, which would load files of an old package a second time."""
     if not any(isinstance(finder, OldModules) for finder in sys.meta_path):
         sys.meta_path.insert(0, OldModules())

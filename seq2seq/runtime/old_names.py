@@ -1,8 +1,8 @@
-"""Names that component classes had before their modules moved, so that what was saved then still loads.
+"""Old names of component classes whose modules moved, so that saved files still load.
 
-One table of exact names: those in bundles, checkpoints, recorded overrides and configurations, all of which may come
-from a stranger. A name that is not in it stays as it is, and no part of a name is ever replaced. The names of today are
-those of conf/.
+One table of exact names, for bundles, checkpoints, recorded overrides and configurations, all of which may be hostile.
+A name that is not in the table is not changed, and no part of a name is ever replaced. The current names are those in
+conf/.
 """
 
 from __future__ import annotations
@@ -67,25 +67,25 @@ CLASSES = {
     "seq2seq.heads.TiedHead": "seq2seq.nn.heads.TiedHead",
     "seq2seq.text.labels.LabelTrainer": "seq2seq.text.LabelTrainer",
 }
-"""Old name to the name of today; `factory.resolve` looks here first."""
+"""Old names to current names; `factory.resolve` looks them up first."""
 
 
 def current_name(name: Any) -> Any:
-    """The name of today of a class; anything else as it is."""
+    """The current name of a class; other values are returned unchanged."""
     return CLASSES.get(name, name) if isinstance(name, str) else name
 
 
 VALUES = {("path", "hand"): "manual"}
-"""Key and old value to the value of today, for options of components."""
+"""Pairs of an option's key and old value to the current value."""
 
 
 def current_value(key: str, value: Any) -> Any:
-    """The value of today of an option; anything else as it is."""
+    """The current value of an option; other values are returned unchanged."""
     return VALUES.get((key, value), value) if isinstance(value, str) else value
 
 
 def current(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with the names of today under every `_target_`."""
+    """A configuration with current names under every `_target_`."""
     return {
         key: current(value) if isinstance(value, Mapping) else current_name(value) if key == "_target_" else value
         for key, value in config.items()
@@ -93,6 +93,6 @@ def current(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_override(override: str) -> str:
-    """A Hydra override, `decoder.cell._target_=…`, with the name of today."""
+    """A Hydra override, such as `decoder.cell._target_=…`, with the current name."""
     key, sign, value = override.partition("=")
     return f"{key}{sign}{current_name(value)}" if key.endswith("_target_") else override

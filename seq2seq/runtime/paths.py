@@ -1,4 +1,4 @@
-"""Where the project's own files are, in a checkout and in an installed wheel, and where downloads go."""
+"""Paths of the project's files, in a checkout and in an installed wheel, and of downloads and the cache."""
 
 import os
 import sys
@@ -11,26 +11,26 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def packaged(folder: str) -> Path:
-    """The folder `conf` or `data`: inside the package in a wheel, next to it in a checkout."""
+    """The path of `conf` or `data`: inside the package in a wheel, next to it in a checkout."""
     inside = PACKAGE / folder
     return inside if inside.is_dir() and any(inside.iterdir()) else PACKAGE.parent / folder
 
 
 def data_root(root: str | None = None) -> Path:
-    """Where corpora are kept: `root`, else the environment variable SEQ2SEQ_DATA, else the user's cache folder."""
+    """The folder of corpora: `root`, else the environment variable SEQ2SEQ_DATA, else the user's cache folder."""
     chosen = root or os.environ.get("SEQ2SEQ_DATA")
     return Path(chosen).expanduser() if chosen else _user_cache() / "data"
 
 
 def cache_root() -> Path:
-    """Where what can be made again is kept (encoded corpora, trained tokenizers): SEQ2SEQ_CACHE or the user's cache."""
+    """The folder of the cache (encoded corpora, trained tokenizers): SEQ2SEQ_CACHE, else the user's cache folder."""
     chosen = os.environ.get("SEQ2SEQ_CACHE")
     return Path(chosen).expanduser() if chosen else _user_cache() / "cache"
 
 
 def cached(*names: str) -> Path:
-    """The place of something in the cache, whether it is there or is to be made; in the temporary folder where it is to
-    be made and the cache cannot be written, which is said once."""
+    """The path of an entry in the cache, which may not exist. If it does not and the cache cannot be written, a path in
+    the temporary folder, with a message, once."""
     place = cache_root().joinpath(*names)
     if place.exists() or _can_hold(place.parent):
         return place

@@ -1,4 +1,4 @@
-"""Values of the environment stay out of what a run writes: records, logs, model cards and bundles."""
+"""Hide secret values of the environment in what a run writes: records, logs, model cards and bundles."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from typing import TypeVar, cast
 
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-"""Variables of such names hold secrets."""
+"""Environment variables with these words in their names are secret."""
 
-SHORT = 6  # characters: what is shorter is part of other words, too
+SHORT = 6  # characters: shorter values are not hidden, as they may occur in other words
 _read: set[str] = set()
 
 Value = TypeVar("Value")
 
 
 def environment(name: str, default: str | None = None) -> str | None:
-    """What a configuration's ${oc.env:NAME} becomes; the name is kept in mind for `hide`.
+    """The resolver of ${oc.env:NAME} in configurations, which records the names for `hide`.
 
-    Raises KeyError for a variable that is not set, where there is no default.
+    Raises KeyError for a variable that is not set and has no default.
     """
     _read.add(name)
     if name not in os.environ and default is None:
@@ -28,21 +28,21 @@ def environment(name: str, default: str | None = None) -> str | None:
 
 
 def hide(value: Value, *, everything: bool = False) -> Value:
-    """The same text, list or mapping, with ${oc.env:NAME} in the place of each secret value of the environment; with
-    `everything`, of each value that a configuration asked for."""
+    """Replace each secret value of the environment by ${oc.env:NAME}, in a text, list or mapping; with `everything`,
+    also all values that configurations resolved."""
     names = [name for name in os.environ if SECRET.search(name) or (everything and name in _read)]
     known = {os.environ[name]: f"${{oc.env:{name}}}" for name in names if len(os.environ[name]) >= SHORT}
     if not known:
         return value
-    found = re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True))))
-    return cast(Value, _replace(value, found, known))
+    pattern = re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True))))
+    return cast(Value, _replace(value, pattern, known))
 
 
-def _replace(value: object, found: re.Pattern[str], known: Mapping[str, str]) -> object:
+def _replace(value: object, pattern: re.Pattern[str], known: Mapping[str, str]) -> object:
     if isinstance(value, str):
-        return found.sub(lambda match: known[match[0]], value)
+        return pattern.sub(lambda match: known[match[0]], value)
     if isinstance(value, Mapping):
-        return {key: _replace(item, found, known) for key, item in value.items()}
+        return {key: _replace(item, pattern, known) for key, item in value.items()}
     if isinstance(value, list):
-        return [_replace(item, found, known) for item in value]
+        return [_replace(item, pattern, known) for item in value]
     return value

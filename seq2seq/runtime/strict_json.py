@@ -1,4 +1,4 @@
-"""JSON from people whom one does not know: of bounded size and depth, each key once, and nothing that is not plain."""
+"""A parser for untrusted JSON: bounded size and depth, unique keys, finite numbers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from seq2seq.errors import UserError
 
 LIMIT = 4 << 20
-"""Bytes of a file, where its reader sets no other limit: parsed, they take up to about 30 times as much memory."""
+"""Default limit of a file in bytes; parsed, it takes up to about 30 times as much memory."""
 
-DEPTH = 32  # of lists and objects within each other
-DIGITS = 18  # of a whole number: no size and no count has more
+DEPTH = 32  # most levels of nested lists and objects
+DIGITS = 18  # most digits of an integer: no size or count has more
 
 
 def read_json(path: Path, limit: int = LIMIT) -> Any:
-    """What a JSON file says.
+    """Read a JSON file.
 
-    Raises UserError for a file that is not there or no regular file, has more than `limit` bytes, is not UTF-8 or not
-    JSON, nests deeper than 32, names a key twice in one object, or holds a number that is not finite or has more than
-    18 digits, or half of a surrogate pair.
+    Raises UserError for a file that is missing or no regular file, has more than `limit` bytes, is not UTF-8 or not
+    JSON, is nested deeper than 32, has a key twice in one object, a number that is not finite or has more than 18
+    digits, or half of a surrogate pair.
     """
     if not path.is_file():
         raise UserError(f"{path}: cannot be read: it is missing, or no file; copy it again")
@@ -30,24 +30,24 @@ def read_json(path: Path, limit: int = LIMIT) -> Any:
     if len(content) > limit:
         raise UserError(f"{path}: has more than {limit:,} bytes, which no file of its kind has")
     try:
-        found = parse(content.decode("utf-8"))
+        parsed = parse(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not JSON ({error}); copy it again, whole") from None
-    return found
+        raise UserError(f"{path}: is not JSON ({error}); copy it again") from None
+    return parsed
 
 
 def parse(text: str) -> Any:
-    """`json.loads`, as strict as `read_json` says. Raises ValueError (RecursionError for very deep nesting)."""
-    found = json.loads(
-        text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_not_a_number
+    """`json.loads` with the checks of `read_json`. Raises ValueError, or RecursionError for very deep nesting."""
+    parsed = json.loads(
+        text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_finite, parse_constant=_not_a_number
     )
-    _check(found)
-    return found
+    _check(parsed)
+    return parsed
 
 
-def _check(found: Any) -> None:
-    """Raise ValueError for what is nested too deep, and for text that UTF-8 cannot say."""
-    level = [found]
+def _check(parsed: Any) -> None:
+    """Raise ValueError for nesting that is too deep, and for text that UTF-8 cannot encode."""
+    level = [parsed]
     for _ in range(DEPTH + 1):
         keys = [key for item in level if isinstance(item, dict) for key in item]
         for text in [*keys, *(item for item in level if isinstance(item, str))]:
@@ -62,16 +62,16 @@ def _parts(item: dict[str, Any] | list[Any]) -> list[Any]:
     return list(item.values()) if isinstance(item, dict) else item
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r} stands twice in one object")
-        found[key] = value
-    return found
+        if key in content:
+            raise ValueError(f"the key {key!r} is twice in one object")
+        content[key] = value
+    return content
 
 
-def _whole(digits: str) -> int:
+def _integer(digits: str) -> int:
     if len(digits) > DIGITS:
         raise ValueError(f"a whole number of {len(digits)} digits")
     return int(digits)

@@ -1,12 +1,11 @@
-"""A pool of worker processes that yields results in the order of their items and holds a bounded number of them.
+"""A pool of worker processes that yields results in the order of their items, with a bounded number in memory.
 
-`concurrent.futures.ProcessPoolExecutor` does not serve: it hides the exit code of a worker that died and the exception
-of an initializer, ends running workers only when they are done, and leaves them where the parent is killed.
+`concurrent.futures.ProcessPoolExecutor` is not sufficient: it hides the exit code of a dead worker and exceptions of an
+initializer, cannot kill running workers, and leaves them running if the parent is killed.
 
-The processes are spawned, so that they share nothing with this one but what they are sent. (A script that reaches this
-needs `if __name__ == "__main__":`, see the Python documentation, "multiprocessing: the spawn and forkserver start
-methods"; a command line does not.) A process has one item at a time: it waits while this one writes to it, and so
-neither side can block the other.
+The processes are spawned, not forked. (So a script that uses them needs `if __name__ == "__main__":`, see the Python
+documentation, "multiprocessing: the spawn and forkserver start methods"; the commands do not.) A process has one item
+at a time, and waits while this process writes to it, so there is no deadlock.
 """
 
 from __future__ import annotations
@@ -28,19 +27,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 4
-"""Items per process that may be begun while an earlier one is not done."""
+"""Items per process that may be started before an earlier one is finished."""
 
 
 def in_order(
     make: Callable[[], Callable[[Item], Result]], items: Iterable[Item | None], workers: int
 ) -> Generator[tuple[Item, Result], None, None]:
-    """Yield each item with its result, in order; `make`, called once a process, returns the function that is applied.
+    """Yield each item with its result, in order; `make` is called once in each process and returns the function to
+    apply.
 
-    `make`, items and results travel by pickle. An item None says that the next one may take long to come: what was
-    begun is finished first. However the iteration ends, no process remains, also where this one is killed.
+    `make`, items and results are pickled. An item None means that the next one may take long to arrive: items that were
+    started are finished first. However the iteration ends, no process remains, even if this one is killed.
 
     Raises, in place of the result:
-        UserError: what a process raised, or that one died.
+        UserError: a process raised it, or died.
         RuntimeError: another exception in a process, with its traceback.
     """
     with closing(_Pool[Item, Result]()) as pool:
@@ -55,18 +55,18 @@ def in_order(
 
 
 class _Pool(Generic[Item, Result]):
-    """The processes, and the items that they are working on."""
+    """The processes, and the items in progress."""
 
     def __init__(self) -> None:
         self._processes: dict[Connection, Any] = {}
         self._free: list[Connection] = []
         self._busy: dict[Connection, int] = {}
-        self._items: deque[Item] = deque()  # begun and not yielded
+        self._items: deque[Item] = deque()  # started and not yielded yet
         self._first = 0  # the number of the first of them
-        self._done: dict[int, tuple[bool, Any]] = {}  # a result, or the exception in its place
+        self._done: dict[int, tuple[bool, Any]] = {}  # True and a result, or False and an exception
 
     def start(self, make: Callable[[], Callable[[Item], Result]], workers: int) -> None:
-        """Start the processes."""
+        """Start `workers` processes, each of which calls `make`."""
         context = multiprocessing.get_context("spawn")
         with _block_sigint():
             for _ in range(workers):
@@ -74,27 +74,27 @@ class _Pool(Generic[Item, Result]):
                 process = context.Process(target=_serve, args=(child_end, make), daemon=True)
                 self._processes[connection] = process
                 process.start()
-                child_end.close()  # so that a process that dies ends its pipe
+                child_end.close()  # so that the pipe ends when the process dies
                 self._free.append(connection)
 
     @property
     def held(self) -> int:
-        """How many items were begun and not yielded."""
+        """The number of items that were started and not yielded yet."""
         return len(self._items)
 
     def begin(self, item: Item) -> Iterator[tuple[Item, Result]]:
-        """Give an item to a process, when one is free; yields what is ready meanwhile."""
+        """Send an item to a free process; while there is none, yield results that are ready."""
         while not self._free:
             self._receive()
             yield from self._ready()
         connection = self._free.pop()
-        with suppress(OSError):  # it has died: that is its answer
+        with suppress(OSError):  # the process has died, which `_receive` will detect
             connection.send(item)
         self._busy[connection] = self._first + len(self._items)
         self._items.append(item)
 
     def results(self, count: int) -> Iterator[tuple[Item, Result]]:
-        """The next `count` results, and what else is ready."""
+        """Yield the next `count` results, and further ones that are ready."""
         target = self._first + count
         while self._first < target:
             self._receive()
@@ -123,14 +123,14 @@ class _Pool(Generic[Item, Result]):
         process.join()
         code = process.exitcode
         how = f"exit code {code}"
-        with suppress(ValueError):  # the code is that of no signal
+        with suppress(ValueError):  # not the code of a signal
             how = signal.Signals(-code).name
         return UserError(
             f"a worker process died ({how}); if the machine ran out of memory, use fewer workers or smaller batches"
         )
 
     def close(self) -> None:
-        """Kill the processes, whatever they are working on."""
+        """Kill all processes."""
         for process in self._processes.values():
             if process.pid is not None:
                 process.kill()
@@ -139,13 +139,13 @@ class _Pool(Generic[Item, Result]):
 
 @contextmanager
 def _block_sigint() -> Iterator[None]:
-    """Block SIGINT in the processes that the block starts: a terminal sends Ctrl-C to all, and the parent ends them."""
+    """Block SIGINT in processes started in the block: a terminal sends Ctrl-C to all, and the parent kills them."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # otherwise the worker that starts first does it, and takes SIGINT off the mask
+    resource_tracker.ensure_running()  # otherwise starting the first worker does it, and unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Trained models for other runtimes: ONNX networks, and an example that translates with them without torch."""
+"""Export of trained models as ONNX networks, with an example that translates without torch."""
 
 from seq2seq.bundle.onnx.comparison import Checked
 from seq2seq.bundle.onnx.export import export_onnx

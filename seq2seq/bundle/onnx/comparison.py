@@ -1,4 +1,4 @@
-"""ONNX Runtime and the model compared, number by number, at batch sizes and lengths other than those traced."""
+"""Compare ONNX Runtime with the model, number by number, at other batch sizes and lengths than the traced ones."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from seq2seq.nn.types import Tokens
 from seq2seq.text import BOS, EOS, PAD
 
 SIZES = ((2, 5), (1, 1), (1, 12), (5, 3), (7, 31))
-"""Sentences and tokens of the batches that are compared; one sentence of each is as long as its batch."""
+"""Sentences and tokens of the compared batches."""
 
 STEPS, TOLERANCE = 6, 1e-3
-"""Of decoding, and the largest difference of a log-probability, a state or a weight, relative beyond 1."""
+"""Steps of decoding, and the largest allowed difference of a log-probability, state or weight (relative above 1)."""
 
 
 class Checked(NamedTuple):
-    """What the comparison with ONNX Runtime found."""
+    """The number of compared batches, and the largest difference."""
 
     batches: int
     difference: float
 
 
 def random_sources(model: EncoderDecoder, count: int, length: int) -> Tokens:
-    """Random sentences of at most `length` tokens with eos; the first has as many."""
+    """Random sentences of at most `length` tokens with eos; the first has exactly as many."""
     assert model.source_embedding is not None
     generator = torch.Generator().manual_seed(count * 1000 + length)
     ids = torch.randint(len(model.source_embedding.weight), (count, length), generator=generator)
@@ -40,11 +40,11 @@ def random_sources(model: EncoderDecoder, count: int, length: int) -> Tokens:
 
 
 def compare(model: EncoderDecoder, folder: Path) -> Checked:
-    """Run networks and model side by side; raises `UserError` where they differ by more than `TOLERANCE`."""
+    """Run the networks and the model on the same batches. Raises `UserError` if they differ by more than TOLERANCE."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; it warns of initial values that its own optimisation leaves over
+    options.log_severity_level = 3  # errors only: it warns about initializers that its optimisation makes unused
     encoder, decoder = (
         onnxruntime.InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
         for name in ("encoder", "decoder")
@@ -62,7 +62,7 @@ def _difference(model: EncoderDecoder, encoder: Any, decoder: Any, source: Token
     flat = encoder.run(None, {"ids": source.ids.numpy(), "lengths": source.lengths.numpy()})
     given = dict(zip([output.name for output in encoder.get_outputs()], flat, strict=True))
     expected = dict([*states(model.decoder, state), *memories(model, encoded)])
-    # Values on padding have no meaning, and no weight: the mask hides them.
+    # Only states are compared: memory values on padding are arbitrary, as the mask excludes them.
     worst = max(_gap(given[name], value) for name, value in expected.items() if name.startswith("state."))
     ids = torch.full_like(source.lengths, BOS)
     names = [output.name for output in decoder.get_outputs()]

@@ -1,11 +1,11 @@
-"""A bundle as a folder that translates without torch.
+"""Export a bundle as a folder that translates without torch.
 
-    encoder.onnx, decoder.onnx   the networks, see seq2seq/bundle/onnx/networks.py; batch and lengths are free
+    encoder.onnx, decoder.onnx   the networks (seq2seq/bundle/onnx/networks.py), with dynamic batch and lengths
     joint.json, joint.model, …   the bundle's tokenizers
-    export.json                  the special tokens, and the limits of a search
+    export.json                  the special tokens, and the limits of the search
     translate_onnx.py            the example: greedy search with numpy and onnxruntime
 
-Before the folder is in place, ONNX Runtime and the model run both networks at several sizes, and must agree.
+Before the folder is renamed into place, ONNX Runtime is compared with the model at several sizes.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from seq2seq.text import BOS, EOS, PAD, UNK
 EXAMPLE = Path(__file__).with_name("translate_onnx.py")
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOKENIZERS = ("sentencepiece", "whitespace", "characters", "letters")
-"""The kinds that the example knows."""
+"""The kinds of tokenizers that the example supports."""
 
 
 def export_onnx(folder: Path, output: Path, *, trusted: Sequence[str] = ()) -> Checked:
-    """Write the bundle `folder` as ONNX networks, in place of an older export.
+    """Write the bundle `folder` as ONNX networks, replacing an older export.
 
-    Raises `UserError` for a missing package, a bundle of another task, a model that torch's exporter cannot trace, and
-    where ONNX Runtime does not agree with the model: then nothing is written.
+    Raises `UserError`, and writes nothing, for a missing package, a bundle of another task, a model that torch's
+    exporter cannot trace, and results of ONNX Runtime that differ from the model's.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise UserError(f"export needs {', '.join(missing)}: pip install 'seq2seq-recurrent[export]'")
     bundle = load_bundle(folder, trusted=trusted)
     _check(bundle)
-    model = bundle.model.float()  # ONNX Runtime has the operators in this type only
+    model = bundle.model.float()  # ONNX Runtime has these operators in float32 only
     with replacing(output, sign="export.json", what="an export") as made, torch.no_grad():
         with _quietly(), _refusing():
             _write(model, EncoderNetwork(model).eval(), DecoderNetwork(model).eval(), made)
@@ -64,7 +64,7 @@ def export_onnx(folder: Path, output: Path, *, trusted: Sequence[str] = ()) -> C
 
 
 def _check(bundle: Bundle) -> None:
-    """Raise `UserError` for a task or a tokenizer that neither networks nor example are made for."""
+    """Raise `UserError` for a task or a tokenizer that cannot be exported."""
     task = TASKS[bundle.task]
     if not task.exported:
         exported = [name for name, each in TASKS.items() if each.exported]
@@ -82,7 +82,7 @@ def _check(bundle: Bundle) -> None:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """What torch's exporter or ONNX Runtime raise becomes one line: a component may do what cannot be traced."""
+    """Convert exceptions of torch's exporter and ONNX Runtime to `UserError`: a component may not be traceable."""
     try:
         yield
     except (UserError, OSError):
@@ -108,16 +108,16 @@ def _settings(bundle: Bundle, folder: Path) -> dict[str, Any]:
 
 
 def _write(model: EncoderDecoder, encoder: nn.Module, decoder: nn.Module, folder: Path) -> None:
-    """Trace both networks with a batch of two; B and S stay free.
+    """Trace both networks with a batch of two; B and S are dynamic dimensions.
 
-    A size of 1 may not be traced, for there it would mean broadcasting. So an encoder that joins positions is traced as
-    if its sources were long enough for two of the memory; that the networks serve shorter ones is compared afterwards.
+    A dimension of size 1 would be traced as broadcasting. So an encoder that joins positions is traced with sources
+    that are long enough for a memory of two positions; shorter sources are tested by the comparison.
     """
     stride = model.encoder.stride
     source = random_sources(model, 2, 2 * stride + 3)
     state, encoded = model.start(model.encode(source))
     named = [*states(model.decoder, state), *memories(model, encoded)]
-    # A view's strides, such as those of a pyramid's mask, would be traced as conditions.
+    # contiguous(), because the strides of a view, such as a pyramid's mask, would be traced as conditions.
     names, flat = [name for name, _ in named], [value.contiguous() for _, value in named]
     batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("length", min=1)
     source_length = torch.export.Dim("source_length", min=stride + 1) if stride > 1 else length
@@ -129,7 +129,7 @@ def _write(model: EncoderDecoder, encoder: nn.Module, decoder: nn.Module, folder
         input_names=["ids", "lengths"],
         output_names=names,
     )
-    # A context that attends, or is aligned, has a value for each position of the source; a fixed one has c alone.
+    # Attention and the aligned context have a value for each position of the source, the fixed one has only c.
     free = {0: batch} if model.decoder.context.constant else {0: batch, 1: length}
     _trace(
         decoder,
@@ -142,8 +142,8 @@ def _write(model: EncoderDecoder, encoder: nn.Module, decoder: nn.Module, folder
 
 
 def _trace(network: nn.Module, inputs: tuple[Any, ...], shapes: Any, path: Path, **names: Any) -> None:
-    """Write one network. It is traced here and not by torch.onnx, which makes a size fixed, without a word, where a
-    module does not leave it free."""
+    """Trace and write one network. torch.export traces it, because torch.onnx would silently fix a dimension that a
+    module specialises."""
     program = torch.export.export(network, inputs, dynamic_shapes=shapes, strict=False)
     torch.onnx.export(
         program,
@@ -160,21 +160,21 @@ def _trace(network: nn.Module, inputs: tuple[Any, ...], shapes: Any, path: Path,
 
 
 def _log_sigmoid(x: Any) -> Any:
-    """log σ(x) = −log(1 + e^{−x}); torch.onnx would write log(σ(x)), which loses digits and becomes −∞."""
+    """log σ(x) = −log(1 + e^{−x}); torch.onnx would write log(σ(x)), which is inexact and becomes −∞."""
     from onnxscript import opset18
 
     return opset18.Neg(opset18.Softplus(opset18.Neg(x)))
 
 
 def _outputs(model: EncoderDecoder, names: Sequence[str]) -> list[str]:
-    """Those of the decoder's network. Inputs and outputs of one network differ in name: the next state has its own."""
+    """The names of the decoder network's outputs; those of the next state differ from its inputs."""
     attention = ["attention"] if model.decoder.context.attends else []
     return ["log_probs", *attention, *(f"next_{name}" for name in names if name.startswith("state."))]
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Hide the exporter's warnings of packages that it does not need, of constants, and of its own deprecations."""
+    """Hide the exporter's warnings about optional packages, constants and deprecations."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,9 +1,9 @@
-"""An encoder-decoder as two networks of plain tensors in and out, as other runtimes want them.
+"""An encoder-decoder as two networks whose inputs and outputs are tensors, for other runtimes.
 
-    encoder   ids [B, S], lengths [B]                   → state.*, memory.*     all that decoding needs of a source
+    encoder   ids [B, S], lengths [B]                   → state.*, memory.*     the encoded source
     decoder   ids [B] (the last tokens), state.*, memory.* → log_probs [B, V], attention [B, S], state.*
 
-What a model has no use for (attention, the source's mask, fed-back features) is among neither inputs nor outputs.
+Inputs and outputs that a model does not use (attention, the source's mask, fed-back features) are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from seq2seq.nn.types import Tokens
 
 
 class EncoderNetwork(nn.Module):
-    """`encode` and `start` of a model, its recurrent layers as the operators that ONNX has for loops over time."""
+    """`encode` and `start` of a model, with recurrent layers as ONNX's operators for loops over time."""
 
     def __init__(self, model: EncoderDecoder) -> None:
         super().__init__()
@@ -33,20 +33,20 @@ class EncoderNetwork(nn.Module):
         self.model.encoder = without_loops(self.model.encoder)
 
     def forward(self, ids: Int[Tensor, "B S"], lengths: Int[Tensor, "B"]) -> tuple[Tensor, ...]:
-        """The first state and the memory; see `names`."""
+        """The tensors of the first state (`states`) and of the memory (`memories`)."""
         state, encoded = self.model.start(self.model.encode(Tokens(ids, lengths)))
         return tuple(value for _, value in (*states(self.model.decoder, state), *memories(self.model, encoded)))
 
 
 class DecoderNetwork(nn.Module):
-    """One step of a model, one row a sentence."""
+    """One step of a model, with one row for each sentence."""
 
     def __init__(self, model: EncoderDecoder) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, ids: Int[Tensor, "B"], flat: list[Tensor]) -> tuple[Tensor, ...]:
-        """`flat` is what the encoder's network gives; the outputs are log_probs, attention, and the next state."""
+        """`flat` are the outputs of the encoder's network; the outputs are log_probs, attention, and the next state."""
         state, encoded = restored(self.model, list(flat))
         log_probs, state, weights = self.model.step(ids, state, encoded)
         attention = () if weights is None else (weights,)
@@ -54,7 +54,7 @@ class DecoderNetwork(nn.Module):
 
 
 def without_loops(encoder: Encoder) -> Encoder:
-    """The encoder, changed: each `Layer` in it becomes one that is traced without a loop of fixed length."""
+    """Replace each `Layer` of the encoder, in place, by one that is traced without a loop of fixed length."""
     encoder = encoder.layered().eval()
     encoder.reads_deduplicated = False
     for module in list(encoder.modules()):
@@ -84,12 +84,12 @@ def memories(model: EncoderDecoder, encoded: Encoded) -> Iterator[tuple[str, Ten
 
 
 def masked(decoder: Decoder) -> bool:
-    """Whether the source's mask matters after the encoder."""
+    """Whether the decoder needs the source's mask."""
     return not decoder.context.constant
 
 
 def restored(model: EncoderDecoder, flat: list[Tensor]) -> tuple[DecoderState, Encoded]:
-    """The state and memory of the tensors that `states` and `memories` name, in their order."""
+    """The state and memory from the tensors of `states` and `memories`, in their order."""
     decoder, count = model.decoder, flat[0].size(0)
     take = iter(flat)
     layers = tuple(shape.kind(*(next(take) for _ in shape.kind._fields)) for shape in decoder.state_shapes)

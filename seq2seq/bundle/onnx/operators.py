@@ -1,6 +1,6 @@
-"""Recurrent layers as the operators that ONNX has for them: RNN, GRU and LSTM, which know each sentence's length.
+"""Recurrent layers as ONNX's operators RNN, GRU and LSTM, which support a length for each sentence.
 
-(github.com/onnx/onnx, docs/Operators.md.) Weights are put into ONNX's order once, biases side by side:
+(github.com/onnx/onnx, docs/Operators.md.) Weights are converted to ONNX's order once, with biases concatenated:
     GRU    r, z, n → z, r, n; H_t = (1−z) n + z H_{t−1}, so a gate that `write`s has its rows negated: 1 − σ(x) = σ(−x)
     LSTM   i, f, g, o → i, o, f, g; peepholes i, o, f; the coupled input gate is 1 − f, the forget gate's rows negated
 """
@@ -17,16 +17,15 @@ from seq2seq.nn.cells import GRU, LSTM, Cell, Vanilla
 from seq2seq.nn.encoders.layer import Layer
 from seq2seq.nn.types import CellState, HiddenState, LSTMState
 
-OPSET, VERSION = 18, 14  # of the networks, and of the three operators in it
+OPSET, VERSION = 18, 14  # ONNX's opset of the networks, and the version of these operators in it
 OPERATORS: dict[type[Cell[Any]], str] = {Vanilla: "RNN", GRU: "GRU", LSTM: "LSTM"}
-"""By the exact class: a subclass may have equations of its own."""
+"""The operator of each cell, by exact class, as a subclass may have other equations."""
 
 DIRECTIONS = {(False,): "forward", (True,): "reverse", (False, True): "bidirectional"}
 
 
 class OnnxLayer(nn.Module):
-    """What replaces a `Layer` of one of the `OPERATORS` while a network is exported; run otherwise, it computes
-    nothing."""
+    """Replaces a `Layer` whose cell is in OPERATORS in an export; outside an export it computes nothing."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -46,7 +45,7 @@ class OnnxLayer(nn.Module):
     def forward(
         self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]
     ) -> tuple[Float[Tensor, "B S D"], CellState]:
-        """Run the layer over all time steps, with the arguments and results of `Layer.forward`."""
+        """The symbolic operator, with the arguments and results of `Layer.forward`."""
         batch, length, ways = vectors.size(0), vectors.size(1), self.weight.size(0)  # type: ignore[operator]
         inputs: list[Any] = [vectors.transpose(0, 1), self.weight, self.recurrent, self.bias, mask.sum(1).int()]
         shapes = [(length, ways, batch, self.hidden_size), (ways, batch, self.hidden_size)]
@@ -67,7 +66,7 @@ class OnnxLayer(nn.Module):
 
 
 def _weights(cells: list[Any]) -> dict[str, Tensor]:
-    """W, R, B and P of the operator, one direction above the other."""
+    """The operator's inputs W, R, B and P, stacked over directions."""
     weights = {
         "weight": torch.stack([_rows(cell, cell.weight_ih) for cell in cells]),
         "recurrent": torch.stack([_rows(cell, cell.weight_hh) for cell in cells]),
@@ -85,7 +84,7 @@ def _bias(cell: Any, bias: Tensor | None) -> Tensor:
 
 
 def _rows(cell: Any, rows: Tensor) -> Tensor:
-    """The gates' rows in ONNX's order and meaning."""
+    """The rows of the gates in ONNX's order and meaning."""
     if isinstance(cell, GRU):
         r, z, n = rows.chunk(3)
         return torch.cat([z if cell.update == "keep" else -z, r, n])

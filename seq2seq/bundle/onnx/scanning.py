@@ -1,4 +1,4 @@
-"""Recurrent layers of any cell as ONNX's Scan, whose body is the cell's own `step`."""
+"""Recurrent layers of any cell as ONNX's Scan, whose body is the cell's `step`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seq2seq.nn.types import CellState
 
 
 class ScannedLayer(nn.Module):
-    """A `Layer` with the same weights, traced as one Scan a direction instead of as a loop of fixed length."""
+    """A `Layer` with the same weights, traced as a Scan for each direction instead of a loop of fixed length."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -35,14 +35,14 @@ class ScannedLayer(nn.Module):
 
 
 def _scanned(cell: Cell[Any], vectors: Tensor, mask: Tensor, reverse: bool) -> tuple[Tensor, CellState]:
-    """The outputs, 0 where the mask is False, and the state after the last token; padding leaves the state as it is."""
+    """The outputs (0 on padding), and the state after the last token; padding does not change the state."""
     shape = cell.state_shape
 
     def step(state: tuple[Tensor, ...], inputs: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         gates, real = inputs
         new = cell.step(gates, shape.kind(*state))
         after = tuple(torch.where(real[:, None], one, other) for one, other in zip(new, state, strict=True))
-        return after, after[0].clone()  # an output of a scan may not be the carried tensor itself
+        return after, after[0].clone()  # an output of scan must not be the carried tensor
 
     gates = cell.project(vectors.transpose(0, 1))
     start = tuple(part.clone() for part in shape.zeros(vectors.size(0), vectors))

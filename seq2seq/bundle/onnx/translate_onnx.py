@@ -3,8 +3,9 @@
     pip install numpy onnxruntime sentencepiece
     python translate_onnx.py < input.txt > output.txt
 
-One line for each line, in order; an empty line stays empty: the texts of `seq2seq translate-file --beam-size 1`. It is
-an example to read and to change: the files next to it (networks, tokenizers, export.json) are all that it uses.
+It writes one line for each input line, in order (an empty line stays empty): the same text as `seq2seq translate-file
+--beam-size 1`. It is an example to read and to change, and needs only the files next to it (networks, tokenizers,
+export.json).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import onnxruntime
 
 BATCH_SIZE = 32
 MAX_SOURCE = 1024  # tokens; the rest of a line is cut off
-SPACE, ESCAPE = "\u2581", "\ue581"  # sentencepiece's space; the text's own one is written as ESCAPE and "1"
+SPACE, ESCAPE = "\u2581", "\ue581"  # sentencepiece's space; a SPACE of the text is escaped as ESCAPE "1"
 
 
 class SentencePiece:
@@ -36,19 +37,19 @@ class SentencePiece:
         self.processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a line."""
+        """The token ids of a line."""
         return list(self.processor.encode(text.replace(ESCAPE, ESCAPE + "0").replace(SPACE, ESCAPE + "1")))
 
     def decode(self, ids: list[int]) -> str:
-        """The line of ids."""
+        """The text of token ids."""
         text = str(self.processor.decode(ids))
-        if SPACE in text:  # words that are spelt in bytes keep their spaces, the one before the line too
+        if SPACE in text:  # with byte tokens (word models), sentencepiece does not decode it, at the beginning neither
             text = (text.removeprefix(SPACE) if self.processor.is_byte(ids[0]) else text).replace(SPACE, " ")
         return text.replace(ESCAPE + "1", SPACE).replace(ESCAPE + "0", ESCAPE).replace("\n", " ")
 
 
 class Words:
-    """Text to ids and back with a list of words, which have the ids 4, 5, …; others are unknown, 1."""
+    """Text to ids and back with a list of words, which have the ids 4, 5, …; unknown words have the id 1."""
 
     def __init__(self, words: Sequence[str], lowercase: bool) -> None:
         self.words = words
@@ -56,17 +57,17 @@ class Words:
         self.ids = {word: i for i, word in enumerate(words, 4)}
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a line."""
+        """The token ids of a line."""
         text = text.lower() if self.lowercase else text
         return [self.ids.get(word, 1) for word in text.split(" ") if word]
 
     def decode(self, ids: list[int]) -> str:
-        """The line of ids."""
+        """The text of token ids."""
         return " ".join("⁇" if i == 1 else self.words[i - 4] for i in ids if i != 0)
 
 
 class Characters:
-    """Text to ids and back with a list of characters, which have the ids 4, 5, …; `letters`: after decomposition."""
+    """Text to ids and back with a list of characters, which have the ids 4, 5, …; `letters` decomposes them (NFD)."""
 
     def __init__(self, characters: str, letters: bool) -> None:
         self.characters = characters
@@ -74,18 +75,18 @@ class Characters:
         self.ids = {character: i for i, character in enumerate(characters, 4)}
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a line."""
+        """The token ids of a line."""
         text = unicodedata.normalize("NFD", text) if self.letters else text
         return [self.ids.get(character, 1) for character in text]
 
     def decode(self, ids: list[int]) -> str:
-        """The line of ids."""
+        """The text of token ids."""
         text = "".join("⁇" if i == 1 else self.characters[i - 4] for i in ids if i != 0)
         return unicodedata.normalize("NFC", text) if self.letters else text
 
 
 def tokenizer(folder: Path, side: str) -> SentencePiece | Words | Characters:
-    """The tokenizer of `source` or `target`; one serves both where it is called joint."""
+    """Load the tokenizer of `source` or `target`, which is the same if it is joint."""
     name = "joint" if (folder / "joint.json").exists() else side
     description = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     if description["kind"] == "sentencepiece":
@@ -94,11 +95,11 @@ def tokenizer(folder: Path, side: str) -> SentencePiece | Words | Characters:
         return Words(description["words"], description.get("lowercase", False))
     if description["kind"] in ("characters", "letters"):
         return Characters(description["characters"], description["kind"] == "letters")
-    raise SystemExit(f"translate_onnx: write a tokenizer of kind {description['kind']} here, from {name}.json")
+    raise SystemExit(f"translate_onnx: tokenizers of kind {description['kind']} ({name}.json) are not supported")
 
 
 class Model:
-    """The networks of a folder, and greedy search over them."""
+    """The networks of a folder, with greedy search."""
 
     def __init__(self, folder: Path) -> None:
         options = onnxruntime.SessionOptions()
@@ -112,7 +113,7 @@ class Model:
         self.target = tokenizer(folder, "target")
 
     def translate(self, lines: Sequence[str]) -> list[str]:
-        """The translation of each line."""
+        """The translations of lines; that of a line without text is empty."""
         special = self.settings["special"]
         sources = [self.source.encode(line)[:MAX_SOURCE] if line.strip() else [] for line in lines]
         given = [i for i, source in enumerate(sources) if source]
@@ -123,7 +124,7 @@ class Model:
         return texts
 
     def greedy(self, sources: list[list[int]]) -> list[list[int]]:
-        """The likeliest next token at every step, until the end of the sentence or its limit."""
+        """Greedy search: the most likely token at every step, until eos or the limit."""
         special, search = self.settings["special"], self.settings["search"]
         lengths = np.array([len(source) for source in sources])
         padded = np.full((len(sources), lengths.max()), special["pad"])
@@ -151,7 +152,7 @@ class Model:
         return outputs
 
     def limit(self, length: int) -> int:
-        """The most steps for a source of so many tokens, its end counted."""
+        """The most steps for a source of `length` tokens, with eos."""
         search = self.settings["search"]
         if search["equal_length"]:
             return max(1, length - 1)
@@ -160,7 +161,7 @@ class Model:
 
 
 def forbid_repeats(log_probs: npt.NDArray[Any], written: list[int], n: int) -> None:
-    """−∞ for each token that would end n tokens in a row that were written before, unless nothing else is possible."""
+    """Set log-probabilities to −∞ for tokens that would repeat an n-gram, unless no other token is possible."""
     if not 0 < n <= len(written):
         return
     end = written[len(written) - n + 1 :]
@@ -170,14 +171,14 @@ def forbid_repeats(log_probs: npt.NDArray[Any], written: list[int], n: int) -> N
 
 
 def run(session: Any, values: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    """Run a network on those of the values that it takes; what it calls next_x becomes x."""
+    """Run a network on the values that are its inputs; the output next_x is renamed to x."""
     wanted = {each.name for each in session.get_inputs()}
     outputs = session.run(None, {name: value for name, value in values.items() if name in wanted})
     return {each.name.removeprefix("next_"): value for each, value in zip(session.get_outputs(), outputs, strict=True)}
 
 
 def lines(stream: Iterable[bytes]) -> Iterator[str]:
-    """The lines of UTF-8 without their LF or CR LF, and without a byte-order mark before the first."""
+    """The lines of UTF-8 text, without line ends and byte-order mark."""
     for number, line in enumerate(stream, 1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -186,13 +187,13 @@ def lines(stream: Iterable[bytes]) -> Iterator[str]:
 
 
 def batches(lines: Iterator[str]) -> Iterator[list[str]]:
-    """The lines, some at a time."""
+    """The lines in batches of BATCH_SIZE."""
     while batch := list(islice(lines, BATCH_SIZE)):
         yield batch
 
 
 def main() -> None:
-    """From standard input to standard output."""
+    """Translate standard input to standard output."""
     model = Model(Path(__file__).resolve().parent)
     for batch in batches(lines(sys.stdin.buffer)):
         sys.stdout.buffer.write("".join(f"{text}\n" for text in model.translate(batch)).encode())
