@@ -1,4 +1,4 @@
-"""What an attack would leave behind: a file, a secret in a message, a forbidden act that Python's own audit reports.
+"""Traces of an attack: a file, a secret in a message, a forbidden act that Python's own audit reports.
 
 Audit hooks (PEP 578) see what happens inside of libraries, too; they cannot be removed, so one hook serves all tests.
 """

@@ -17,7 +17,7 @@ BLOCK, HEADER, FULL, LAST = 32768, 7, 1, 4
 
 
 def without_account(monkeypatch: Any, home: Path) -> None:
-    """Make wandb start anew as on a machine where nobody has logged in: an empty HOME, and no variable of its own."""
+    """Make wandb start anew as on a machine without a login: an empty HOME, and no variable of its own."""
     import wandb
 
     wandb.teardown()

@@ -21,10 +21,10 @@ COMPOSING = ("train", "tune", "demo")  # commands that take overrides
 OWN = ("--help", "--version")
 
 ZSH = """\
-_seq2seq() { local -a found; local part
-found=("${(@f)$(COMP_LINE="${BUFFER[1,CURSOR]}" "${words[1]}" train -sc query=zsh 2>/dev/null)}")
-[[ -z "${found[*]}" ]] && { _files; return; }
-for part in $found; do [[ $part == *[=./] ]] && compadd -S "" -- $part || compadd -- $part; done; }
+_seq2seq() { local -a matches; local part
+matches=("${(@f)$(COMP_LINE="${BUFFER[1,CURSOR]}" "${words[1]}" train -sc query=zsh 2>/dev/null)}")
+[[ -z "${matches[*]}" ]] && { _files; return; }
+for part in $matches; do [[ $part == *[=./] ]] && compadd -S "" -- $part || compadd -- $part; done; }
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
 compdef _seq2seq seq2seq"""
 
@@ -32,11 +32,11 @@ INSTALL = {
     "bash": f"""\
 if [ -n "${{ZSH_VERSION-}}" ]; then eval '{ZSH}'
 else hydra_bash_completion() {{
-    local line="${{COMP_LINE:0:${{COMP_POINT:-${{#COMP_LINE}}}}}}" word="${{COMP_WORDS[COMP_CWORD]}}" whole prefix=""
-    whole="${{line##* }}"
-    if [ "$word" != "$whole" ]; then # bash takes = and : for ends of words
+    local line="${{COMP_LINE:0:${{COMP_POINT:-${{#COMP_LINE}}}}}}" word="${{COMP_WORDS[COMP_CWORD]}}" full prefix=""
+    full="${{line##* }}"
+    if [ "$word" != "$full" ]; then # bash takes = and : for ends of words
         case "$word" in =|:) word="" ;; esac
-        prefix="${{whole%"$word"}}"
+        prefix="${{full%"$word"}}"
     fi
     local IFS=$'\\n'
     COMPREPLY=($(COMP_LINE="$line" "${{COMP_WORDS[0]/#\\~/$HOME}}" train -sc query=bash 2>/dev/null))
@@ -49,8 +49,8 @@ fi""",
     "fish": """\
 function hydra_fish_completion
     set -l words (commandline -opc)
-    set -l found (COMP_LINE=(commandline -cp) $words[1] train -sc query=fish 2>/dev/null | string match -v '')
-    test -n "$found" && string join \\n -- $found || __fish_complete_path (commandline -ct)
+    set -l matches (COMP_LINE=(commandline -cp) $words[1] train -sc query=fish 2>/dev/null | string match -v '')
+    test -n "$matches" && string join \\n -- $matches || __fish_complete_path (commandline -ct)
 end
 complete -c seq2seq -f -a '(hydra_fish_completion)'""",
 }

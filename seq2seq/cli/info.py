@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def add_format(parser: ArgumentParser) -> None:
-    """Declare `--format`."""
+    """Declare the argument `--format`."""
     parser.add_argument(
         "--format", choices=("text", "json"), default="text", help="text (default), or json for programs"
     )

@@ -105,7 +105,7 @@ def token_constraints(
     if not request.prefix and not request.constraints:
         return UNCONSTRAINED
     if not request.text.strip():
-        raise UserError(f"{place}: asks for a translation of no text; give the text, or leave out what is asked")
+        raise UserError(f"{place}: has constraints but no text to translate; give the text, or remove the constraints")
     if request.constraints and options.sample:
         raise UserError(f"{place}: constraints belong to beam search, and sampling draws; use one of the two")
     encoded = TokenConstraints(
@@ -116,8 +116,8 @@ def token_constraints(
     limit = int(options.limits(torch.tensor([source_length])))
     if needed > limit:
         raise UserError(
-            f"{place}: {_described(request)} may take {needed} tokens, the end counted, and a translation has at most "
-            f"{limit} here; allow more (--max-length {needed}) or ask for less"
+            f"{place}: {_described(request)} may need {needed} tokens, with eos, and a translation has at most "
+            f"{limit}; allow more (--max-length {needed}) or remove some"
         )
     return encoded
 

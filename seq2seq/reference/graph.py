@@ -46,7 +46,7 @@ class Node:
         return Node(self.value + other.value, (self, lambda d: d), (other, lambda d: d))
 
     def __mul__(self, other: Node) -> Node:
-        """The elementwise product."""
+        """The elementwise product of two nodes."""
         return Node(self.value * other.value, (self, lambda d: d * other.value), (other, lambda d: d * self.value))
 
     def __matmul__(self, x: Node) -> Node:

@@ -130,7 +130,7 @@ class _Pool(Generic[Item, Result]):
         )
 
     def close(self) -> None:
-        """Kill all processes."""
+        """Kill all worker processes."""
         for process in self._processes.values():
             if process.pid is not None:
                 process.kill()

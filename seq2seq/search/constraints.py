@@ -105,7 +105,7 @@ class Automaton(NamedTuple):
             if not all(phrases):
                 raise ValueError("search: a constraint without a token")
             if phrases and (needed := steps_needed(phrases, prefix)) > steps:
-                raise ValueError(f"search: constraints that need {needed} steps, where {steps} are to be had")
+                raise ValueError(f"search: constraints that need {needed} steps, more than the {steps} of the limit")
         made = [Phrases(phrases) for phrases in constraints]
         tables = (
             _stacked([phrases.alphabet for phrases in made], -1),

@@ -52,7 +52,7 @@ def start(sentences: Sentences, limits: Int[Tensor, "B"], options: SearchOptions
     if sentences.prefixes is not None and any(sentences.prefixes):
         for prefix, limit in zip(sentences.prefixes, limits.tolist(), strict=True):
             if len(prefix) > limit:
-                raise ValueError(f"search: a prefix of {len(prefix)} tokens, where {limit} steps are to be had")
+                raise ValueError(f"search: a prefix of {len(prefix)} tokens, more than the {limit} steps of the limit")
         prefixes = _padded(sentences.prefixes, limits)
     if sentences.constraints is not None and any(sentences.constraints):
         automaton = Automaton.of(sentences, limits, 0 if options.equal_length else 1)

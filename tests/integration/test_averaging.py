@@ -1,4 +1,4 @@
-"""Means of weights: while training (EMA) against a mean made by hand, and of checkpoints and bundles afterwards."""
+"""Means of weights: during training (EMA) against a plain mean, and of checkpoints and bundles afterwards."""
 
 import json
 from pathlib import Path

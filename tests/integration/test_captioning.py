@@ -147,7 +147,7 @@ def choices(*overrides: str) -> Any:
 
 @pytest.mark.parametrize("encoder", ["vector", "image"])
 @pytest.mark.parametrize("task", ["translation", "captioning"])
-def test_encoders_without_cells_leave_no_node_behind(encoder: str, task: str) -> None:
+def test_encoders_without_cells_leave_no_node(encoder: str, task: str) -> None:
     config = choices(f"task={task}", f"encoder={encoder}", "cell=lstm")
     assert "cell" not in config.encoder
     assert config.decoder.cell._target_ == "seq2seq.nn.cells.LSTM"

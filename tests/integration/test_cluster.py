@@ -86,7 +86,7 @@ def sbatch(tmp_path: Path) -> Callable[..., int]:
 
 
 @pytest.mark.slow
-def test_a_job_stopped_by_slurm_goes_on_until_it_is_finished(job: Any, alone: Any, sbatch: Any, tmp_path: Path) -> None:
+def test_a_job_stopped_by_slurm_is_resumed_to_its_end(job: Any, alone: Any, sbatch: Any, tmp_path: Path) -> None:
     _, *overrides, folder = job("translation", tmp_path / "run")
     assert sbatch("train.sbatch", folder.partition("=")[2], *overrides, SLURM_NTASKS="2", STOP="yes") == 0
     assert (tmp_path / "queue").read_text().count("requeue") == 1

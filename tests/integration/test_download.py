@@ -1,4 +1,4 @@
-"""Multi30k from a local server: downloaded once, checked, and refused where it is damaged or not to be had."""
+"""Multi30k from a local server: downloaded once, checked, and refused where it is damaged or not available."""
 
 import gzip
 import hashlib

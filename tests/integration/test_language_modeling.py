@@ -129,7 +129,7 @@ def test_other_truncations_tokens_and_heads(text, tmp_path, capfdbinary, overrid
     record = json.loads((tmp_path / "a" / "run.json").read_text())
     assert record["status"] == "finished"
     if "tokenizer=sentencepiece" in overrides:
-        assert record["val_bpc"] < record["val_loss"] / math.log(2)  # fewer pieces than characters
+        assert record["val_bpc"] < record["val_loss"] / math.log(2)  # fewer tokens than characters
     code, out, err = sample(capfdbinary, tmp_path / "a" / "bundle", "--prompt", "one, ")
     assert (code, err) == (0, "")
     assert out.startswith("one, ")
@@ -261,7 +261,7 @@ def test_validation_on_part_of_the_text_and_subwords_counts_by_characters():
     assert subject.validated() == {"val_bpc": pytest.approx(1.0)}
 
 
-def test_reading_goes_on_where_it_stopped_in_float64_with_either_truncation():
+def test_windows_resume_where_they_stopped_in_float64_with_either_truncation():
     """The sum of window losses is the loss of one long unroll, whatever is truncated."""
     subject = task(truncate=1).double()
     ids = torch.randint(4, 20, (2, 31))

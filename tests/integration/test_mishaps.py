@@ -123,7 +123,7 @@ def test_out_of_memory_names_the_batch_and_what_to_lower(train, memory_of, capsy
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_parts_of_a_batch_train_as_the_whole(train, memory_of, tmp_path, where, accumulate):
+def test_parts_of_a_batch_train_as_the_batch(train, memory_of, tmp_path, where, accumulate):
     still = [*STILL, f"trainer.accumulate_grad_batches={accumulate}"]
     assert train("a", *still) == 0
     memory_of(5, where)

@@ -171,7 +171,7 @@ def test_several_processes_learn_what_one_learns(
 
 
 @pytest.mark.parametrize(("name", "before", "after"), [("translation", 2, 1), ("language", 1, 2)])
-def test_a_run_goes_on_with_another_number_of_processes(
+def test_a_run_is_resumed_with_another_world_size(
     job: Any, alone: Any, tmp_path: Path, name: str, before: int, after: int
 ) -> None:
     (tmp_path / "stop.py").write_text(STOPPED_AT)

@@ -1,4 +1,4 @@
-"""A bundle knows how it was made, and `seq2seq reproduce` makes it again; a stranger's command is not run."""
+"""A bundle records how it was trained, and `seq2seq reproduce` trains it again; a hostile command is not run."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""A run that ended anywhere goes on as if it had not: weights, optimizer, logs; and says so, or why not."""
+"""A run that ended anywhere is resumed as if it had not: weights, optimizer, logs; with a message, or why not."""
 
 import errno
 import json
@@ -97,16 +97,16 @@ def whole(files, tmp_path_factory):
     [
         (TRANSLATION, [3]),  # before the first checkpoint
         (TRANSLATION, [13, 10]),  # within an epoch, twice
-        (TRANSLATION, [22]),  # the first batch of an epoch, behind a validation
+        (TRANSLATION, [22]),  # the first batch of an epoch, after a validation
         (TRANSLATION, [43]),  # the last batch of an epoch
-        (TRANSLATION, [30]),  # behind the last validation but one
+        (TRANSLATION, [30]),  # after the last validation but one
         (ATTENTION, [10, 25]),
         (ATTENTION, [40]),
         (LANGUAGE_MODEL, [7]),
         (LANGUAGE_MODEL, [16, 15]),
     ],
 )
-def test_a_run_goes_on_exactly(train, whole, at_batch, tmp_path, capsys, job, moments):
+def test_a_run_is_resumed_exactly(train, whole, at_batch, tmp_path, capsys, job, moments):
     for moment in moments:
         at_batch(moment, killed)
         with pytest.raises(Killed):
@@ -117,7 +117,7 @@ def test_a_run_goes_on_exactly(train, whole, at_batch, tmp_path, capsys, job, mo
     assert ("resumes from step" in capsys.readouterr().out) == (moments != [3])
 
 
-def test_a_moving_average_goes_on_exactly(train, at_batch, tmp_path, monkeypatch):
+def test_a_moving_average_is_resumed_exactly(train, at_batch, tmp_path, monkeypatch):
     make = setup.make_callbacks
     monkeypatch.setattr(
         setup, "make_callbacks", lambda *a, **k: [*make(*a, **k), EMAWeightAveraging(decay=0.9, use_buffers=False)]
@@ -335,7 +335,7 @@ def test_tensorboard_and_wandb_go_on(train, at_batch, tmp_path):
     assert steps == sorted(set(steps))
 
 
-def test_a_stream_goes_on_at_any_window(tmp_path):
+def test_a_stream_is_resumed_at_any_window(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("to be or not to be\n" * 60, encoding="utf-8")
     data = StreamData(Text(train=str(path)), CharacterTrainer(), seed=1, window=4, batch_size=3)

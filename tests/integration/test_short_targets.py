@@ -1,4 +1,4 @@
-"""Answers of one word, all from one run: BLEU cannot tell its models apart, and the search would cut them off."""
+"""Answers of one word, all from one run: BLEU cannot distinguish its models, and the search would cut them off."""
 
 import io
 import json

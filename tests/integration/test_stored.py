@@ -130,7 +130,7 @@ def test_an_option_that_is_newer_than_a_checkpoint_does_not_hold_it_back() -> No
 @pytest.mark.usefixtures("_no_training")
 @pytest.mark.parametrize("renamed", [False, True])
 def test_the_finished_jobs_of_a_sweep_are_not_run_again(renamed: bool, expected: dict[str, Any]) -> None:
-    """Whether the command that is typed again has the class name of then or that of today."""
+    """Whether the command that is typed again has the old class name or the current one."""
     before = [record(f"sweeps/bridges/{job}") for job in (0, 1)]
     command, key = expected["commands"]["sweep"], "context._target_="
     assert any(override.startswith(key) for override in command)
@@ -143,7 +143,7 @@ def test_the_finished_jobs_of_a_sweep_are_not_run_again(renamed: bool, expected:
 
 
 @pytest.mark.usefixtures("_no_training")
-def test_a_study_goes_on(expected: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_is_resumed(expected: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("optuna")
     assert main(["tune", *expected["commands"]["tune"], "--trials=3"]) == 0
     assert "trials: 3 complete" in capsys.readouterr().out

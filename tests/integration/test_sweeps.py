@@ -70,7 +70,7 @@ class TestAgain:
         assert [row[2] for row in jobs(tmp_path).values()] == [1, 1]
 
     @pytest.mark.parametrize("status", ["running", "failed", "interrupted"])
-    def test_a_broken_job_goes_on_in_its_folder(self, tmp_path, status):
+    def test_a_broken_job_is_resumed_in_its_folder(self, tmp_path, status):
         sweep(tmp_path, "seed=1,2")
         (tmp_path / "1" / "checkpoints").mkdir()
         change(tmp_path / "1", status=status)
@@ -175,7 +175,7 @@ class TestAgain:
         assert "Traceback" not in error
 
 
-def test_a_run_that_can_be_gone_on_with_is_not_cleaned(tmp_path):
+def test_a_run_that_can_be_resumed_is_not_cleaned(tmp_path):
     (tmp_path / "run.json").write_text('{"status": "failed", "overrides": []}')
     config = {"resume": None}
     restart(config, tmp_path)
@@ -232,7 +232,7 @@ def test_the_lock_ends_with_its_process(tmp_path):
 
 
 SBATCH = """#!/bin/bash
-# Runs the tasks of a job array one after another, behind the caller's back, with the variables that SLURM sets.
+# Runs the tasks of a job array in order, in the background, with the variables that SLURM sets.
 script=${@: -1}
 cp "$script" "$0.script"
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")

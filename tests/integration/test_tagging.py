@@ -1,4 +1,4 @@
-"""Whole runs of taggers and classifiers on tiny corpora: what they learn, leave behind, and refuse."""
+"""Complete runs of taggers and classifiers on tiny corpora: what they learn, write, and refuse."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Whole training runs on a tiny copying task: what they leave behind, how they end, and that numbers are exact."""
+"""Complete training runs on a tiny copying task: what they write, how they end, and that numbers are exact."""
 
 import json
 import math
@@ -120,7 +120,7 @@ def test_accumulated_batches_are_one_big_batch(corpus, tmp_path):
         torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-9, atol=1e-12)
 
 
-def test_init_from_goes_on_where_a_bundle_ended(corpus, tmp_path):
+def test_init_from_starts_from_a_bundle(corpus, tmp_path):
     assert run(corpus, tmp_path / "a", "trainer.max_epochs=1") == 0
     bundle = tmp_path / "a" / "bundle"
     still = ["optimizer=sgd", "optimizer.lr=1e-30", "scheduler=constant", "trainer.max_epochs=1"]
@@ -142,7 +142,7 @@ def test_training_that_ends_before_a_validation_still_bundles(corpus, tmp_path):
 
 
 @pytest.mark.pictures
-def test_a_sweep_goes_on_after_a_failure_and_ends_with_a_leaderboard(corpus, tmp_path, capsys):
+def test_a_sweep_continues_after_a_failure_and_ends_with_a_leaderboard(corpus, tmp_path, capsys):
     folder = tmp_path / "sweep"
     arguments = ["train", "-m", *TINY, *corpus, f"hydra.sweep.dir={folder}", "trainer.max_epochs=1"]
     assert main([*arguments, "cell=vanilla,gru", "encoder.num_layers=0,1"]) == 1

@@ -148,7 +148,7 @@ def study_storage(space):
 
 
 @pytest.mark.usefixtures("_quick")
-def test_failed_trials_are_recorded_and_the_study_goes_on(space, capsys):
+def test_failed_trials_are_recorded_and_the_study_continues(space, capsys):
     space.write_text("seed: [13, 1]\n")
     assert tune(space, "--sampler=random", trials=6) == 0
     failed = [trial for trial in trials(space) if trial.state == TrialState.FAIL]
@@ -202,11 +202,11 @@ def test_a_trial_that_was_stopped_is_repeated_with_its_values(space, end):
     assert repeated.user_attrs["folder"] == "1"
     folders = sorted(path.parent.name for path in space.parent.glob("study/*/run.json"))
     assert len(folders) == 3
-    assert (space.parent / "study" / "1" / "left.txt").read_text() == "xx"  # gone on with, in its folder
+    assert (space.parent / "study" / "1" / "left.txt").read_text() == "xx"  # resumed, in its folder
 
 
 @pytest.mark.usefixtures("_quick")
-def test_a_run_that_ended_before_the_study_was_told_is_not_repeated(space):
+def test_a_run_that_ended_before_its_report_to_the_study_is_not_repeated(space):
     assert tune(space, trials=2) == 0
     journal = space.parent / "study" / "study.journal"
     lines = journal.read_text().split("\n")
@@ -245,7 +245,7 @@ def test_mistakes_are_refused_before_the_first_trial(space, text, arguments, mes
     assert not list(space.parent.glob("study/*/"))
 
 
-def test_a_study_cannot_be_gone_on_with_as_another(space, capsys):
+def test_a_study_cannot_be_resumed_as_another(space, capsys):
     assert tune(space, trials=1) == 0
     assert tune(space, "seed=2", trials=2) == 2
     space.write_text(SPACE.replace("1e-1", "1e-2"))

@@ -2,7 +2,7 @@
 
     python -m tests.stored.make before_the_rooms.tar.xz       # at commit 5213a8b, before files moved into rooms
 
-tests/integration/test_stored.py loads them with the code of today. They cannot be made again by it: this script keeps
+tests/integration/test_stored.py loads them with the current code. They cannot be made again by it: this script keeps
 the imports and class names of that commit. The archive has no absolute path but /home/user, and no run keeps what no
 test reads.
 """

@@ -65,7 +65,7 @@ def test_tsv_and_json_say_what_python_says(folder, n_best):
         assert "attention" not in described
 
 
-def test_attention_is_read_by_its_pieces(folder):
+def test_attention_is_read_by_its_tokens(folder):
     arguments = ["--format", "json", "--attention", "--alignments", "links"]
     assert main(["translate-file", "bundle", "in.txt", "out", *arguments]) == 0
     for line, links in zip(lines("out"), lines("links"), strict=True):
@@ -80,7 +80,7 @@ def test_attention_is_read_by_its_pieces(folder):
             source, target = map(int, link.split("-"))
             row = one["attention"][target]
             assert source < words
-            assert row[source] == max(row)  # every piece of this tokenizer is a word
+            assert row[source] == max(row)  # every token of this tokenizer is a word
 
 
 def test_an_ensemble_from_the_command_line(folder):

@@ -1,4 +1,4 @@
-"""`translate-file` on files of any size: killed and gone on with, in several processes, in shards, line by line."""
+"""`translate-file` on files of any size: killed and resumed, in several processes, in shards, line by line."""
 
 import errno
 import gc
@@ -80,7 +80,7 @@ def interrupt(monkeypatch, after: int) -> list[int]:
 
 
 @pytest.mark.parametrize("suffix", OPEN)
-def test_an_interrupted_file_goes_on_where_it_stood(folder, suffix, monkeypatch, capsys):
+def test_an_interrupted_file_is_resumed_where_it_ended(folder, suffix, monkeypatch, capsys):
     assert translate(*LISTS, target=f"whole{suffix}") == 0
     links = Path("links").read_bytes()
     Path("links").unlink()
@@ -300,7 +300,7 @@ def test_with_workers_this_process_loads_no_model(folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize("options", [[], LISTS, [*LISTS, "--format", "tsv"], ["--format", "json"]])
 @pytest.mark.parametrize("of", [1, 3, 9])
-def test_shards_merge_to_the_whole(folder, options, of):
+def test_shards_merge_to_the_complete_output(folder, options, of):
     Path("in.txt").write_text("\n".join(LINES[:8]))
     assert translate(*options, "--batch-size", 1, target="whole.txt.gz") == 0
     links = Path("links").read_bytes() if "links" in options else b""
@@ -403,7 +403,7 @@ def test_options_that_cannot_be(folder, arguments, message, capsys):
 @pytest.mark.parametrize("of", [1, 2, 3, 7])
 @pytest.mark.parametrize("after", [0, 1, 5, 12])
 @pytest.mark.parametrize("size", [1, 3, 50])
-def test_chunks_by_hand(tmp_path, of, after, size):
+def test_chunks_by_their_definition(tmp_path, of, after, size):
     lines = [f"{number}" for number in range(12)]
     Path(tmp_path, "in").write_text("\n".join(lines))
     place = Place(after, hash_of(lines[:after]))

@@ -1,4 +1,4 @@
-"""The wheel, as somebody meets it who has no checkout; and what `seq2seq --help` costs."""
+"""The wheel, for a user without a checkout; and what `seq2seq --help` costs."""
 
 from __future__ import annotations
 

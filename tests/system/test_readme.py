@@ -73,7 +73,7 @@ def choice(command: list[str], group: str) -> str:
 
 
 def missing(folder: str) -> bool:
-    """Whether real data are neither where a user has them nor beside the checkout."""
+    """Whether real data are neither where a user has them nor next to the checkout."""
     from seq2seq.runtime.paths import data_root
 
     return not any((root / folder).is_dir() for root in (data_root(), ROOT.parent / "shared" / "data"))

@@ -1,4 +1,4 @@
-"""The map for readers of tutorials: what it names exists, what it quotes stands there, its commands compose."""
+"""The map for readers of tutorials: what it names and quotes exists, and its commands compose."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMED = re.compile(r"(?:seq2seq|tests|conf|experiments)/[\w./-]+")
 
 
 def spans(text: str) -> list[str]:
-    """What stands in `code spans`."""
+    """The texts of `code spans`."""
     return re.findall(r"`([^`\n]+)`", text)
 
 

@@ -1,4 +1,4 @@
-"""Bundles from strangers: each attack is refused in one clear line, and nothing is executed, written or told.
+"""Hostile bundles: each attack is refused in one clear line, and nothing is executed, written or leaked.
 
 What goes wrong by accident is in test_bundle.py. Here every checksum is right, since who attacks can compute it.
 """
@@ -41,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, in a folder of its own; a bomb's mark would stand beside it."""
+    """A copy of it, in a folder of its own; a bomb's mark would be next to it."""
     monkeypatch.setenv("CANARY_TOKEN", SECRET)
     return Path(shutil.copytree(whole, tmp_path / "b"))
 
@@ -437,7 +437,7 @@ SIZES: dict[str, tuple[Attack, str]] = {
         for value in [-1, 0, 1.5, True, "9", None, -(10**17)]
     },
     "layers as many as bytes": (at("model.decoder.num_layers", 2**31), r"only \d+ tensors"),
-    "search.beam_size": (at("search.beam_size", 10**9), r"search\.beam_size=1000000000: a bundle may"),
+    "search.beam_size": (at("search.beam_size", 10**9), r"search\.beam_size=1000000000: at most 1000 is allowed"),
     "search.max_length_extra": (at("search.max_length_extra", 10**15), r"search\.max_length_extra"),
     "search.max_length_ratio": (at("search.max_length_ratio", 1e300), r"search\.max_length_ratio"),
     "search.min_length": (at("search.min_length", 10**15), r"search\.min_length"),
@@ -513,7 +513,7 @@ def test_every_flipped_bit_and_every_cut_is_seen(folder: Path, name: str) -> Non
         refused(folder, r"(config|checksums|metrics|joint)\.json|is missing, or is no file|model.safetensors: ")
 
 
-def test_a_file_that_nobody_reads_is_not_read(folder: Path) -> None:
+def test_an_unknown_file_is_not_read(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(bomb(folder.parent / "exploded"))
     (folder / "modeling.py").write_text("import os; os.system('touch exploded')")
     with watched():

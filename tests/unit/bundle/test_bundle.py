@@ -1,4 +1,4 @@
-"""A bundle comes back as it was saved, appears whole or not at all, and is not trusted."""
+"""A bundle is loaded as it was saved, is written atomically, and is not trusted."""
 
 import json
 import pickle
@@ -85,7 +85,7 @@ def test_the_card_may_be_edited(tmp_path):
     load_bundle(tmp_path / "b")
 
 
-def test_an_older_bundle_is_replaced_whole_or_stays(tmp_path, monkeypatch):
+def test_an_older_bundle_is_replaced_atomically(tmp_path, monkeypatch):
     save(tmp_path / "b", seed=1)
     save(tmp_path / "b", seed=2)
     assert load_bundle(tmp_path / "b").provenance == {"seed": 2}
@@ -201,7 +201,7 @@ def test_damage_is_one_line_that_names_the_file(tmp_path, damage, message):
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_bundle_is_told_apart(tmp_path):
+def test_what_is_no_bundle_is_refused(tmp_path):
     save(tmp_path / "run" / "bundle")
     with pytest.raises(UserError, match=r"run: is not a bundle .* did you mean .*run.bundle\?"):
         load_bundle(tmp_path / "run")

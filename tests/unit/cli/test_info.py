@@ -1,4 +1,4 @@
-"""`seq2seq info`: bundles, runs and sweeps described from their files; a stranger's files are only data."""
+"""`seq2seq info`: bundles, runs and sweeps described from their files; hostile files are only data."""
 
 import csv
 import json

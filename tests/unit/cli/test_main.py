@@ -221,7 +221,7 @@ def test_demo_never_mixes_two_runs(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("size", [1, 100_000])
-def test_a_full_disk_behind_stdout_is_one_line(size: int) -> None:
+def test_a_full_disk_of_stdout_is_one_line(size: int) -> None:
     code = (
         f"import sys; from seq2seq.cli import main as m; m._run = lambda argv: print('x' * {size}); sys.exit(m.main())"
     )
@@ -231,7 +231,7 @@ def test_a_full_disk_behind_stdout_is_one_line(size: int) -> None:
 
 
 def test_what_stdout_cannot_say_is_escaped() -> None:
-    name = "Mädchen \udcff …"  # a byte that is not UTF-8, as it stands in the name of a file
+    name = "Mädchen \udcff …"  # a byte that is not UTF-8, in the name of a file
     for encoding, expected in (("ascii", r"M\xe4dchen \udcff \u2026"), ("utf-8:strict", r"Mädchen \udcff …")):
         code = f"import sys; sys.argv = ['x', '--version']; from seq2seq.cli import main; main.main(); print({name!r})"
         given = os.environ | {"PYTHONIOENCODING": encoding}

@@ -1,4 +1,4 @@
-"""Which pairs stand in which batch: every kept one once, within the budget, the same for the same seed and epoch."""
+"""Which pairs are in which batch: every kept one once, within the budget, the same for the same seed and epoch."""
 
 import os
 import tracemalloc
@@ -88,12 +88,12 @@ def test_sorting_removes_the_pads() -> None:
     assert pad_share(data, np.arange(4000).reshape(-1, 20)) > 0.4
 
 
-def test_counted_by_hand() -> None:
+def test_counts_by_their_definition() -> None:
     data = pairs_of([2, 0, 5, 3, 9, 0], [3, 4, 0, 3, 1, 9])
     assert census(data, Budget(max_length=8)) == Census(
         pairs=6,
         kept=2,
-        dropped_empty=3,  # an over-long side beside an empty one counts as empty
+        dropped_empty=3,  # a pair with an over-long and an empty side counts as empty
         dropped_long=1,
         source_tokens=3 + 4,
         target_tokens=4 + 4,

@@ -228,7 +228,7 @@ def test_what_a_killed_process_left_is_deleted_and_what_others_are_at_is_not(tmp
     assert set(tmp_path.iterdir()) == {target, young, foreign}
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_folder_is_written_atomically(tmp_path: Path) -> None:
     def interrupted() -> None:
         with atomic_folder(tmp_path / "x" / "y") as folder:
             (folder / "half").touch()
@@ -250,7 +250,7 @@ def data() -> TranslationData:
     return TranslationData(corpus, WhitespaceTrainer(), seed=0, batch_tokens=8, max_length=5)
 
 
-def test_training_batches_by_hand(data: TranslationData) -> None:
+def test_training_batches_by_their_definition(data: TranslationData) -> None:
     data.prepare_data()
     # source: b 8 times and a 3 times are ids 4 and 5; target: x 4 times and y 3 times are ids 4 and 5
     seen = {int(i): pair for batch in data.train_dataloader() for i, pair in zip(batch.rows, _rows(batch), strict=True)}
@@ -277,7 +277,7 @@ def test_validation_keeps_every_pair_and_its_place(data: TranslationData) -> Non
 
 
 def _rows(batch: Pairs) -> Iterator[tuple[list[int], list[int]]]:
-    """Source and target ids of each pair, cut to their lengths; what is behind must be pads."""
+    """Source and target ids of each pair, cut to their lengths; what is after them must be padding."""
     for i in range(len(batch.rows)):
         sides = [(tokens.ids[i], int(tokens.lengths[i])) for tokens in (batch.source, batch.target)]
         assert all(ids.dtype == torch.int64 and not ids[length:].any() for ids, length in sides)

@@ -40,7 +40,7 @@ def npz(**arrays: Any) -> Path:
 
 
 def spoilt(mark: bytes, place: int, value: int) -> Path:
-    """One byte of an archive is changed, so many bytes behind a mark."""
+    """One byte of an archive is changed, so many bytes after a mark."""
     content = bytearray(npz(features=np.ones((2, 2))).read_bytes())
     content[content.index(mark) + place] = value
     Path("f.npz").write_bytes(content)

@@ -285,7 +285,7 @@ def test_what_cannot_be_had_says_how_to_get_it(server: str, tmp_path: Path) -> N
 # Scores
 
 
-def test_entities_are_whole_or_wrong() -> None:
+def test_entities_are_complete_or_wrong() -> None:
     scorer = LabelScorer(LabelTokenizer([]), entities=True)
     right = ["B-x I-x O B-y", "O B-x", "O"]
     assert scorer(right, right)["F1"].value == 100

@@ -34,7 +34,7 @@ def load(path: Path) -> ModuleType:
 
 @pytest.fixture
 def study(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """A study's run.py, imported as its command does; what it imports beside it is forgotten afterwards."""
+    """A study's run.py, imported as its command does; what it imports next to it is forgotten afterwards."""
     folder = EXPERIMENTS / request.param
     monkeypatch.setattr(sys, "path", [str(folder), str(EXPERIMENTS), *sys.path])
     for name in OWN:
@@ -136,7 +136,7 @@ def test_one_word_decides_and_stands_where_it_says(study: ModuleType) -> None:
 
 
 @memory
-def test_scores_by_hand(study: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_by_their_definition(study: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = sys.modules["tasks"].Batch
     answerer = study.Answerer(Vanilla(2, study.HIDDEN), 3)
     answers = torch.tensor([[[0.0, 1.0, 0.0]], [[2.0, 1.0, 0.0]]])

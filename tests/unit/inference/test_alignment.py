@@ -1,4 +1,4 @@
-"""Pieces to words, attention to links, and copying: against matrices whose answer can be read off by eye."""
+"""Tokens to words, attention to links, and copying: against matrices whose answer is obvious."""
 
 import pytest
 import torch
@@ -25,8 +25,8 @@ def sentencepiece(kind, *, byte_fallback=True):
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "char", "word", "characters"])
-def test_every_piece_belongs_to_the_word_that_it_spells(kind):
-    """The pieces of a word, put together without the others, spell the word."""
+def test_every_token_belongs_to_the_word_that_it_spells(kind):
+    """The tokens of a word, joined without the others, spell the word."""
     tokenizer = CharacterTokenizer("".join(sorted({*"".join(TEXTS)}))) if kind == "characters" else None
     tokenizer = tokenizer or sentencepiece(kind)
     for text in TEXTS:
@@ -46,7 +46,7 @@ def test_every_piece_belongs_to_the_word_that_it_spells(kind):
         (sentencepiece("char", byte_fallback=False), "a ?q b", [0, 0, 1, 1, 2, 2]),  # ▁ a ▁ ?q ▁ b: ?q is one unk
     ],
 )
-def test_unknown_pieces_make_no_words_of_their_own(tokenizer, text, expected):
+def test_unknown_tokens_make_no_words_of_their_own(tokenizer, text, expected):
     assert Words(tokenizer).of(tokenizer.encode(text)) == expected
 
 
@@ -67,28 +67,28 @@ def test_links_go_to_the_word_most_looked_at_and_none_to_the_end():
     torch.testing.assert_close(aligner().matrix("red small house", tokens, WEIGHTS), WEIGHTS[:3, :4])
 
 
-def test_words_sum_over_their_pieces():
-    """Letters "ab c" → "xy z": 3 of 4 source pieces and 2 of 4 target pieces belong to the first words."""
+def test_words_sum_over_their_tokens():
+    """Letters "ab c" → "xy z": 3 of 4 source tokens and 2 of 4 target tokens belong to the first words."""
     letters = CharacterTokenizer(" abcxyz")
     both = Aligner(Tokenizers(letters, letters, True), 1, 100)
     weights = torch.eye(5)[[0, 1, 2, 3]] * 0.5 + 0.1
     found = both.matrix("ab c", letters.encode("xy z"), weights)
-    # "a", "b" are word 0; " " and "c" word 1: a piece that ends in a space belongs to the word to come.
+    # "a", "b" are word 0; " " and "c" word 1: a token that ends in a space belongs to the next word.
     expected = torch.tensor([[0.2 + 0.2 + 0.5 + 0.5, 0.4, 0.2], [0.4, 0.4 + 0.5 + 0.5, 0.2]])
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize(("stride", "pieces", "columns"), [(2, 3, 2), (2, 4, 3), (4, 3, 1), (4, 9, 3)])
-def test_positions_that_stand_for_several_pieces_share_out_all_their_attention(stride, pieces, columns):
-    """`pieces` and eos, in groups of `stride`; the last group may be smaller, and columns behind it are padding."""
+@pytest.mark.parametrize(("stride", "tokens", "columns"), [(2, 3, 2), (2, 4, 3), (4, 3, 1), (4, 9, 3)])
+def test_positions_of_several_tokens_divide_all_their_attention(stride, tokens, columns):
+    """`tokens` and eos, in groups of `stride`; the last group may be smaller, and columns after it are padding."""
     weights = torch.rand(3, columns).softmax(1)
-    spread = aligner(stride).by_token(" ".join(["red"] * pieces), torch.cat([weights, torch.zeros(3, 2)], 1))
-    assert spread.shape == (3, pieces + 1)
-    groups = [spread[:, i : i + stride].sum(1) for i in range(0, pieces + 1, stride)]
+    spread = aligner(stride).by_token(" ".join(["red"] * tokens), torch.cat([weights, torch.zeros(3, 2)], 1))
+    assert spread.shape == (3, tokens + 1)
+    groups = [spread[:, i : i + stride].sum(1) for i in range(0, tokens + 1, stride)]
     torch.testing.assert_close(torch.stack(groups, 1), weights)
 
 
-def test_a_source_that_was_cut_has_words_without_pieces():
+def test_a_truncated_source_has_words_without_tokens():
     weights = torch.tensor([[0.1, 0.2, 0.7], [0.2, 0.7, 0.1]])
     assert aligner(limit=2).pharaoh("red small house", [4, 5], weights) == "1-1"
 

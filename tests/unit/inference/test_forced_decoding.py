@@ -48,7 +48,7 @@ def test_the_search_agrees_about_its_own_output(decoder):
 
 
 @torch.no_grad()
-def test_a_pair_by_hand(tmp_path):
+def test_a_pair_against_teacher_forcing(tmp_path):
     """Against the teacher-forced forward of training, which knows no steps."""
     model = save(tmp_path / "b", spread=1, **ATTENTION)
     (found,) = ForcedDecoder.load(tmp_path / "b").score([("a man sleeps", "dog zebra")])

@@ -70,7 +70,7 @@ def test_draws_depend_on_seed_and_line_alone(translator, prefix):
         (Request("a dog", "a unicorn"), {}, "line 7: the prefix 'a unicorn' would come out as 'a ⁇'"),
         (Request("a dog", "", ("man", "Dog")), {}, "line 7: the constraint 'Dog' would come out as '⁇'"),
         (Request("a dog", "", ("",)), {}, "line 7: the constraint is empty"),
-        (Request(" ", "a"), {}, "line 7: asks for a translation of no text"),
+        (Request(" ", "a"), {}, "line 7: has constraints but no text to translate"),
         (Request("a dog", "a " * 7 + "a"), {}, r"line 7: the prefix 'a a .* may take 9 tokens, .* at most 8 here"),
         (
             Request("a dog", "the dog", ("a man", "in the house", "dog and")),
@@ -91,7 +91,7 @@ def test_what_cannot_be_had_is_one_line(translator, request_, changes, message):
     check_requests(possible, translator.bundle.tokenizers, translator.options() if changes else options)
 
 
-def test_what_is_asked_in_pieces_and_the_tightest_that_fits():
+def test_constraints_as_tokens_and_the_tightest_limit_that_fits():
     assert token_constraints(Request("a dog"), TOKENIZER, 3, OPTIONS, "line 1") == UNCONSTRAINED
     found = token_constraints(Request("a dog", "the dog", ("dog and",)), TOKENIZER, 3, OPTIONS, "line 1")
     assert found == (tuple(TOKENIZER.encode("the dog")), (tuple(TOKENIZER.encode("dog and")),))
@@ -99,13 +99,15 @@ def test_what_is_asked_in_pieces_and_the_tightest_that_fits():
     assert token_constraints(Request("a dog", "the dog", ("dog and",)), TOKENIZER, 3, tight, "line 1") == found
 
 
-def test_a_prefix_of_subword_pieces_comes_out_letter_for_letter():
+def test_a_prefix_of_subwords_is_decoded_letter_for_letter():
     lines = ["the old man sees a small house", "a red dog, and 北京", "dogs and houses"] * 30
     tokenizer = SentencePieceTrainer(vocabulary_size=320).train(lines)
     for prefix in ("the o", "a red dog, ", "  two", "ħ 北", "a\u00a0b", "\u2581"):
-        pieces = token_constraints(Request("x", prefix), tokenizer, 50, OPTIONS.__class__(2, 3, 0), "line 1").prefix
+        prefix_ids = token_constraints(Request("x", prefix), tokenizer, 50, OPTIONS.__class__(2, 3, 0), "line 1").prefix
         for more in range(4, len(tokenizer)):
-            assert tokenizer.decode([*pieces, more]).startswith(prefix) or tokenizer.tokens([more])[0].startswith("<0x")
+            assert tokenizer.decode([*prefix_ids, more]).startswith(prefix) or tokenizer.tokens([more])[0].startswith(
+                "<0x"
+            )
 
 
 @pytest.mark.parametrize(("metric", "theirs"), [("chrf", CHRF()), ("bleu", BLEU(effective_order=True))])

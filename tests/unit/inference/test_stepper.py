@@ -51,7 +51,7 @@ def test_a_table_of_inputs_changes_nothing(changes, beam_size):
         assert one.log_prob == pytest.approx(other.log_prob, abs=1e-5)
 
 
-def test_int8_is_its_formula_in_whole_numbers():
+def test_int8_is_its_formula_in_integers():
     features, weight, bias = torch.randn(5, 16), torch.randn(30, 16), torch.randn(30)
     sigma, tau = weight.abs().amax(1) / 127, features.abs().amax(1) / 127
     q = torch.round(weight / sigma[:, None]).long()

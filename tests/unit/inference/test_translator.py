@@ -40,7 +40,7 @@ def test_the_same_whatever_the_batch(tmp_path, changes):
     translator = Translator.load(tmp_path / "b")
     options = translator.options(n_best=3, max_length=9)
     expected = translator.translate_full(LINES, options, batch_size=1)
-    assert len({tuple(t.text for t in found) for found in expected}) > 10  # the model tells the lines apart
+    assert len({tuple(t.text for t in found) for found in expected}) > 10  # the model distinguishes the lines
     for batch_size, chunk in ((3, 4096), (64, 4096), (3, 7)):
         found = list(translator.translate_stream(LINES, options, batch_size=batch_size, chunk=chunk))
         assert [[t.text for t in line] for line in found] == [[t.text for t in line] for line in expected]

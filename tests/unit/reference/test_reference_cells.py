@@ -74,7 +74,7 @@ class Case:
         return self.differentiated(outputs, final, [*leaves, *cell.parameters()])
 
     def by_module(self, cell: cells.Cell[Any], module: Any, reverse: bool) -> list[np.ndarray]:
-        """torch's own module, packed; bidirectional, of which one side holds the cell's weights and is looked at."""
+        """torch's own module, packed; bidirectional, of which one side has the cell's weights and is compared."""
         names = [f"{name}_l0{'_reverse' if reverse else ''}" for name, _ in cell.named_parameters()]
         module.load_state_dict({**module.state_dict(), **dict(zip(names, cell.parameters()))})
         x, *state = leaves = self.leaves()
@@ -106,7 +106,7 @@ def assert_equal(ours: list[np.ndarray], theirs: list[np.ndarray], tolerance: fl
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("form", FORMS)
 def test_numpy_torch_and_its_modules_agree(form: str, padded: bool, reverse: bool, steps: int) -> None:
-    """Outputs, final states and every gradient: NumPy, autograd over `step`, by hand, fused, nn.RNN/GRU/LSTM."""
+    """Outputs, final states and every gradient: NumPy, autograd over `step`, manual, fused, nn.RNN/GRU/LSTM."""
     ours, make = FORMS[form]
     cell, case = make().double(), Case(form, steps, padded)
     expected = case.by_numpy(ours, weights_of(cell), reverse)
@@ -178,7 +178,7 @@ class Unrolled(nn.Module):
 
 @pytest.mark.parametrize("loss", ["softmax", "binary", "multi-label"])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_whole_network_of_any_cell(form: str, loss: str) -> None:
+def test_a_network_of_any_cell(form: str, loss: str) -> None:
     """One-hot words of unequal sentences through the cell, o_t = V h_t + c and a loss a step, back to every weight."""
     ours, make = FORMS[form]
     cell, case, rng = make().double(), Case(form, 6, padded=True), np.random.default_rng(1)

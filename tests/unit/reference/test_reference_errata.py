@@ -33,7 +33,7 @@ def loss_at(W: np.ndarray) -> float:
 
 
 def by_hand(slip: str) -> np.ndarray:
-    """∂L/∂W by hand, the whole derivation in one place, with at most one slip in it."""
+    """∂L/∂W by a manual backward pass in one function, with at most one error in it."""
     U, W, V, b, c = NETWORK
     s, a, caches = [S_0], [], {}
     for t in range(T):

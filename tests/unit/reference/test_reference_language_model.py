@@ -62,7 +62,7 @@ def test_a_step_is_no_longer_than_the_clip() -> None:
 
 
 def test_the_temperature_sharpens() -> None:
-    """Near 0 the likeliest token always; at 1 the distribution itself."""
+    """Near 0 always the most likely token; at 1 the distribution itself."""
     network = Network(np.zeros((1, 2)), np.zeros((1, 1)), np.zeros((2, 1)), np.zeros(1), np.log([0.8, 0.2]))
     rng = np.random.default_rng(0)
     assert set(sample(network, 0, 50, 0.01, rng)) == {0}

@@ -61,7 +61,7 @@ def assert_equal(ours: Any, theirs: Any, tolerance: float = 1e-10) -> None:
 @pytest.mark.parametrize("words", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_gradient_three_ways(loss: str, words: bool, steps: int) -> None:
-    """By hand = autograd = central differences: U, W, V, b, c, s_0 and x."""
+    """Manual backward = autograd = central differences: U, W, V, b, c, s_0 and x."""
     network, x, s_0, y = example(steps, loss, words)
     trace = forward(network, x, s_0)
     value, e = LOSSES[loss](trace.o, y)
@@ -151,7 +151,7 @@ def test_the_factor_that_cancels() -> None:
     assert graph.gradients(loss, [graph.Node(logits)])[0].tolist() == [0, 0, 0]  # a node that it does not depend on
 
 
-def test_losses_by_hand_and_masked() -> None:
+def test_losses_by_their_formula_and_masked() -> None:
     """Two equal logits: ln 2. A masked step leaves neither loss nor gradient; large logits do not overflow."""
     mask = np.array([True, False])
     loss, e = softmax_cross_entropy(np.zeros((2, 2)), np.array([0, 1]), mask)

@@ -105,7 +105,7 @@ class TestRuns:
             ("test.references.txt", None, "texts are left out"),
         ],
     )
-    def test_a_broken_run_is_a_note_beside_a_whole_one(self, tmp_path, name, content, said):
+    def test_a_broken_run_is_a_note_next_to_a_complete_one(self, tmp_path, name, content, said):
         whole, broken = runs.write(tmp_path / "whole"), runs.write(tmp_path / "broken", bundle={})
         if content is None:
             (broken / name).unlink()
@@ -294,7 +294,7 @@ class TestPage:
             for name in ("ink", "muted", "link", "missing"):
                 assert min(contrast(theme[name], theme[place]) for place in ("page", "panel")) >= 4.5, name
             assert contrast(theme["ink"], theme["extra"]) >= 4.5
-            doubted = mix(theme["doubt"], theme["page"], 0.75)  # the least probable piece
+            doubted = mix(theme["doubt"], theme["page"], 0.75)  # the least probable token
             assert contrast(theme["ink"], doubted) >= 4.5
             assert (
                 min(contrast(colour, theme[place]) for colour in style.SERIES for place in ("page", "panel"))
@@ -311,7 +311,7 @@ class TestPage:
             assert list(one.log_probs) == best.hypothesis.token_log_probs
             assert one.attention is not None
             assert one.attention.weights.shape == (len(one.tokens), len(one.attention.source_tokens))
-            read = len(one.attention.source_tokens)  # behind it, the batch is padded
+            read = len(one.attention.source_tokens)  # after it, the batch is padded
             np.testing.assert_array_equal(one.attention.weights, best.hypothesis.attention[:, :read])
             assert one.attention.source_tokens[-1] == "</s>"
         assert notes == []
@@ -330,7 +330,7 @@ class TestPage:
         assert heat["data"][0]["z"] == [[0.25, 0.75]]
         assert heat["data"][0]["text"] == [["&lt;b&gt;x ← a", "&lt;b&gt;x ← b"]]
 
-    def test_the_page_says_what_was_found(self, tmp_path):
+    def test_the_page_has_all_results(self, tmp_path):
         left = runs.write(tmp_path / "left", bundle={"context": "additive"}, encoder={"size": 4})
         right = runs.write(tmp_path / "right", bundle={}, encoder={"size": 8}, outputs=REFERENCES)
         assert main(["report", str(left), str(right), "-o", str(tmp_path / "page.html")]) == 0
@@ -351,7 +351,7 @@ class TestPage:
         assert "Inside the models" not in (tmp_path / "page.html").read_text(encoding="utf-8")
         assert "note" not in capsys.readouterr().out
 
-    def test_strangers_texts_stay_texts(self, tmp_path):
+    def test_hostile_texts_stay_texts(self, tmp_path):
         texts = [f"{EVIL} {i}" for i in range(4)]
         folder = runs.write(
             tmp_path / "evil<b>&", outputs=texts, references=texts[::-1], sources=texts, x=EVIL, bundle={}

@@ -1,4 +1,4 @@
-"""Pictures hold what they should, tables say what was found, and damaged runs are rows instead of tracebacks."""
+"""Figures have what they should, tables have all results, and damaged runs are rows instead of tracebacks."""
 
 import argparse
 import csv
@@ -83,7 +83,7 @@ class TestCurves:
         assert validation.get_ydata().tolist() == [3.0, 2.0, 3.0]
         assert any(line.get_xdata().tolist() == [7] for line in loss.lines)
 
-    def test_noise_is_drawn_behind_a_mean_that_keeps_a_straight_line(self):
+    def test_noise_is_drawn_under_a_mean_that_keeps_a_straight_line(self):
         rows = [{"step": step, "epoch": 0, "train_loss": 100 - step} for step in range(100)]
         raw, mean = learning_curves_figure(rows).axes[0].lines
         assert raw.get_alpha() < 1
@@ -333,7 +333,7 @@ class TestLeaderboard:
         assert str(sweep / "leaderboard") in capsys.readouterr().out
 
 
-def test_an_output_appears_whole_or_not_at_all(tmp_path):
+def test_an_output_is_written_atomically(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError), atomic_write(path) as temporary:

@@ -37,7 +37,7 @@ def test_the_first_machine_is_where_the_processes_meet() -> None:
 
 
 @pytest.mark.parametrize("environment", [{}, {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, {"RANK": "3"}])
-def test_a_process_that_nobody_started_with_others_is_alone(environment: dict[str, str]) -> None:
+def test_a_process_without_other_ranks_is_rank_0_of_1(environment: dict[str, str]) -> None:
     """Also in a SLURM job of several tasks, before srun."""
     assert current_rank(environment) == Rank()
     assert current_rank(environment).is_zero
@@ -60,7 +60,7 @@ def test_an_environment_that_makes_no_sense_is_refused(environment: dict[str, st
 
 
 @pytest.mark.parametrize(("count", "size"), [(7, 3), (2, 5), (8, 4), (0, 2)])
-def test_the_parts_are_the_whole(count: int, size: int) -> None:
+def test_the_parts_are_all_items(count: int, size: int) -> None:
     parts = [np.arange(count)[part(count, rank, size)] for rank in range(size)]
     assert np.concatenate(parts).tolist() == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

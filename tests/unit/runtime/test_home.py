@@ -81,7 +81,7 @@ def test_what_is_in_a_cache_that_cannot_be_written_is_used(temporary, monkeypatc
 
 
 @pytest.mark.parametrize("kind", ["open", "link", "file"])
-def test_a_folder_of_somebody_else_is_not_used(kind, temporary):
+def test_a_folder_of_another_user_is_not_used(kind, temporary):
     name = temporary / f"seq2seq-{os.getuid()}"
     if kind == "open":
         name.mkdir()

@@ -33,7 +33,7 @@ def test_folders(tmp_path):
     os.close(second)
 
 
-def test_without_locks_nobody_is_held_back(tmp_path, monkeypatch):
+def test_without_locks_no_process_is_blocked(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "portalocker", None)
     with claim(tmp_path) as mine, claim(tmp_path) as also:
         assert (mine, also) == (True, True)

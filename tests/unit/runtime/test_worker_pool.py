@@ -119,7 +119,7 @@ def test_processes_end_with_the_one_that_started_them() -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether it is there, and has not ended only to be collected by nobody."""
+    """Whether it is there, and is not a zombie."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"

@@ -1,4 +1,4 @@
-"""Scores by length, unseen words and frequency: buckets by hand, scores by sacreBLEU, and what a user sees of them."""
+"""Scores by length, unseen words and frequency: explicit buckets, scores by sacreBLEU, and what a user sees of them."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from seq2seq.scoring.breakdowns import FEW, by_frequency, by_lines, counts, leng
 from seq2seq.scoring.metrics import Words
 
 
-def test_lengths_and_unseen_shares_by_hand():
+def test_lengths_and_unseen_shares_by_their_definition():
     sources = ["", "a b", "a b c d e", "a b c d e f", "w " * 100, "w " * 101]
     assert length_groups(sources) == [("1–5", [0, 1, 2]), ("6–10", [3]), ("76–100", [4]), ("101+", [5])]
     assert length_groups(["我爱你们。", "我"], Words("zh")) == [("1–5", [0, 1])]
@@ -32,7 +32,7 @@ def test_lengths_and_unseen_shares_by_hand():
     ]
 
 
-def test_frequency_by_hand():
+def test_frequency_by_its_definition():
     """`the` twice against three times: two matches, so F1 = 2·2 / (2+3); `cat` is missing, `dog` is wrong."""
     training = Counter({"the": 2000, "cat": 7, "dog": 9, "sat": 1})
     found = by_frequency({"s": ["the the dog sat new"]}, [["the the the cat sat old"]], training, Words())

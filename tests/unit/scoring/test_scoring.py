@@ -1,4 +1,4 @@
-"""Scores against sacreBLEU itself and against values computed by hand, and the command that prints them."""
+"""Scores against sacreBLEU and against values computed independently, and the command that prints them."""
 
 import argparse
 import gzip
@@ -70,12 +70,12 @@ def test_names_keep_their_order_and_signatures_say_how():
         ("ter", "c d a b", "a b c d", 25.0),
     ],
 )
-def test_by_hand(metric, hypothesis, reference, expected):
+def test_scores_by_their_definition(metric, hypothesis, reference, expected):
     (result,) = Scorer([metric])([hypothesis], [reference]).values()
     assert result.value == pytest.approx(expected)
 
 
-def test_error_rates_by_hand():
+def test_error_rates_by_their_definition():
     """Four words: right (more spaces do not count), a phoneme replaced, one inserted and one missing, all missing."""
     references = ["aː n", "t ɪ n", "k ɑ t s", "o p"]
     hypotheses = [" aː  n ", "t ə n", "s k ɑ t", ""]
@@ -91,7 +91,7 @@ def test_error_rates_by_hand():
         Scorer(["per"])(["a"], [""])
 
 
-def test_word_errors_by_hand():
+def test_word_errors_by_their_definition():
     """Edits 1 and 2 of 3 and 2 words; a second reference is nearer to the second line, and longer: 1 of (2 + 4) / 2."""
     hypotheses, references = ["a b c", "x y  z"], ["a b d", "x q"]
     (one,) = Scorer(["wer-words"])(hypotheses, references).values()

@@ -90,7 +90,7 @@ def test_any_lines_are_scored_by_their_own_statistics():
         assert measured.of(lines).value() == pytest.approx(alone[measured.name].value)
 
 
-def test_seed_is_sacrebleus_and_stands_in_the_signature(monkeypatch):
+def test_seed_is_sacrebleus_and_is_in_the_signature(monkeypatch):
     def score() -> object:
         return Scorer(["bleu"])(SYSTEM, REFERENCES, Resampling(200))["BLEU"]
 
@@ -107,7 +107,7 @@ def test_seed_is_sacrebleus_and_stands_in_the_signature(monkeypatch):
 RUNS = [31.0, 33.0, 35.0], [36.5, 35.5, 39.0, 37.0]
 
 
-def test_summary_by_hand():
+def test_summary_by_its_definition():
     """t of two degrees of freedom is 4.302653 at 97.5%."""
     assert summarize([5.0]) == Summary(1, 5.0)
     found = summarize(RUNS[0])

@@ -1,4 +1,4 @@
-"""Which references BLEU can tell models apart by, and what is taken where it cannot."""
+"""On which references BLEU can distinguish models, and which metric is used if it cannot."""
 
 import pytest
 

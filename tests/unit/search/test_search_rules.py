@@ -1,4 +1,4 @@
-"""What may be asked of a beam beside its width: each option, and all together, against the definition in plain Python
+"""The options of a beam next to its width: each option, and all together, against the definition in plain Python
 and against exhaustive enumeration."""
 
 import math
@@ -237,7 +237,7 @@ def test_the_steps_needed_are_enough_and_without_overlaps_the_fewest():
 @pytest.mark.parametrize(
     ("prefixes", "constraints", "limit", "message"),
     [
-        (None, [[(3, 4), (5,)]], 3, "constraints that need 3 steps, where 2 are to be had"),
+        (None, [[(3, 4), (5,)]], 3, "constraints that need 3 steps, more than the 2 of the limit"),
         ([(3, 4)], [[(4, 5), (5,)]], 3, "constraints that need 4 steps, where 2"),
         ([(3, 4, 3)], None, 2, "a prefix of 3 tokens, where 2 steps"),
         (None, [[()]], 5, "a constraint without a token"),

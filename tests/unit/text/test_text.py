@@ -100,14 +100,14 @@ def test_a_long_line_teaches_what_its_words_do(model_type: str) -> None:
     assert len(one) > 100_000
     trainer = SentencePieceTrainer(model_type, SIZES[model_type])
     of_one, of_many = trainer.train([one]), trainer.train(many)
-    pieces = range(len(of_many))
-    assert set(of_one.tokens(range(len(of_one)))) == set(of_many.tokens(pieces))
+    ids = range(len(of_many))
+    assert set(of_one.tokens(range(len(of_one)))) == set(of_many.tokens(ids))
     assert len(SentencePieceTrainer("char", None).train(["x" * 1_000_000])) == len(
         SentencePieceTrainer("char", None).train(["x"])
     )
 
 
-def test_ids_of_the_special_pieces() -> None:
+def test_ids_of_the_special_tokens() -> None:
     tokenizer = _trained("bpe")
     ids = tokenizer.encode("the dog")
     assert tokenizer.decode([2, *ids, 3, 0, 0]) == "the dog"
@@ -119,8 +119,8 @@ def test_ids_of_the_special_pieces() -> None:
 
 
 def _bytes(tokenizer: SentencePieceTokenizer, text: str) -> list[int]:
-    pieces = tokenizer.tokens(range(len(tokenizer)))
-    return [pieces.index(f"<0x{byte:02X}>") for byte in text.encode()]
+    tokens = tokenizer.tokens(range(len(tokenizer)))
+    return [tokens.index(f"<0x{byte:02X}>") for byte in text.encode()]
 
 
 @pytest.mark.parametrize("model_type", SIZES)
@@ -173,7 +173,7 @@ def test_sampling_is_a_pure_function_of_its_seed(model_type: str) -> None:
     assert tokenizer.decode_batch(first) == tokenizer.decode_batch(other) == LINES
 
 
-def test_whitespace_by_hand() -> None:
+def test_whitespace_tokens_of_a_small_text() -> None:
     tokenizer = WhitespaceTrainer().train(["b a b", "c b\u00a0c a"])
     # b and a are seen twice, in code point order; then the NO-BREAK SPACE keeps one word together
     assert tokenizer.tokens(range(len(tokenizer)))[4:] == ["a", "b", "b\u00a0c", "c"]

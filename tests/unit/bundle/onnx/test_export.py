@@ -199,7 +199,7 @@ def test_batch_and_lengths_are_free(exported, name):
 
 
 @pytest.mark.slow
-def test_another_model_is_told_from_the_networks(exported, tmp_path):
+def test_another_model_is_distinguished_from_the_networks(exported, tmp_path):
     """What the comparison is worth."""
     one, other = (save(tmp_path / str(seed), seed=seed, **MODELS["deep"]) for seed in (0, 1))
     assert export.compare(one, exported("deep") / "out").difference < 1e-4

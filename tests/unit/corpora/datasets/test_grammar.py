@@ -1,4 +1,4 @@
-"""The embedded corpus: German is a function of English, and right by tables made by hand; mistakes are explained."""
+"""The embedded corpus: German is a function of English, and right by independent tables; mistakes are explained."""
 
 import importlib.util
 import re
@@ -56,7 +56,7 @@ PAIRS = {
     "Our mother works in Vienna at seven o'clock.": "Unsere Mutter arbeitet um sieben Uhr in Wien.",
 }
 
-# English noun phrase: nominative, accusative and dative, by hand
+# English noun phrase: nominative, accusative and dative, from a textbook
 DECLENSION = {
     "the old man": ("der alte Mann", "den alten Mann", "dem alten Mann"),
     "an old man": ("ein alter Mann", "einen alten Mann", "einem alten Mann"),
@@ -79,7 +79,7 @@ DECLENSION = {
     "every lamp": ("jede Lampe", "jede Lampe", "jeder Lampe"),
 }
 
-# every article that may stand before these forms, by hand
+# every article that is possible before these forms
 ARTICLES = {
     "Lampe": "die der",
     "Auto": "das dem des",
@@ -182,7 +182,7 @@ def test_sentences_are_well_written(corpus: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS.items())
-def test_pairs_read_by_hand(corpus: dict[str, str], source: str, target: str) -> None:
+def test_translations_of_chosen_sentences(corpus: dict[str, str], source: str, target: str) -> None:
     assert corpus[source] == target
 
 
@@ -311,7 +311,7 @@ def test_missing_grammar(tmp_path: Path) -> None:
         generate(tmp_path / "none.yaml")
 
 
-def test_files_are_written_whole_by_several_at_once(tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_files_are_written_atomically_by_several_at_once(tiny: Callable[..., Path], tmp_path: Path) -> None:
     folder, path, errors = tmp_path / "corpus", tiny(), []
 
     def write() -> None:
