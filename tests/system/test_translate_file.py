@@ -158,7 +158,7 @@ def test_what_lines_ask_for(folder, stream, monkeypatch, capsys):
     [
         ("a dog\na dog\ta\tman\n", ["--prefixes"], "in.txt:2: has 3 fields, where --prefixes reads two"),
         ("a dog\n" * 9 + "a dog\tDog\n", ["--constraints"], "line 10: the constraint 'Dog' would come out as '⁇'"),
-        ("a dog\n" * 9 + "a dog\ta man\n", ["--prefixes", "--max-length", "2"], "line 10: the prefix 'a man' may take"),
+        ("a dog\n" * 9 + "a dog\ta man\n", ["--prefixes", "--max-length", "2"], "line 10: the prefix 'a man' may need"),
         ("a dog\n\tdog\n", ["--constraints"], "line 2: has constraints but no text to translate"),
         ("a dog\tdog\n", ["--constraints", "--sample"], "line 1: constraints belong to beam search"),
         ("", ["--mbr", "1"], "--mbr 1: it must be at least 2"),

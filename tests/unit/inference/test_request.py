@@ -71,7 +71,7 @@ def test_draws_depend_on_seed_and_line_alone(translator, prefix):
         (Request("a dog", "", ("man", "Dog")), {}, "line 7: the constraint 'Dog' would come out as '⁇'"),
         (Request("a dog", "", ("",)), {}, "line 7: the constraint is empty"),
         (Request(" ", "a"), {}, "line 7: has constraints but no text to translate"),
-        (Request("a dog", "a " * 7 + "a"), {}, r"line 7: the prefix 'a a .* may take 9 tokens, .* at most 8 here"),
+        (Request("a dog", "a " * 7 + "a"), {}, r"line 7: the prefix 'a a .* may need 9 tokens, .* at most 8;"),
         (
             Request("a dog", "the dog", ("a man", "in the house", "dog and")),
             {},

@@ -238,8 +238,8 @@ def test_the_steps_needed_are_enough_and_without_overlaps_the_fewest():
     ("prefixes", "constraints", "limit", "message"),
     [
         (None, [[(3, 4), (5,)]], 3, "constraints that need 3 steps, more than the 2 of the limit"),
-        ([(3, 4)], [[(4, 5), (5,)]], 3, "constraints that need 4 steps, where 2"),
-        ([(3, 4, 3)], None, 2, "a prefix of 3 tokens, where 2 steps"),
+        ([(3, 4)], [[(4, 5), (5,)]], 3, "constraints that need 4 steps, more than the 2 of the limit"),
+        ([(3, 4, 3)], None, 2, "a prefix of 3 tokens, more than the 2 steps"),
         (None, [[()]], 5, "a constraint without a token"),
     ],
 )
