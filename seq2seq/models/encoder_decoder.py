@@ -12,7 +12,7 @@ from seq2seq.nn.decoder import Decoder, DecoderState, Encoded
 from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.scheduled_sampling import SamplingState
-from seq2seq.nn.types import DeduplicatedEmbedding, Features, Memory, Tokens, unpadded_ids
+from seq2seq.nn.types import Features, Memory, Tokens, Vectors, unpadded_ids
 
 
 class EncoderDecoder(nn.Module):
@@ -49,7 +49,7 @@ class EncoderDecoder(nn.Module):
 
     def encode(self, source: Tokens | Features) -> Memory:
         """Read the source: tokens by their vectors, float sequences as they are."""
-        vectors: Tensor | DeduplicatedEmbedding
+        vectors: Vectors
         if isinstance(source, Features):
             vectors = source.values
         else:

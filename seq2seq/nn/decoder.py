@@ -1,36 +1,194 @@
-"""The decoder over a whole target: the features of all its tokens, from the tokens before them.
+"""The decoder: a stack of cells that consumes c at every step, its context, and its head.
+
+    query previous:     c_t = context(s_{t−1}),  s_t = cell([e_{t−1} ; c_t], s_{t−1}),  o_t = head(s_t, c_t, e_{t−1})
+    query current:      s_t = cell(e_{t−1}, s_{t−1}),  c_t = context(s_t),              o_t = head(s_t, c_t, e_{t−1})
+    recurrence output:  s_t = cell([e_{t−1} ; c_t], s_0): only the previous output recurs
+
+The first is Bahdanau et al. (2015), the second Luong et al. (2015); with a fixed context they are the same model, Cho
+et al. (2014). The third is the network of Goodfellow, Bengio & Courville (2016), §10.2.1, figure 10.4: without a path
+from state to state it is weaker, and all steps of a known target are one batch.
 
 A whole teacher-forced target needs a loop over time only where something else than the cells' state recurs: attention
-that is queried by the previous state, or input feeding. For the equations of one step see `nn.decoder_step`.
+that is queried by the previous state, or input feeding.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from seq2seq.nn.cell_stack import CellStack, States, input_sizes
 from seq2seq.nn.cells import Cell
-from seq2seq.nn.contexts import Keys
+from seq2seq.nn.contexts import Context, Keys
 from seq2seq.nn.contexts.attention_through_time import attend_through_time, offers
-from seq2seq.nn.decoder_step import DecoderState, DecoderStep, Encoded
+from seq2seq.nn.decoder_options import Layers, Wiring
 from seq2seq.nn.embedding import Embedding
-from seq2seq.nn.recurrence import gates_of, in_full, project, unroll
-from seq2seq.nn.scheduled_sampling import SamplingState, evaluating, mixed
-from seq2seq.nn.types import CellState, DeduplicatedEmbedding, Inputs, dense, flatten_unpadded, map_tensors
+from seq2seq.nn.heads import Head
+from seq2seq.nn.recurrence import from_one_state, in_full, project, unroll
+from seq2seq.nn.scheduled_sampling import Feedback, SamplingState, TeacherForcing, evaluating, mixed
+from seq2seq.nn.types import CellState, Inputs, StateShape, Vectors, dense, flatten_unpadded
 
-__all__ = ["Decoder", "DecoderState", "Encoded"]
+
+class DecoderState(NamedTuple):
+    """What recurs: each layer's state, the last features where they are fed back, and how many tokens were read."""
+
+    layers: States
+    feed: Float[Tensor, "N F"] | None
+    step: Int[Tensor, "N"]
 
 
-class Decoder(DecoderStep):
-    """Reads a whole target, or one token; for its options see `DecoderStep`."""
+class Encoded(NamedTuple):
+    """What decoding needs of a source, one row a sentence: the context's keys, and, where c is the same at every step,
+    the contribution of c to the first layer's gates."""
+
+    keys: Keys
+    static_gates: Float[Tensor, "B G"] | None
+
+
+class Decoder(nn.Module):
+    """Reads one token, or a whole target, through layers of `hidden_size` units; tokens' vectors are as wide as those of
+    the table `embedding`.
+
+    `wiring` and `layers` are groups of options; a configuration gives their fields as keys of the decoder. `feedback`
+    decides what is read as the previous token in training. Raises `UserError` for combinations that make no model.
+    """
+
+    def __init__(
+        self,
+        embedding: nn.Parameter,
+        memory_size: int,
+        hidden_size: int,
+        cell: Callable[..., Cell[Any]],
+        context: Callable[..., Context],
+        head: Callable[..., Head],
+        *,
+        wiring: Wiring = Wiring(),  # noqa: B008  it is frozen
+        layers: Layers = Layers(),  # noqa: B008
+        feedback: Callable[[], Feedback] = TeacherForcing,
+    ) -> None:
+        super().__init__()
+        self.context = context(memory_size, hidden_size)
+        wiring.check(self.context, layers.path)
+        self.to_cell = wiring.to_cell
+        self.to_readout = wiring.to_readout
+        self.first_only = wiring.context_to == "first"  # the gates see c at the first step only
+        self.static_context = self.to_cell and self.context.constant and not self.first_only  # they see one c always
+        self.query_previous = wiring.query == "previous"
+        self.recurrent = wiring.recurrence == "state"
+        self.path = layers.path
+        self.head = head(hidden_size, self.context.size if self.to_readout else 0, embedding)
+        self.embedding_size = embedding.size(1)
+        self.feed_size = self.head.feature_size if wiring.input_feeding else 0
+        input_size = self.embedding_size + self.feed_size + (self.context.size if self.to_cell else 0)
+        self.layers = CellStack(
+            (cell(size, hidden_size) for size in input_sizes(input_size, hidden_size, layers.num_layers)),
+            dropout=layers.dropout,
+            variational=layers.variational,
+            residual_from=1 if layers.residual else None,
+        )
+        self.feedback = feedback()
 
     @property
-    def loops(self) -> bool:
-        """Whether a teacher-forced target needs a loop over time."""
-        return self.feed_size > 0 or (self.context.attends and self.query_previous)
+    def state_shapes(self) -> tuple[StateShape, ...]:
+        """The type and size of each layer's state."""
+        return self.layers.state_shapes
+
+    @property
+    def uses_position(self) -> bool:
+        """Whether a step depends on the number of tokens read before."""
+        return self.first_only or self.context.uses_position
+
+    def init_state(self, layers: States) -> DecoderState:
+        """The state before the first token, from the bridge's states."""
+        h = layers[0].h
+        feed = h.new_zeros(h.size(0), self.feed_size) if self.feed_size else None
+        return DecoderState(layers, feed, h.new_zeros(h.size(0), dtype=torch.long))
+
+    def look_at(self, keys: Keys) -> Encoded:
+        """What the single steps of a source read: its keys, and what can be computed of them once."""
+        return Encoded(keys, self._context_gates(keys.values[:, 0]) if self.static_context else None)
+
+    # One token
+
+    def project(self, embedded: Float[Tensor, "*N E"]) -> Float[Tensor, "*N G"]:
+        """The contribution of the tokens' vectors to the first layer's gates."""
+        gates: Tensor = self.layers.first.project(embedded)
+        return gates
+
+    def step(
+        self,
+        embedded: Float[Tensor, "N E"],
+        state: DecoderState,
+        encoded: Encoded,
+        gates: Float[Tensor, "N G"] | None = None,
+        masks: list[Tensor] | None = None,
+    ) -> tuple[Float[Tensor, "N F"], DecoderState, Float[Tensor, "N S"] | None]:
+        """Read one token: features, the next state, and attention weights. N = B·K: the K hypotheses of a sentence are
+        neighbours. `gates` is `project(embedded)` where the caller has it already; for `masks` see `CellStack.step`."""
+        gates = self.project(embedded) if gates is None else gates
+        state, top, c, weights = self._advance(gates, state, encoded, masks)
+        features = self.head.readout(top, c if self.to_readout else None, embedded)
+        return features, state._replace(feed=features) if self.feed_size else state, weights
+
+    def predict(
+        self, embedded: Float[Tensor, "N E"], state: DecoderState, encoded: Encoded
+    ) -> tuple[Float[Tensor, "N V"], DecoderState, Float[Tensor, "N S"] | None]:
+        """Read one token, as `step` does, but return the log-probabilities of the next one instead of features."""
+        features, state, weights = self.step(embedded, state, encoded)
+        return self.head.logits(features).log_softmax(-1), state, weights
+
+    def _advance(
+        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
+    ) -> tuple[DecoderState, Tensor, Tensor, Tensor | None]:
+        """One step of all layers from the token's contribution to the gates: the next state, in which `feed` is still
+        the old one, then s_t, c_t and the attention weights."""
+        if state.feed is not None:
+            gates = gates + self.layers.first.project(state.feed, self.embedding_size, bias=False)
+        advance = self._context_first if self.query_previous or self.to_cell else self._cell_first
+        layers, top, c, weights = advance(gates, state, encoded, masks)
+        return DecoderState(layers if self.recurrent else state.layers, state.feed, state.step + 1), top, c, weights
+
+    def _context_first(
+        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
+    ) -> tuple[States, Tensor, Tensor, Tensor | None]:
+        """c_t = context(s_{t−1}),  s_t = cell([e_{t−1} ; c_t], s_{t−1})."""
+        c, weights = self._look(state.layers[-1].h, encoded.keys, state.step)
+        if encoded.static_gates is not None:
+            static = encoded.static_gates
+            gates = (gates.view(static.size(0), -1, gates.size(-1)) + static[:, None]).view_as(gates)
+        elif self.to_cell:
+            gates = gates + self._context_gates(self._shown(c, state.step))
+        layers, top = self.layers.step(gates, state.layers, masks)
+        return layers, top, c, weights
+
+    def _cell_first(
+        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
+    ) -> tuple[States, Tensor, Tensor, Tensor | None]:
+        """s_t = cell(e_{t−1}, s_{t−1}),  c_t = context(s_t)."""
+        layers, top = self.layers.step(gates, state.layers, masks)
+        c, weights = self._look(top, encoded.keys, state.step)
+        return layers, top, c, weights
+
+    def _context_gates(self, c: Float[Tensor, "N C"]) -> Float[Tensor, "N G"]:
+        """The contribution of c to the first layer's gates."""
+        gates: Tensor = self.layers.first.project(c, self.embedding_size + self.feed_size, bias=False)
+        return gates
+
+    def _shown(self, c: Tensor, steps: Tensor) -> Tensor:
+        """What the gates see of c: all of it, or nothing after the first step."""
+        return c * (steps == 0)[..., None] if self.first_only else c
+
+    def _look(self, query: Tensor, keys: Keys, steps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The context of N = B·K queries against B sentences' keys."""
+        sentences = keys.values.size(0)
+        c, weights = self.context(query.view(sentences, -1, query.size(-1)), keys, steps.view(sentences, -1))
+        return c.flatten(0, 1), None if weights is None else weights.flatten(0, 1)
+
+    # A whole target
 
     def forward(
         self,
@@ -43,13 +201,13 @@ class Decoder(DecoderStep):
     ) -> Float[Tensor, "M F"]:
         """The features of a whole target, from its `previous` tokens, where `mask` is True: the M rows of
         `flatten_unpadded`. With a `sampling` state the feedback replaces some of the tokens by the model's own."""
-        if sampling is not None and self.feedback.truth(sampling.step) < 1:
+        if sampling is not None and self.feedback.reads_own:
             previous = self._with_own_tokens(previous, embedding, state, keys, sampling)
         vectors = embedding.deduplicated(previous)
         embedded = dense(vectors)
         if self.feed_size:
             return flatten_unpadded(self._fed(vectors, embedded, state, keys), mask)
-        if not self.loops:
+        if not (self.context.attends and self.query_previous):
             tops, cs = self._unrolled(vectors, embedded, state, keys)
         elif self._offers_manual_loop():
             tops, cs = self._manual(vectors, state, keys)
@@ -66,13 +224,15 @@ class Decoder(DecoderStep):
         def step(ids: Tensor, state: DecoderState, encoded: Encoded) -> tuple[Tensor, DecoderState, Tensor | None]:
             return self.predict(embedding(ids), state, encoded)
 
+        if self.feedback.truth(sampling.step) == 1:
+            return previous
         with evaluating(self, embedding):
             return mixed(self.feedback, sampling, previous, step, state, self.look_at(keys))
 
     # A whole target, without a loop over time
 
     def _unrolled(
-        self, vectors: Tensor | DeduplicatedEmbedding, embedded: Tensor, state: DecoderState, keys: Keys
+        self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys
     ) -> tuple[Tensor, Tensor | None]:
         """All steps of a layer at once: what depends on no query enters before, and current queries come together."""
         steps = torch.arange(embedded.size(1), device=embedded.device).expand(embedded.size(0), -1)
@@ -80,7 +240,7 @@ class Decoder(DecoderStep):
         tops, _ = self.layers.run(inputs, state.layers, self._run_layer)
         return tops, self.context(tops, keys, steps)[0] if self.to_readout else None
 
-    def _first_inputs(self, vectors: Tensor | DeduplicatedEmbedding, keys: Keys, steps: Tensor) -> Inputs:
+    def _first_inputs(self, vectors: Vectors, keys: Keys, steps: Tensor) -> Inputs:
         """The first layer's input; a c that is the same at every step adds to the gates once a sentence."""
         if not self.to_cell:
             return Inputs(vectors)
@@ -94,11 +254,7 @@ class Decoder(DecoderStep):
         if self.recurrent:
             return unroll(layer, inputs, None, start, path=self.path)
         assert start is not None
-        gates = gates_of(layer, inputs).transpose(0, 1)
-        sizes = gates.shape[:2]
-        states = map_tensors(lambda tensor: tensor.repeat_interleave(sizes[1], 0), start)
-        outputs: Tensor = layer.step(gates.flatten(0, 1), states).h.unflatten(0, sizes)
-        return outputs, start
+        return from_one_state(layer, inputs, start), start
 
     # A whole target, in a loop over time
 
@@ -107,18 +263,14 @@ class Decoder(DecoderStep):
         free = self.path in ("auto", "manual") and len(self.layers) == 1 and self.recurrent
         return free and self.query_previous and self.to_cell and offers(self.layers.first, self.context)
 
-    def _manual(
-        self, vectors: Tensor | DeduplicatedEmbedding, state: DecoderState, keys: Keys
-    ) -> tuple[Tensor, Tensor | None]:
+    def _manual(self, vectors: Vectors, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor | None]:
         """The loop over attention with its manual backward pass."""
         cell = self.layers.first
         arguments = (cell, self.context, project(cell, vectors), keys, state.layers[0], self.embedding_size)
         tops, cs = in_full(attend_through_time, *arguments)
         return tops.transpose(0, 1), cs.transpose(0, 1) if self.to_readout else None
 
-    def _looped(
-        self, vectors: Tensor | DeduplicatedEmbedding, state: DecoderState, keys: Keys
-    ) -> tuple[Tensor, Tensor | None]:
+    def _looped(self, vectors: Vectors, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor | None]:
         """Only what recurs is in the loop; the projection of the inputs is before it, readout and softmax after it."""
         gates = project(self.layers.first, vectors)
         masks, encoded = self.layers.time_masks(gates), self.look_at(keys)
@@ -130,9 +282,7 @@ class Decoder(DecoderStep):
             cs.append(c)
         return torch.stack(tops, 1), torch.stack(cs, 1) if self.to_readout else None
 
-    def _fed(
-        self, vectors: Tensor | DeduplicatedEmbedding, embedded: Tensor, state: DecoderState, keys: Keys
-    ) -> Tensor:
+    def _fed(self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys) -> Tensor:
         """Input feeding: the readout recurs as well."""
         gates = project(self.layers.first, vectors)
         masks, encoded = self.layers.time_masks(gates), self.look_at(keys)

@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.autograd.function import Function
 from torch.nn import functional as F
 
-from seq2seq.nn.cells.once_differentiable import once_differentiable
-from seq2seq.nn.matmul import addmm, mm, onednn
+from seq2seq.nn.matmul import addmm, mm, once_differentiable, onednn
 
 # torch's fused linear + softmax + cross-entropy (torch 2.13 on); with 512 rows at once, the fastest setting measured.
 FUSED = hasattr(F, "linear_cross_entropy") and hasattr(torch.nn, "LinearCrossEntropyOptions")

@@ -10,13 +10,13 @@ the last bits, as between any two BLAS.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from torch.autograd.function import Function
 from torch.nn import functional as F
 
+from seq2seq.errors import UserError
+
 log = logging.getLogger(__name__)
 
 ROWS = 64
@@ -33,6 +35,8 @@ ROWS = 64
 
 SMALLEST = 1 << 14
 """Elements of the right matrix. Below, the operator's ten microseconds a call are more than it saves."""
+
+Backward = Callable[..., tuple[Tensor | None, ...]]
 
 
 def onednn() -> bool:
@@ -82,6 +86,23 @@ def addmm(plus: Tensor, a: Float[Tensor, "M K"], b: Float[Tensor, "K N"]) -> Flo
         return _product(a, b, None) + plus
     product: Tensor = torch.ops.mkldnn._linear_pointwise.binary(a, plus.contiguous(), _dense(b).t(), None, "add")
     return product
+
+
+def once_differentiable(backward: Backward) -> Backward:
+    """The decorator of a manual backward pass, which works with products without gradients: it raises `UserError` where
+    a graph of the gradients is asked for (create_graph=True).
+
+    torch's own decorator of this name raises only where the arriving gradient itself needs one; after a loss that is
+    linear in the outputs it leaves out, without a word, what the backward pass owes to the states.
+    """
+
+    @functools.wraps(backward)
+    def once(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise UserError("the manual backward pass has no second derivatives (create_graph=True); use path=step")
+        return backward(ctx, *gradients)
+
+    return once
 
 
 def linear(x: Float[Tensor, "*N K"], weight: Float[Tensor, "M K"], bias: Tensor | None = None) -> Float[Tensor, "*N M"]:
@@ -191,7 +212,7 @@ def _choose() -> bool:
     return _amd() and torch.backends.cpu.get_cpu_capability().startswith("AVX512") and _works()
 
 
-@cache
+@functools.cache
 def _works() -> bool:
     """Whether oneDNN's operator is there and gives, in the three forms that are used here, torch's own result."""
     if not torch.backends.mkldnn.is_available():

@@ -8,7 +8,7 @@
 | fused  | torch's kernel (oneDNN on CPU, cuDNN)              | the kernel                            |
 | auto   | the fastest of them that the cell offers on this device                                     |
 
-Where the machine has no fused kernel for a precision (asked by a tiny call, see `seq2seq.nn.cells.kernels`), `fused`
+Where the machine has no fused kernel for a precision (found by a tiny call, see `fused_runs`), `fused`
 runs in float32 under autocast, and otherwise `manual` or `step` runs. A forced `fused` says so in one line, so that a
 configuration, or a bundle, with a forced path works on any machine; `auto` chooses among what there is.
 """
@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,12 +28,12 @@ from torch.nn import functional as F
 
 from seq2seq.errors import UserError
 from seq2seq.nn.cells import Cell
-from seq2seq.nn.cells.kernels import fused_runs, lower_precision
-from seq2seq.nn.time_steps import time_steps
-from seq2seq.nn.types import CellState, DeduplicatedEmbedding, Inputs, dense, map_tensors
+from seq2seq.nn.cells.base import time_steps
+from seq2seq.nn.types import CellState, DeduplicatedEmbedding, Inputs, Vectors, dense, map_tensors
 
 Result = TypeVar("Result")
 RunPath = Literal["auto", "step", "scan", "manual", "fused"]
+_has_kernel: WeakKeyDictionary[Cell[Any], dict[tuple[Any, ...], bool]] = WeakKeyDictionary()
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +74,16 @@ def unroll(
     return (outputs if mask is None else outputs * mask[:, :, None]), final
 
 
+def from_one_state(cell: Cell[Any], inputs: Inputs, state: CellState) -> Float[Tensor, "B T H"]:
+    """The outputs of a cell whose every step begins from `state`: only the input changes, and all steps are one
+    batch."""
+    gates = gates_of(cell, inputs).transpose(0, 1)
+    sizes = gates.shape[:2]
+    states = map_tensors(lambda tensor: tensor.repeat_interleave(sizes[1], 0), state)
+    outputs: Tensor = cell.step(gates.flatten(0, 1), states).h.unflatten(0, sizes)
+    return outputs
+
+
 def in_full(function: Callable[..., Result], *arguments: Any) -> Result:
     """Call a function in the precision of the weights: under autocast, which would make another of each product's, its
     arguments (tensors, and tuples of them) are turned to float32 and it runs without autocast. So do the functions with
@@ -94,8 +105,46 @@ def _float(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
+def lower_precision(kind: str) -> torch.dtype | None:
+    """The type that autocast computes products in on a kind of device; None where it is off."""
+    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if on else None
+
+
 def _fastest(cell: Cell[Any]) -> str:
     return next(iter(cell.preferred_paths(cell.weight_ih.device)), "step")
+
+
+def fused_runs(cell: Cell[Any]) -> bool:
+    """Whether `cell.fused` runs as it would be called now: on this device, in this precision, with gradients or not.
+
+    What the libraries have cannot be read off the names of processors (oneDNN has an LSTM in bfloat16 for some
+    instruction sets only, and under autocast torch calls it without asking whether there is one), so a tiny sequence
+    is run, once for each of these. Raises what is no matter of kernels: `torch.OutOfMemoryError`.
+    """
+    weight = cell.weight_ih
+    if weight.is_meta or torch.compiler.is_compiling():
+        return True  # nothing runs now: an exported network is for any machine
+    key = (weight.device, weight.dtype, lower_precision(weight.device.type), torch.is_grad_enabled())
+    known = _has_kernel.setdefault(cell, {})
+    if key not in known:
+        known[key] = _try_fused(cell)
+    return known[key]
+
+
+def _try_fused(cell: Cell[Any]) -> bool:
+    """Two steps of two sentences, and the gradient of their inputs where gradients are on."""
+    inputs = cell.weight_ih.new_zeros(2, 2, cell.input_size, requires_grad=torch.is_grad_enabled())
+    mask = torch.ones(2, 2, dtype=torch.bool, device=inputs.device)
+    try:
+        outputs, _ = cell.fused(inputs, cell.init_state(2), mask)
+        if outputs.requires_grad:
+            torch.autograd.grad(outputs.sum(), inputs)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # NotImplementedError is one: a device without the operator
+        return False
+    return True
 
 
 def _instead_of_fused(cell: Cell[Any], *, forced: bool) -> str:
@@ -132,7 +181,7 @@ def project(cell: Cell[Any], steps: Float[Tensor, "B T E"] | DeduplicatedEmbeddi
     return cell.project(steps.transpose(0, 1))
 
 
-def _width(steps: Tensor | DeduplicatedEmbedding) -> int:
+def _width(steps: Vectors) -> int:
     return (steps.table if isinstance(steps, DeduplicatedEmbedding) else steps).size(-1)
 
 

@@ -45,9 +45,11 @@ class SamplingState(NamedTuple):
 
 
 class Feedback(ABC):
-    """`choice` of the model's own token: its most probable one (`argmax`), or a `sample` of its distribution."""
+    """`choice` of the model's own token: its most probable one (`argmax`), or a `sample` of its distribution.
+    `reads_own` tells whether ε may be below 1."""
 
     choice: Choice = "argmax"
+    reads_own = True
 
     @abstractmethod
     def truth(self, step: int) -> float:
@@ -56,6 +58,8 @@ class Feedback(ABC):
 
 class TeacherForcing(Feedback):
     """Always the target's token."""
+
+    reads_own = False
 
     def truth(self, step: int) -> float:
         """1."""
@@ -111,7 +115,7 @@ class ScheduledSampling(Feedback):
 @torch.no_grad()
 def mixed(
     feedback: Feedback,
-    moment: SamplingState,
+    sampling: SamplingState,
     previous: Int[Tensor, "B T"],
     step: Callable[..., tuple[Tensor, Any, Any]],
     state: Any,
@@ -122,8 +126,8 @@ def mixed(
     A coin is tossed for every token but bos. `step`, `state` and `memory` are those that a search is given; the model
     is used as it is, so put it into eval mode first.
     """
-    generator = moment.generator(previous.device)
-    told = torch.rand(previous.shape, generator=generator, device=previous.device) < feedback.truth(moment.step)
+    generator = sampling.generator(previous.device)
+    told = torch.rand(previous.shape, generator=generator, device=previous.device) < feedback.truth(sampling.step)
     columns = [previous[:, 0]]
     for t in range(1, previous.size(1)):
         log_probs, state, _ = step(columns[-1], state, memory)

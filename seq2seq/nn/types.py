@@ -115,6 +115,10 @@ class DeduplicatedEmbedding(NamedTuple):
         return torch.nn.functional.embedding(self.rows, self.table)
 
 
+Vectors = Tensor | DeduplicatedEmbedding
+"""Vectors [B, T, E], as they are or as rows of a table."""
+
+
 class Inputs(NamedTuple):
     """What feeds a cell, in parts that add up in its gates: one vector a step, and one vector a sentence (c)."""
 

@@ -18,6 +18,11 @@ from seq2seq.nn.types import HiddenState, LSTMState, StateShape
 S = TypeVar("S", HiddenState, LSTMState)
 
 
+def time_steps(length: int, reverse: bool) -> range:
+    """The positions 0 … `length` − 1 in reading order: from left to right, or from right to left with `reverse`."""
+    return range(length - 1, -1, -1) if reverse else range(length)
+
+
 class Cell(nn.Module, ABC, Generic[S]):
     """One recurrent cell. A new cell names its gate `blocks` and `state_type` and writes `step`; all else is inherited.
 

@@ -20,12 +20,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import Function
 
-from seq2seq.nn.cells.base import Cell
+from seq2seq.nn.cells.base import Cell, time_steps
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.initialization import Init
-from seq2seq.nn.cells.once_differentiable import once_differentiable
-from seq2seq.nn.matmul import addmm, linear, mm, multiplier, tmm
-from seq2seq.nn.time_steps import time_steps
+from seq2seq.nn.matmul import addmm, linear, mm, multiplier, once_differentiable, tmm
 from seq2seq.nn.types import HiddenState
 
 

@@ -22,12 +22,10 @@ from torch import Tensor, nn
 from torch.autograd.function import Function
 
 from seq2seq.errors import UserError
-from seq2seq.nn.cells.base import Cell
+from seq2seq.nn.cells.base import Cell, time_steps
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.initialization import Init
-from seq2seq.nn.cells.once_differentiable import once_differentiable
-from seq2seq.nn.matmul import addmm, linear, mm, tmm
-from seq2seq.nn.time_steps import time_steps
+from seq2seq.nn.matmul import addmm, linear, mm, once_differentiable, tmm
 from seq2seq.nn.types import LSTMState
 
 

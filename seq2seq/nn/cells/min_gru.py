@@ -21,9 +21,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import Function
 
-from seq2seq.nn.cells.base import Cell
+from seq2seq.nn.cells.base import Cell, time_steps
 from seq2seq.nn.cells.initialization import Init
-from seq2seq.nn.time_steps import time_steps
 from seq2seq.nn.types import HiddenState
 
 CandidateActivation = Literal["positive", "linear"]

@@ -22,9 +22,8 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 from seq2seq.nn.cells import Cell
-from seq2seq.nn.cells.once_differentiable import once_differentiable
 from seq2seq.nn.contexts import Context, Keys
-from seq2seq.nn.matmul import addmm, mm, tmm
+from seq2seq.nn.matmul import addmm, mm, once_differentiable, tmm
 from seq2seq.nn.types import CellState
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seq2seq.nn import recurrence
-from seq2seq.nn.cells import GRU, LSTM, Cell, kernels
+from seq2seq.nn.cells import GRU, LSTM, Cell
 from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import Inputs, mask_from_lengths
 from tests.conftest import node, options
@@ -77,7 +77,7 @@ def without(monkeypatch, kind, lacks):
     real, calls = kind.fused, []
 
     def fused(self, *arguments):
-        calls.append(kernels.lower_precision("cpu"))
+        calls.append(recurrence.lower_precision("cpu"))
         if lacks():
             raise RuntimeError("could not create a primitive descriptor for the forward propagation primitive")
         return real(self, *arguments)
@@ -90,7 +90,7 @@ def without(monkeypatch, kind, lacks):
 def test_a_kernel_that_only_float32_has_runs_in_float32(monkeypatch, caplog, path):
     cell = LSTM(E, H)
     expected = run(cell, "step")
-    calls = without(monkeypatch, LSTM, lambda: kernels.lower_precision("cpu") is not None)
+    calls = without(monkeypatch, LSTM, lambda: recurrence.lower_precision("cpu") is not None)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for _ in range(3):
             for one, other in zip(run(cell, path), expected, strict=True):
@@ -119,9 +119,9 @@ def test_no_kernel_at_all(monkeypatch, caplog, kind, path, mixed):
 def test_a_kernel_without_a_way_back_serves_inference_only(monkeypatch):
     cell = LSTM(E, H)
     without(monkeypatch, LSTM, torch.is_grad_enabled)
-    assert not kernels.fused_runs(cell)
+    assert not recurrence.fused_runs(cell)
     with torch.no_grad():
-        assert kernels.fused_runs(cell)
+        assert recurrence.fused_runs(cell)
 
 
 def test_memory_that_is_full_is_no_missing_kernel(monkeypatch):
@@ -131,4 +131,4 @@ def test_memory_that_is_full_is_no_missing_kernel(monkeypatch):
     cell = LSTM(E, H)
     monkeypatch.setattr(LSTM, "fused", full)
     with pytest.raises(torch.OutOfMemoryError):
-        kernels.fused_runs(cell)
+        recurrence.fused_runs(cell)
