@@ -20,11 +20,11 @@ from experiments.throughput.measure import Spread
 from experiments.throughput.sizes import Plan
 from seq2seq.corpora.data_module import Batches
 from seq2seq.runtime.paths import packaged
-from seq2seq.training.base import TaskModule
 from seq2seq.training.callbacks import make_callbacks
 from seq2seq.training.checkpoints import Seeded
 from seq2seq.training.loggers import make_loggers
 from seq2seq.training.setup import OWN, quiet
+from seq2seq.training.task_module import TaskModule
 
 OPTIMIZER, SCHEDULER = {"name": "adam", "lr": 0.001}, {"name": "cosine", "warmup_steps": 0}
 WARM = 5  # steps that are not counted

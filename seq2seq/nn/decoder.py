@@ -50,8 +50,8 @@ class Encoded(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Reads one token, or a whole target, through layers of `hidden_size` units; tokens' vectors are as wide as those of
-    the table `embedding`.
+    """Reads one token, or a whole target, through layers of `hidden_size` units; `embedding` is the tokens' table of
+    vectors.
 
     `wiring` and `layers` are groups of options; a configuration gives their fields as keys of the decoder. `feedback`
     decides what is read as the previous token in training. Raises `UserError` for combinations that make no model.

@@ -16,10 +16,10 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
 from seq2seq.errors import UserError
 from seq2seq.models.factory import check_key
-from seq2seq.training.base import TaskModule
 from seq2seq.training.best_models import Best, Patience
 from seq2seq.training.nonfinite import NotFinite
 from seq2seq.training.progress import progress_of
+from seq2seq.training.task_module import TaskModule
 
 
 class Throughput(Callback):

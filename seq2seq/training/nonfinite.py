@@ -1,7 +1,6 @@
-"""Steps whose loss or gradient is not finite are skipped and counted; too many of them in a row end the run.
+"""Too many steps in a row that were skipped, for their loss or gradient was not finite, end the run.
 
-Everything is decided on the device, so that training never waits for it: a loss that is not finite is given a gradient
-that is not (×NaN, else ×1, which is exact), so that the norm of all gradients together says whether a step is good.
+What skips and counts them is `Skipping` in `training.task_module`.
 """
 
 from __future__ import annotations
@@ -15,9 +14,6 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
-from torch.nn import Parameter
-from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
 from seq2seq.errors import UserError
 from seq2seq.runtime import distributed
@@ -25,44 +21,6 @@ from seq2seq.runtime.atomic_files import atomic_write
 
 FILE = "not_finite.tsv"
 HEADER = "epoch\tbatch\tlines (1 = the first of the training data)\n"
-
-
-def spreading(loss: Tensor) -> Tensor:
-    """The same loss; one that is not finite has a gradient of NaN."""
-    return loss * (loss.detach() * 0 + 1)  # 0·∞ and 0·NaN are NaN
-
-
-def clip(parameters: Iterable[Parameter], most: float | None, algorithm: str | None) -> Tensor:
-    """Clip gradients, by the norm of all of them or with the algorithm "value" each number; returns the norm before."""
-    clipped = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = get_total_norm([parameter.grad for parameter in clipped if parameter.grad is not None])
-    if most and algorithm == "value":
-        clip_grad_value_(clipped, most)
-    elif most:
-        clip_grads_with_norm_(clipped, most, norm)
-    return norm
-
-
-class Skipping:
-    """Skips an optimizer's step, and counts: `total`, and those `in_a_row` up to now. Skipped steps change nothing,
-    neither weights nor the optimizer's memory."""
-
-    def __init__(self) -> None:
-        self.total, self.in_a_row = torch.zeros((), dtype=torch.long), torch.zeros((), dtype=torch.long)
-
-    def __call__(self, optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
-        """Decide about the step that is next, by the norm of its gradients.
-
-        Fused Adam is told on the device, as gradient scalers do; others, which have no such way (fused SGD has one, but
-        begins its momentum with uninitialised memory), on the host, by taking their gradients away.
-        """
-        bad = ~torch.isfinite(norm)
-        self.total = self.total.to(norm.device) + bad
-        self.in_a_row = (self.in_a_row.to(norm.device) + 1) * bad
-        if isinstance(optimizer, torch.optim.Adam) and optimizer.defaults["fused"]:  # AdamW is one
-            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
-        elif bad:
-            optimizer.zero_grad(set_to_none=True)
 
 
 class NotFinite(Callback):

@@ -6,12 +6,10 @@ equal up to rounding, and but for dropout, which draws other masks.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import pytorch_lightning as lightning
 import torch
 from torch import Tensor
 from torch.nn import Parameter
@@ -23,48 +21,43 @@ Gradients = list[Tensor | None]
 Loss = Callable[[Any], tuple[Tensor, Tensor]]
 
 
-class SplitsBatches(lightning.LightningModule):
-    """What every task knows about memory: `remedy` says which setting to lower; with `splits`, a batch is halved until
-    its parts fit, also where only the gradient does not."""
+class BatchSplitter:
+    """Computes a batch that memory does not hold in parts: it is halved until they fit, also where only the gradient
+    does not. `module` has a `loss(batch, training=True)`: Σ loss and the count that it is a sum over."""
 
-    splits = False
-    remedy = "lower data.batch_tokens or data.max_length, or set trainer.split_out_of_memory=true"
-    _batch: Any = None
-    _gradients: Gradients | None = None  # of Σ loss, where they were found in the forward pass
-    _factor: Tensor | float = 1.0  # d (what is minimised) / d (Σ loss)
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.factor: Tensor | float = 1.0  # d (what is minimised) / d (Σ loss)
+        self._batch: Any = None
+        self._gradients: Gradients | None = None  # of Σ loss, where they were found in the forward pass
 
-    @abstractmethod
-    def loss(self, batch: Any, *, training: bool) -> tuple[Tensor, Tensor]:
-        """Σ loss of a batch in nats, and the number of tokens (or items) that it is a sum over, as a tensor."""
-
-    def training_loss(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """The loss, from the whole batch or from its parts. Raises `UserError` where memory does not hold it."""
+    def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Σ loss and its count, from the whole batch or from its parts. Raises `UserError` where memory does not hold
+        one row."""
         self._batch, self._gradients = batch, None
-        with named(batch, self.remedy) if not self.splits else suppressed():
-            return self.loss(batch, training=True)
+        with suppressed():
+            found: tuple[Tensor, Tensor] = self.module.loss(batch, training=True)
+            return found
         total, count, self._gradients = self._in_parts()
         return total, count
 
-    def backward(self, loss: Tensor, *_: Any, **__: Any) -> None:
-        """The gradient of `loss`; with `splits`, nothing is added to earlier ones before all of it is known."""
-        if not self.splits:
-            with named(self._batch, self.remedy):
-                loss.backward()
-            return
+    def backward(self, loss: Tensor) -> None:
+        """The gradient of `loss`; nothing is added to earlier ones before all of it is known."""
         if self._gradients is None:
             with suppressed():
                 add(self._trained(), list(torch.autograd.grad(loss, self._trained(), allow_unused=True)), 1.0)
                 return
-            with self.trainer.precision_plugin.train_step_context():
+            with self.module.trainer.precision_plugin.train_step_context():
                 self._gradients = self._in_parts()[2]
         good = torch.where(torch.isfinite(loss.detach()), 1.0, torch.nan)
-        add(self._trained(), self._gradients, good * self._factor / self.trainer.accumulate_grad_batches)
+        scale = good * self.factor / self.module.trainer.accumulate_grad_batches
+        add(self._trained(), self._gradients, scale)
 
     def _in_parts(self) -> tuple[Tensor, Tensor, Gradients]:
-        return in_parts(lambda part: self.loss(part, training=True), self._batch, self._trained())
+        return in_parts(lambda part: self.module.loss(part, training=True), self._batch, self._trained())
 
     def _trained(self) -> list[Parameter]:
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
 
 
 def exhausted(error: BaseException) -> bool:
@@ -76,14 +69,14 @@ def exhausted(error: BaseException) -> bool:
 
 
 @contextmanager
-def named(batch: Any, remedy: str) -> Iterator[None]:
-    """Turn the error into a `UserError` with the batch's shape."""
+def named(module: Any) -> Iterator[None]:
+    """Turn the error into a `UserError` with the shape of the batch that `module` trains on, and its `remedy`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not exhausted(error):
+        if module.batch is None or module.splitter is not None or not exhausted(error):
             raise
-        raise UserError(f"out of memory with a batch of {shape(batch)}; {remedy}") from error
+        raise UserError(f"out of memory with a batch of {shape(module.batch)}; {module.remedy}") from error
 
 
 def shape(batch: Any) -> str:

@@ -18,7 +18,7 @@ from seq2seq.errors import Stopped
 from seq2seq.runtime.distributed import JOB, PeerLost, Rank, current_rank, naming_lost
 from seq2seq.runtime.malloc import keep_freed_memory
 from seq2seq.runtime.threads import available_cpus
-from seq2seq.training import init_from, monitoring, resuming, schema, validation_interval
+from seq2seq.training import init_from, monitoring, out_of_memory, resuming, schema, validation_interval
 from seq2seq.training.base import Outcome, Task, load_task
 from seq2seq.training.best_models import Best, Patience
 from seq2seq.training.callbacks import Pruned, Watcher
@@ -173,7 +173,7 @@ def fit(run: Run, begin: Start) -> Fitted:
     """Train, from the beginning or from a checkpoint on."""
     trainer = run.trainer
     try:
-        with naming_lightning(), naming_lost():
+        with naming_lightning(), naming_lost(), out_of_memory.named(run.module):
             trainer.fit(run.module, datamodule=run.data, ckpt_path=begin.checkpoint, weights_only=True)
     except Stopped:
         current_rank().broadcast_stopped()

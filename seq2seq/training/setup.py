@@ -23,14 +23,16 @@ from seq2seq.runtime.distributed import DATA, Rank
 from seq2seq.runtime.redaction import hide
 from seq2seq.runtime.threads import limit_threads
 from seq2seq.training import monitoring, resuming, validation_interval
-from seq2seq.training.base import Task, TaskModule
+from seq2seq.training.base import Task
 from seq2seq.training.callbacks import Throughput, Watch, Watcher, make_callbacks
 from seq2seq.training.checkpoints import DurableFiles, ResumeState, Seeded
 from seq2seq.training.lightning_errors import naming_lightning
 from seq2seq.training.loggers import make_loggers
 from seq2seq.training.monitoring import Settled
+from seq2seq.training.out_of_memory import BatchSplitter
 from seq2seq.training.resuming import Start
 from seq2seq.training.signals import Stopping
+from seq2seq.training.task_module import TaskModule
 
 OWN = ("threads", "split_out_of_memory")
 """Keys of `trainer` that are not Lightning's."""
@@ -89,7 +91,7 @@ def prepare(task: Task, config: Mapping[str, Any], folder: Path, context: RunCon
     settled = monitoring.settle(task, config, data, context.begin.monitors)
     facts, config = {**settled.config, "task": config["task"]}, settled.config
     module = task.module(config, make_model(task, config, data), data)
-    module.splits = bool(options.get("split_out_of_memory"))
+    module.splitter = BatchSplitter(module) if options.get("split_out_of_memory") else None
     if str(options["precision"]) in ("64", "64-true"):
         module.double()  # Lightning does so after loading a checkpoint, which would round it
     resume_state = make_resume_state(facts, data, folder, context)

@@ -54,7 +54,7 @@ JOBS = {
 STOPPED_AT = """\
 import os, signal, sys
 from seq2seq.cli.main import main
-from seq2seq.training.base import TaskModule
+from seq2seq.training.task_module import TaskModule
 
 original, batches, at = TaskModule.training_step, iter(range(1_000_000)), int(sys.argv[1])
 

@@ -18,7 +18,7 @@ from seq2seq.corpora import StreamData, Text
 from seq2seq.text import CharacterTrainer
 from seq2seq.training import checkpoints, setup
 from seq2seq.training import run as training
-from seq2seq.training.base import TaskModule
+from seq2seq.training.task_module import TaskModule
 from tests.forks import Fork
 
 TRANSLATION, ATTENTION, LANGUAGE_MODEL = kill.JOBS.values()

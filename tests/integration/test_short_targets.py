@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seq2seq.cli.main import main
-from seq2seq.training.base import TaskModule
+from seq2seq.training.task_module import TaskModule
 
 TINY = """
 data=tsv data.corpus.source_language=xx data.corpus.target_language=yy tokenizer=characters data.batch_tokens=100

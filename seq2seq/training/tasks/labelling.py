@@ -33,8 +33,9 @@ from seq2seq.text import (
     TokenizerTrainer,
     WhitespaceTrainer,
 )
-from seq2seq.training.base import Card, Outcome, Scored, Task, TaskModule, common
+from seq2seq.training.base import Card, Outcome, Scored, Task, common
 from seq2seq.training.callbacks import Samples
+from seq2seq.training.task_module import TaskModule
 from seq2seq.training.tasks.translation import bundle, pair_data
 
 USE = """\

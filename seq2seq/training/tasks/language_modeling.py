@@ -22,7 +22,8 @@ from seq2seq.nn.types import Window, map_tensors
 from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.distributed import gathered, part
 from seq2seq.text import EOS, UNK, TokenizerTrainer
-from seq2seq.training.base import Card, Outcome, Scored, Task, TaskModule, common
+from seq2seq.training.base import Card, Outcome, Scored, Task, common
+from seq2seq.training.task_module import TaskModule
 
 USE = """\
 ```sh

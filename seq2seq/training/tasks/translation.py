@@ -29,8 +29,9 @@ from seq2seq.scoring.suitability import JUDGED, Weakness, weakness
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
 from seq2seq.training import length_limits
-from seq2seq.training.base import Card, Outcome, Scored, Task, TaskModule, common
+from seq2seq.training.base import Card, Outcome, Scored, Task, common
 from seq2seq.training.callbacks import Samples
+from seq2seq.training.task_module import TaskModule
 
 ATTENTION_MAPS = 4  # sentences in attention.png
 SLOW = ("ter",)  # metrics that are left to the test

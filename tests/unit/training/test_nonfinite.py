@@ -1,5 +1,7 @@
 """A step that is not finite changes nothing; a batch that memory does not hold is named, or computed in parts."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import Linear, Parameter
@@ -7,8 +9,8 @@ from torch.nn import Linear, Parameter
 from seq2seq.errors import UserError
 from seq2seq.nn.types import Captions, Features, Pairs, Tokens, Window
 from seq2seq.training import out_of_memory
-from seq2seq.training.nonfinite import Skipping, clip, spreading
 from seq2seq.training.optimizers import make_optimizer
+from seq2seq.training.task_module import Skipping, clip, spreading
 
 OPTIMIZERS = [
     {"name": "adam", "lr": 0.1},
@@ -115,11 +117,17 @@ def test_one_sentence_that_does_not_fit_is_named():
 
 
 def test_what_is_no_lack_of_memory_is_let_through():
-    with pytest.raises(RuntimeError, match="shapes"), out_of_memory.named(pairs(1), "lower something"):
+    with pytest.raises(RuntimeError, match="shapes"), out_of_memory.named(training_on(pairs(1))):
         raise RuntimeError("shapes do not fit")
     window = Window(torch.zeros(2, 3).long(), torch.zeros(2, 3).long(), True)
-    with pytest.raises(UserError, match="2 rows of 3 tokens; lower it"), out_of_memory.named(window, "lower it"):
+    with pytest.raises(UserError, match="2 rows of 3 tokens; lower it"), out_of_memory.named(training_on(window)):
         raise MemoryError
+    with pytest.raises(MemoryError), out_of_memory.named(training_on(None)):  # before a batch, or in a validation
+        raise MemoryError
+
+
+def training_on(batch):
+    return SimpleNamespace(batch=batch, remedy="lower it", splitter=None)
 
 
 def test_added_gradients_have_the_layout_of_their_parameters():

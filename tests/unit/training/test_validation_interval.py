@@ -11,9 +11,9 @@ from torch import nn
 from seq2seq.corpora.data_module import Batches
 from seq2seq.errors import UserError
 from seq2seq.training import validation_interval
-from seq2seq.training.base import TaskModule
 from seq2seq.training.best_models import Best, Patience
 from seq2seq.training.checkpoints import DurableFiles
+from seq2seq.training.task_module import TaskModule
 
 ADAM = {"name": "adam", "lr": 1.0}
 CONSTANT = {"name": "constant", "warmup_steps": 0}
