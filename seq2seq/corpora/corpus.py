@@ -19,8 +19,10 @@ Item = TypeVar("Item")
 
 
 class Corpus(ABC):
-    """Sentence pairs in splits: "train", "val", and any number of tests. A subclass names its files and reads them."""
+    """Sentence pairs in splits: "train", "val", and any number of tests. A subclass names its files and reads them.
+    `has_features` tells whether sources are numbers instead of text."""
 
+    has_features = False
     source_language: str
     target_language: str
 

@@ -16,7 +16,6 @@ import torch
 from seq2seq.corpora.batching import TrainingBatches, batches_in_order, pad_share
 from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import Corpus, Scan, scan, verified
-from seq2seq.corpora.features import FeatureCorpus
 from seq2seq.corpora.folders import atomic_folder
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, encoded, pack
 from seq2seq.errors import UserError
@@ -160,7 +159,7 @@ class TranslationData(lightning.LightningDataModule):
         return {"source": len(self.tokenizers.source), "target": len(self.tokenizers.target)}
 
     def _check(self, corpus: Corpus) -> None:
-        if isinstance(corpus, FeatureCorpus):
+        if corpus.has_features:
             raise UserError(f"data.corpus: {corpus.name} holds numbers, and this task reads text; use task=captioning")
 
     def _scan(self, split: str) -> Scan:

@@ -45,7 +45,7 @@ class FeatureData(TranslationData):
         return {"source_rows" if key == "source_tokens" else key: value for key, value in super().statistics.items()}
 
     def _check(self, corpus: Corpus) -> None:
-        if not isinstance(corpus, FeatureCorpus):
+        if not corpus.has_features:
             raise UserError(
                 f"data.corpus: {corpus.name} holds text, and task=captioning reads numbers; use data=digits or features"
             )

@@ -33,6 +33,8 @@ Item = tuple[str, Any, Any]
 class FeatureCorpus(Corpus):
     """The base class of corpora of float sequences with text targets."""
 
+    has_features = True
+
     @abstractmethod
     def examples(self, split: str) -> Iterator[tuple[Frames, str]]:
         """The sequences [T, F] of a split and their texts, as a stream. F is the same for all, and T at least 1."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from seq2seq.text.characters import CharacterTokenizer
@@ -11,14 +12,6 @@ from seq2seq.text.spelling import SpellingTokenizer
 from seq2seq.text.subwords import SentencePieceTokenizer
 from seq2seq.text.tokenizer import Tokenizer, Tokenizers
 from seq2seq.text.words import WhitespaceTokenizer
-
-TRAINERS = {
-    SentencePieceTokenizer.kind: "SentencePieceTrainer",
-    WhitespaceTokenizer.kind: "WhitespaceTrainer",
-    SpellingTokenizer.kind: "WhitespaceTrainer",
-    CharacterTokenizer.kind: "CharacterTrainer",
-    LetterTokenizer.kind: "LetterTrainer",
-}
 
 
 def description(tokenizers: Tokenizers) -> dict[str, Any]:
@@ -30,23 +23,38 @@ def description(tokenizers: Tokenizers) -> dict[str, Any]:
 
 
 def _node(tokenizer: Tokenizer) -> dict[str, Any]:
-    node: dict[str, Any] = {"_target_": f"seq2seq.text.{TRAINERS[tokenizer.kind]}"}
-    if isinstance(tokenizer, SentencePieceTokenizer):
-        return node | _trained(tokenizer.model) | {"vocabulary_size": len(tokenizer)}
-    if tokenizer.kind in (WhitespaceTokenizer.kind, SpellingTokenizer.kind):
-        node["lowercase"] = bool(tokenizer.describe().get("lowercase", False))
-    return node
+    trainer, options = TRAINERS[tokenizer.kind]
+    return {"_target_": f"seq2seq.text.{trainer}"} | options(tokenizer)
 
 
-def _trained(model: bytes) -> dict[str, Any]:
+def _none(tokenizer: Tokenizer) -> dict[str, Any]:
+    return {}
+
+
+def _words(tokenizer: Tokenizer) -> dict[str, Any]:
+    return {"lowercase": bool(tokenizer.describe().get("lowercase", False))}
+
+
+def _sentencepiece(tokenizer: Tokenizer) -> dict[str, Any]:
     """The training options that a sentencepiece model records: model_type, normalization, byte_fallback."""
     from sentencepiece import sentencepiece_model_pb2
 
     protocol: Any = sentencepiece_model_pb2  # protobuf creates its classes at import, so mypy does not see them
     proto = protocol.ModelProto()
-    proto.ParseFromString(model)
+    proto.ParseFromString(tokenizer.model)
     return {
         "model_type": protocol.TrainerSpec.ModelType.Name(proto.trainer_spec.model_type).lower(),
         "normalization": proto.normalizer_spec.name,
         "byte_fallback": bool(proto.trainer_spec.byte_fallback),
+        "vocabulary_size": len(tokenizer),
     }
+
+
+TRAINERS: dict[str, tuple[str, Callable[[Tokenizer], dict[str, Any]]]] = {
+    SentencePieceTokenizer.kind: ("SentencePieceTrainer", _sentencepiece),
+    WhitespaceTokenizer.kind: ("WhitespaceTrainer", _words),
+    SpellingTokenizer.kind: ("WhitespaceTrainer", _words),
+    CharacterTokenizer.kind: ("CharacterTrainer", _none),
+    LetterTokenizer.kind: ("LetterTrainer", _none),
+}
+"""By a tokenizer's kind: the class that trains such, and how the options that it had are read off."""

@@ -127,7 +127,7 @@ def next_trial(study: optuna.Study, folder: Path, total: int) -> Trial | None:
     If two processes request the last trial at the same time, both get one, with different numbers: the process with the
     higher one sees that enough trials have lower numbers, and puts its own back.
     """
-    mark_stale_as_failed(study, folder)
+    put_back_stale(study, folder)
     if counted(study) >= total:
         return None
     trial = study.ask()
@@ -165,8 +165,8 @@ def put_back(study: optuna.Study, trial: FrozenTrial, folder: Path, reason: str)
     study.enqueue_trial(trial.params, {FOLDER: place_of(trial, folder).name})
 
 
-def mark_stale_as_failed(study: optuna.Study, folder: Path) -> None:
-    """Put back the trials whose processes died; those whose folders are not on this machine are not touched."""
+def put_back_stale(study: optuna.Study, folder: Path) -> None:
+    """Put back the trials whose processes died. Those whose folders are not on this machine are left alone."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         place = place_of(trial, folder)
         if not (place / LOCK).exists():

@@ -47,8 +47,8 @@ def run_operator(layer: OnnxLayer, vectors: torch.Tensor, lengths: torch.Tensor)
     weights = {"W": layer.weight, "R": layer.recurrent, "B": layer.bias} | (
         {"P": layer.peepholes} if hasattr(layer, "peepholes") else {}
     )
-    outputs = ["Y", "Y_h", "Y_c"][: 3 if layer.kind is LSTM else 2]
-    operator = onnx.helper.make_node(OPERATORS[layer.kind], names, outputs, **layer.attributes)
+    outputs = ["Y", "Y_h", "Y_c"][: 3 if layer.operator is OPERATORS[LSTM] else 2]
+    operator = onnx.helper.make_node(layer.operator.name, names, outputs, **layer.attributes)
     graph = onnx.helper.make_graph(
         [operator],
         "operator",
