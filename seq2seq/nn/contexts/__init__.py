@@ -2,8 +2,8 @@
 
 from seq2seq.nn.contexts.additive_attention import AdditiveContext
 from seq2seq.nn.contexts.aligned import AlignedContext
-from seq2seq.nn.contexts.base import Context, Keys
+from seq2seq.nn.contexts.base import Attention, Context, Keys
 from seq2seq.nn.contexts.fixed import FixedContext
 from seq2seq.nn.contexts.multiplicative_attention import MultiplicativeContext
 
-__all__ = ["AdditiveContext", "AlignedContext", "Context", "FixedContext", "Keys", "MultiplicativeContext"]
+__all__ = ["AdditiveContext", "AlignedContext", "Attention", "Context", "FixedContext", "Keys", "MultiplicativeContext"]

@@ -6,17 +6,16 @@ e_{t,s} = v^T tanh(W_q s_{t−1} + W_k h_s + b)     α_t = softmax(e_t)     c_t 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seq2seq.nn.contexts.attention_gradients import AdditiveSteps
-from seq2seq.nn.contexts.base import Context, Keys, average
+from seq2seq.nn.contexts.base import Attention
 from seq2seq.nn.matmul import Linear
-from seq2seq.nn.types import Memory
 
 
-class AdditiveContext(Context):
+class AdditiveContext(Attention):
     """`size` A of the energy's hidden layer: the query's size unless given."""
 
     def __init__(self, memory_size: int, query_size: int, *, attention_size: int | None = None) -> None:
@@ -27,18 +26,10 @@ class AdditiveContext(Context):
         self.query = Linear(query_size, hidden, bias=False)
         self.energy = nn.Parameter(torch.randn(hidden) * hidden**-0.5)
 
-    def prepare(self, memory: Memory) -> Keys:
-        """W_k h_s + b, once a sentence."""
-        return Keys(memory.outputs, self.key(memory.outputs), memory.mask)
-
-    def forward(
-        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
-    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
-        """c_t and α_t of each query by the equations of the module's docstring."""
-        assert queries is not None
-        assert keys.keys is not None
-        hidden = torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None])
-        return average(F.linear(hidden, self.energy[None])[..., 0], keys)
+    def energies(self, queries: Float[Tensor, "B Q H"], keys: Float[Tensor, "B S A"]) -> Float[Tensor, "B Q S"]:
+        """e_{t,s} by the equation of the module's docstring; `keys` are W_k h_s + b."""
+        hidden = torch.tanh(self.query(queries)[:, :, None] + keys[:, None])
+        return F.linear(hidden, self.energy[None])[..., 0]
 
     def steps(self) -> AdditiveSteps:
         """The derivatives of single steps."""

@@ -62,6 +62,28 @@ class Context(nn.Module, ABC):
         return None
 
 
+class Attention(Context):
+    """c_t = Σ_s α_{t,s} h_s, where α_t is the softmax of the `energies` of a query and the keys, `key`(h_s)."""
+
+    key: nn.Module
+
+    @abstractmethod
+    def energies(self, queries: Float[Tensor, "B Q H"], keys: Float[Tensor, "B S A"]) -> Float[Tensor, "B Q S"]:
+        """How well each query fits each key."""
+
+    def prepare(self, memory: Memory) -> Keys:
+        """The keys, once a sentence."""
+        return Keys(memory.outputs, self.key(memory.outputs), memory.mask)
+
+    def forward(
+        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
+    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
+        """c_t and α_t of each query, from real source positions."""
+        assert queries is not None
+        assert keys.keys is not None
+        return average(self.energies(queries, keys.keys), keys)
+
+
 def average(energies: Float[Tensor, "B Q S"], keys: Keys) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
     """α = softmax of the energies over real source positions; c = Σ_s α_s value_s."""
     lowest = torch.finfo(energies.dtype).min

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
 from seq2seq.nn.contexts.attention_gradients import MultiplicativeSteps
-from seq2seq.nn.contexts.base import Context, Keys, average
+from seq2seq.nn.contexts.base import Attention
 from seq2seq.nn.matmul import Linear
-from seq2seq.nn.types import Memory
 
 
-class MultiplicativeContext(Context):
+class MultiplicativeContext(Attention):
     """`score`: dot, general or scaled. Raises `UserError` where dot and scaled do not fit."""
 
     def __init__(
@@ -35,17 +34,9 @@ class MultiplicativeContext(Context):
         self.key = Linear(memory_size, query_size, bias=False) if score == "general" else nn.Identity()
         self.scale = query_size**-0.5 if score == "scaled" else 1.0
 
-    def prepare(self, memory: Memory) -> Keys:
-        """W h_s, once a sentence."""
-        return Keys(memory.outputs, self.key(memory.outputs), memory.mask)
-
-    def forward(
-        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
-    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
-        """c_t and α_t of each query by the equations of the module's docstring."""
-        assert queries is not None
-        assert keys.keys is not None
-        return average((queries * self.scale) @ keys.keys.transpose(1, 2), keys)
+    def energies(self, queries: Float[Tensor, "B Q H"], keys: Float[Tensor, "B S A"]) -> Float[Tensor, "B Q S"]:
+        """The scores by the equations of the module's docstring; `keys` are W h_s, or h_s itself."""
+        return (queries * self.scale) @ keys.transpose(1, 2)
 
     def steps(self) -> MultiplicativeSteps:
         """The derivatives of single steps; the state itself is the query."""
