@@ -57,4 +57,4 @@ TRAINERS: dict[str, tuple[str, Callable[[Tokenizer], dict[str, Any]]]] = {
     CharacterTokenizer.kind: ("CharacterTrainer", _none),
     LetterTokenizer.kind: ("LetterTrainer", _none),
 }
-"""By a tokenizer's kind: the class that trains such, and how the options that it had are read off."""
+"""By a tokenizer's kind: the class that trains it, and the function that reports the options it was trained with."""
