@@ -26,7 +26,7 @@ TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 help:
 	@echo 'make demo   train the default model on the embedded corpus, score it, and translate with it (minutes)'
 	@echo 'make test   the tests (minutes)'
-	@echo 'make test-quick  those of a second or less, for the loop of editing and testing'
+	@echo 'make test-quick  the unit tests that are not slow, of many cases two: for the loop of editing and testing'
 	@echo 'make test-cpus  the numerical tests again, as on an older CPU and with either library of matrix products'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make audit  known vulnerabilities of the locked versions (asks the advisory database over the network)'
@@ -41,7 +41,7 @@ test: $(TESTING)
 	$(PYTEST) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-quick: $(TESTING)
-	$(PYTEST) --dist worksteal -m 'not slow' $(ARGS)
+	$(PYTEST) --dist worksteal --quick $(ARGS)
 
 # Kernels differ between CPUs and libraries; what is promised must not. SEQ2SEQ_PRODUCTS=onednn takes small products, too.
 NUMERICAL := $(PYTEST) -m 'numerical and not slow'

@@ -27,6 +27,7 @@ if os.environ.get("SEQ2SEQ_PRODUCTS") == "onednn":
     matmul.SMALLEST = 1  # the models of tests are small, and would not come to the library that is asked for
 
 CONF = Path(__file__).parents[1] / "conf"
+UNIT = Path(__file__).parent / "unit"
 
 
 def options(group: str) -> list[str]:
@@ -70,6 +71,23 @@ def model_config(
         ),
         "head": node("head", head, **size),
     }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="unit tests that are not slow, of many cases two")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make test-quick` runs the unit tests that are not slow, and of a test with many cases the first and the last."""
+    if not config.getoption("quick"):
+        return
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.path.is_relative_to(UNIT) and item.get_closest_marker("slow") is None:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    chosen = {id(item) for each in cases.values() for item in (each[0], each[-1])}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen])
+    items[:] = [item for item in items if id(item) in chosen]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,6 +15,7 @@ from seq2seq.training.schema import _memory
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+@pytest.mark.slow
 def test_a_system_without_posix_imports_every_module_and_trains(tmp_path):
     (tmp_path / "train.tsv").write_text("a b\tA B\nb a\tB A\n" * 8, encoding="utf-8")
     script = Path(__file__).with_name("other_platform.py")

@@ -128,6 +128,7 @@ def test_budgets_that_cannot_be(budget: object, words: str) -> None:
         budget()  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "WINDOW", 8)
     monkeypatch.setattr(batching, "PERMUTED", 4096)
@@ -171,6 +172,7 @@ def test_positions_beyond_32_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (DATA / "multi30k").is_dir(), reason="needs Multi30k")
+@pytest.mark.slow
 def test_pads_of_multi30k_are_below_three_percent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQ2SEQ_CACHE", str(tmp_path))
     data = TranslationData(Multi30k(root=str(DATA)), SentencePieceTrainer(vocabulary_size=8000), seed=1)

@@ -142,6 +142,7 @@ def test_an_unreachable_server_is_named(tmp_path):
 
 
 @pytest.mark.skipif(not (SHARED / "tinyshakespeare").is_dir(), reason="tiny Shakespeare is not here")
+@pytest.mark.slow
 def test_the_real_shakespeare():
     corpus = TinyShakespeare(str(SHARED))
     corpus.prepare()

@@ -90,6 +90,7 @@ def told(task: str, parts: Any) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_what_is_refused_is_in_the_table(task: str) -> None:
     base = composed(task)

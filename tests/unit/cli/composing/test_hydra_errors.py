@@ -61,6 +61,7 @@ def test_one_line(words: list[str], told: str, tmp_path: Path, monkeypatch, caps
     assert told in error
 
 
+@pytest.mark.slow
 def test_options_and_overrides_in_any_order(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr("seq2seq.training.run.train", train)
     monkeypatch.setattr("seq2seq.reporting.style.save", lambda figure, path: path)

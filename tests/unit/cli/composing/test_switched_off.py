@@ -42,6 +42,7 @@ def outcome(config: Config) -> str | None:
 SAME = ("trainer", "optimizer", "scheduler", "logger", "search")  # in all tasks: tried in one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_every_node_and_key(task: str) -> None:
     for place in places(composed(task)):

@@ -150,6 +150,7 @@ def tiny(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.mark.slow
 def test_text_is_the_same_on_every_platform(splits: dict[str, list[Example]]) -> None:
     pairs = {split: [(e.source, e.target) for e in examples] for split, examples in splits.items()}
     assert checksum(pairs) == CHECKSUM

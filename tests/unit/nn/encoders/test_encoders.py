@@ -188,6 +188,7 @@ def test_more_regions_than_places() -> None:
         read(make("image", max_regions=7), frames())
 
 
+@pytest.mark.slow
 def test_a_pyramid_is_cheaper_on_long_sequences() -> None:
     """T = 400 frames, equal depth and width: a quarter of the memory, less work, and still every frame is heard."""
     source = Features(torch.randn(2, 400, 40), torch.tensor([400, 397]))
