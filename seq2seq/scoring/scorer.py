@@ -29,6 +29,21 @@ NAMES = {
 
 DEFAULT = ("bleu", "chrf", "ter")
 
+TOKENIZERS = (
+    "none",
+    "13a",
+    "intl",
+    "char",
+    "zh",
+    "ja-mecab",
+    "ko-mecab",
+    "spm",
+    "flores101",
+    "flores200",
+    "spBLEU-1K",
+)
+"""sacreBLEU's tokenizers by name; the last four are SentencePiece models that it downloads."""
+
 
 class Scores(dict[str, Score]):
     """Scores by name, in the order of the `Scorer`'s metrics: `scores["BLEU"].value`."""
@@ -55,13 +70,23 @@ class Scorer:
     and for sentences `exact`, the share of lines that equal a reference, and `wer-words`, the word error rate of speech
     recognition: Σ Levenshtein distance in words (separated by white space) / Σ words of the references.
 
-    `language` is that of the text: BLEU of zh, ja and ko uses sacreBLEU's tokenizers for these languages.
+    `language` is that of the text: BLEU of zh, ja and ko uses sacreBLEU's tokenizers for these languages. `tokenize` is
+    one of `TOKENIZERS` for BLEU instead; `lowercase` is BLEU (also that of characters) of lower-cased text. As in
+    sacreBLEU's command line, chrF and TER do not change.
 
     Raises:
-        UserError: a metric is unknown, or BLEU of the language needs a package that is not installed.
+        UserError: a metric or tokenizer is unknown, BLEU of the language needs a package that is not installed, or the
+            tokenizer contradicts the language.
     """
 
-    def __init__(self, metrics: Sequence[str] = DEFAULT, *, language: str | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Sequence[str] = DEFAULT,
+        *,
+        language: str | None = None,
+        tokenize: str | None = None,
+        lowercase: bool = False,
+    ) -> None:
         for metric in metrics:
             if metric not in NAMES:
                 raise UserError(f"scoring: there is no metric {metric!r}; choose from {', '.join(NAMES)}")
@@ -69,7 +94,14 @@ class Scorer:
             from seq2seq.scoring.metrics import check_language
 
             check_language(language)
+        if tokenize is not None:
+            from seq2seq.scoring.metrics import check_tokenizer
+
+            if tokenize not in TOKENIZERS:
+                raise UserError(f"scoring: there is no tokenizer {tokenize!r}; choose from {', '.join(TOKENIZERS)}")
+            check_tokenizer(tokenize, language)
         self.metrics, self.language = tuple(metrics), language
+        self.tokenize, self.lowercase = tokenize, lowercase
 
     def __call__(
         self,
@@ -102,7 +134,7 @@ class Scorer:
     def _measure(self, name: str, hypotheses: Sequence[str], references: list[Sequence[str]]) -> Measurement:
         from seq2seq.scoring.metrics import make
 
-        metric = make(name, self.language)
+        metric = make(name, self.language, self.tokenize, lowercase=self.lowercase)
         statistics = np.array(metric._extract_corpus_statistics(hypotheses, references), np.float64)
 
         def compute(sums: np.ndarray) -> float:

@@ -49,11 +49,14 @@ class Weakness(NamedTuple):
     instead: str
 
 
-def weakness(metric: str, references: Sequence[str], language: str | None = None) -> Weakness | None:
+def weakness(
+    metric: str, references: Sequence[str], language: str | None = None, tokenize: str | None = None
+) -> Weakness | None:
     """Why `metric` (a name of `scoring.NAMES`) cannot distinguish models on these references; None if it can.
 
-    `language` is that of the references: words are counted as in `Scorer`, with special tokenizers for zh, ja and ko.
-    Lines without text are ignored. Raises `UserError` if the language's tokenizer is not installed.
+    `language` is that of the references: words are counted as in `Scorer`, with special tokenizers for zh, ja and ko,
+    or by the tokenizer `tokenize`. Lines without text are ignored. Raises `UserError` if the language's tokenizer is
+    not installed.
     """
     lines = _sample(references)
     if not lines or metric not in JUDGED:
@@ -61,9 +64,9 @@ def weakness(metric: str, references: Sequence[str], language: str | None = None
     if metric == "bleu-char":
         short = [_characters(line) < ORDER for line in lines]
         return _short(short, "characters") if _mostly(short) else None
-    unspaced = _unspaced(language)
+    unspaced = _unspaced(language, tokenize)
     without = [unspaced(line) for line in lines]
-    short = [not spaces and _few_words(line, language) for spaces, line in zip(without, lines, strict=True)]
+    short = [not spaces and _few_words(line, language, tokenize) for spaces, line in zip(without, lines, strict=True)]
     if not _mostly([one or other for one, other in zip(without, short, strict=True)]):
         return None
     if sum(short) >= sum(without):
@@ -95,18 +98,19 @@ def _characters(line: str) -> int:
     return sum(not character.isspace() for character in line)
 
 
-def _few_words(line: str, language: str | None) -> bool:
+def _few_words(line: str, language: str | None, tokenize: str | None) -> bool:
     from seq2seq.scoring.metrics import words_of
 
-    return len(words_of(language)(line)) < ORDER
+    return len(words_of(language, tokenize)(line)) < ORDER
 
 
-def _unspaced(language: str | None) -> Callable[[str], bool]:
-    """A predicate: whether a line is in a script without spaces, and has none; always False if the language has a
-    tokenizer."""
-    from seq2seq.scoring.metrics import LANGUAGES, primary
+def _unspaced(language: str | None, tokenize: str | None) -> Callable[[str], bool]:
+    """A predicate: whether a line is in a script without spaces, and has none; always False if a tokenizer splits
+    it."""
+    from seq2seq.scoring.metrics import LANGUAGES, UNCUT, primary
 
-    return (lambda line: False) if primary(language) in LANGUAGES else _has_no_spaces
+    cut = tokenize not in UNCUT if tokenize else primary(language) in LANGUAGES
+    return (lambda line: False) if cut else _has_no_spaces
 
 
 def _has_no_spaces(line: str) -> bool:
