@@ -53,17 +53,18 @@ def bundle_part(place: Path) -> Part:
 def checkpoint_parts(run: Path, *, best: int | None = None, last: int | None = None) -> list[Part]:
     """The `best` checkpoints of a run by its monitor, or the `last` ones by step.
 
-    Raises `UserError` for a folder that is no run, and for a run with fewer checkpoints.
+    The `Part.folder` of a run that was stopped before it had a bundle does not exist yet. Raises `UserError` for a
+    folder that is no run, and for a run with fewer checkpoints.
     """
     if not (run / "checkpoints").is_dir():
         raise UserError(f"{run}: has no checkpoints/; --best and --last take the folders of training runs")
-    if not (run / "bundle").is_dir():
-        raise UserError(f"{run}: has no bundle yet, which has the model's sizes; let the run end first")
     kept = sorted(_distinct(run / "checkpoints"), key=lambda each: -each.step)
     if best is not None:
         kept = [each for each in kept if each.value is not None]
         kept.sort(key=lambda each: -_rank(each))
     wanted = best or last or 0
+    if not kept and (run / "checkpoints" / "last.ckpt").is_file():
+        raise UserError(f"{run}: ended before a validation chose a checkpoint; resume it: seq2seq train resume={run}")
     if len(kept) < wanted:
         raise UserError(
             f"{run}: kept {len(kept)} checkpoints, not {wanted}; train with callbacks.checkpoint.save_top_k={wanted}"
@@ -132,7 +133,7 @@ def mean(states: Iterable[State]) -> dict[str, Tensor]:
 def average(parts: Sequence[Part], output: Path, *, command: str, trusted: Sequence[str] = ()) -> Bundle:
     """Write the mean of the parts as the bundle `output`, and return it. Configuration, tokenizers and search options
     are those of the first. Raises `UserError`, before anything is written, if the parts do not fit together."""
-    if len(parts) < 2:
+    if len(parts) < 2 and not (parts and parts[0].checkpoint):
         raise UserError(
             f"{parts[0].name if parts else 'average'}: one model is its own mean; "
             "give several bundles, or a run with --best K or --last K"
@@ -199,15 +200,16 @@ def _card(name: str, bundle: Bundle, sizes: Mapping[str, int], provenance: Mappi
     use = f"```sh\nseq2seq {TASKS[bundle.task].command} BUNDLE …\n```"
     statistics = provenance.get("data_statistics", {})
     about = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in statistics.items() if key != "vocabulary")
-    parts = "".join(f"- {part}\n" for part in provenance["averaged"])
+    parts, count = "".join(f"- {part}\n" for part in provenance["averaged"]), len(provenance["averaged"])
+    title = "The models whose mean it is" if count > 1 else "The checkpoint"
     return model_card(
         name=name,
-        summary=f"The mean of the weights of {len(provenance['averaged'])} models.",
+        summary=f"The mean of the weights of {count} models." if count > 1 else "One checkpoint of a training run.",
         task=bundle.task,
         use=f"{use}\n\nIts scores were not measured; those of the models that it is made of do not hold for it.",
         languages=[provenance.get(f"{side}_language", "") for side in ("source", "target")],
         dataset=str(provenance.get("data", "")),
-        data=f"{provenance.get('data', 'not recorded')}: {about}\n\nThe models whose mean it is:\n\n{parts}",
+        data=f"{provenance.get('data', 'not recorded')}: {about}\n\n{title}:\n\n{parts}",
         sizes={"parameters": sum(p.numel() for p in bundle.model.parameters()), **sizes},
         scores={},
         command=str(provenance["command"]),

@@ -38,9 +38,16 @@ def hide(value: Value, *, everything: bool = False) -> Value:
     return cast(Value, _replace(value, pattern, known))
 
 
+def revealed(value: Value) -> Value:
+    """The same text, list or mapping, with each ${oc.env:NAME} that `hide` left replaced by the variable's value, if it
+    is set."""
+    names = {f"${{oc.env:{name}}}": text for name, text in os.environ.items()}
+    return cast(Value, _replace(value, re.compile(r"\$\{oc\.env:[^}]*\}"), names))
+
+
 def _replace(value: object, pattern: re.Pattern[str], known: Mapping[str, str]) -> object:
     if isinstance(value, str):
-        return pattern.sub(lambda match: known[match[0]], value)
+        return pattern.sub(lambda match: known.get(match[0], match[0]), value)
     if isinstance(value, Mapping):
         return {key: _replace(item, pattern, known) for key, item in value.items()}
     if isinstance(value, list):

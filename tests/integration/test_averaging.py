@@ -1,6 +1,8 @@
 """Means of weights: during training (EMA) against a plain mean, and of checkpoints and bundles afterwards."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from seq2seq.bundle.format import load_bundle
 from seq2seq.cli.main import main
 from seq2seq.inference.forced_decoding import ForcedDecoder
 from seq2seq.training import setup
+from seq2seq.training.base import TaskModule
+from seq2seq.training.run_record import claim
 from tests.bundles import save
 from tests.integration.test_training import _cache, corpus, run  # noqa: F401
 
@@ -114,6 +118,43 @@ def test_checkpoints_of_a_run(corpus, tmp_path, capsys):  # noqa: F811
     assert Translator.load(tmp_path / "mean").translate(["ein zwei"])
     assert main(["average", str(folder), str(tmp_path / "more"), "--last", "9"]) == 2
     assert "save_top_k=9" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_gives_its_best_checkpoint(corpus, tmp_path, capsys, monkeypatch):  # noqa: F811
+    """The bundle is that of the whole run, but for its weights, its scores and what it says of itself."""
+    folder, original = tmp_path / "a", TaskModule.training_step
+    command = ["average", str(folder), str(tmp_path / "best"), "--best", "1"]
+
+    def train_until(epoch, *more):
+        def step(self, batch, index):
+            if self.trainer.current_epoch == epoch and index == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(self, batch, index)
+
+        monkeypatch.setattr(TaskModule, "training_step", step)
+        return run(corpus, folder, *SMALL, *more)
+
+    assert train_until(0) == 75
+    assert main(command) == 2
+    assert "ended before a validation chose a checkpoint; resume it" in capsys.readouterr().err
+    assert train_until(1, "resume=auto") == 75
+    assert not (folder / "bundle").exists()
+    with claim(folder):
+        assert main(command) == 2
+    assert "another process is training here" in capsys.readouterr().err
+    assert main(command) == 0
+    (part,) = checkpoint_parts(folder, best=1)
+    state = torch.load(part.checkpoint, weights_only=True)
+    for name, value in load_file(tmp_path / "best" / "model.safetensors").items():
+        torch.testing.assert_close(value, state["state_dict"][f"model.{name}"])
+    assert "One checkpoint of a training run." in (tmp_path / "best" / "README.md").read_text()
+    assert train_until(9, "resume=auto") == 0
+    found, complete = load_bundle(tmp_path / "best"), load_bundle(folder / "bundle")
+    assert (found.config, found.search, found.task) == (complete.config, complete.search, complete.task)
+    assert found.tokenizers.target.fingerprint == complete.tokenizers.target.fingerprint
+    assert found.provenance["data_statistics"] == complete.provenance["data_statistics"]
+    assert Translator.load(tmp_path / "best").translate(["ein zwei"])
 
 
 def test_bundles(tmp_path, capsys):
