@@ -12,7 +12,7 @@ from seq2seq.nn.decoder import Decoder, DecoderState, Encoded
 from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.scheduled_sampling import SamplingState
-from seq2seq.nn.types import Features, Memory, Tokens, Vectors, unpadded_ids
+from seq2seq.nn.types import Features, Memory, Tokens, Vectors, twice, unpadded_ids
 
 
 class EncoderDecoder(nn.Module):
@@ -97,10 +97,22 @@ class EncoderDecoder(nn.Module):
         sampling: SamplingState | None = None,
         *,
         label_smoothing: float = 0.0,
+        r_drop: float = 0.0,
     ) -> Float[Tensor, ""]:
-        """Σ −log p(token) in nats over all target tokens; for `sampling` see `forward`."""
-        features = self(source, target, sampling)
-        return self.decoder.head.loss(features, unpadded_ids(target), label_smoothing=label_smoothing)
+        """Σ −log p(token) in nats over all target tokens; for `sampling` see `forward`.
+
+        With `r_drop` α (Liang et al. 2021) the pairs are read twice, as one batch of double size, so that each copy has
+        dropout of its own: the mean of both losses plus α times the symmetric KL between both predictions, a token.
+        (Their eq. 4 has the sum of the losses: it is twice this with their α twice this one.)
+        """
+        if not r_drop:
+            features = self(source, target, sampling)
+            return self.decoder.head.loss(features, unpadded_ids(target), label_smoothing=label_smoothing)
+        both, head = twice(target), self.decoder.head
+        features = self(twice(source), both, sampling)
+        loss = head.loss(features, unpadded_ids(both), label_smoothing=label_smoothing)
+        one, other = features.chunk(2)
+        return loss / 2 + r_drop * head.divergence(one, other, unpadded_ids(target))
 
     def step(
         self, ids: Int[Tensor, "N"], state: DecoderState, encoded: Encoded

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from seq2seq.errors import UserError
 from seq2seq.nn.embedding import Dropout
-from seq2seq.nn.losses import LossPath, token_cross_entropy
+from seq2seq.nn.losses import LossPath, symmetric_divergence, token_cross_entropy
 from seq2seq.nn.matmul import Linear, linear
 
 
@@ -58,6 +58,12 @@ class Head(nn.Module, ABC):
         return token_cross_entropy(
             features, self.weight, self.bias, targets, label_smoothing=label_smoothing, path=path
         )
+
+    def divergence(
+        self, one: Float[Tensor, "M F"], other: Float[Tensor, "M F"], targets: Int[Tensor, "M"]
+    ) -> Float[Tensor, ""]:
+        """Σ ½ (KL(p‖q) + KL(q‖p)) in nats of what two rows of features predict; see `symmetric_divergence`."""
+        return symmetric_divergence(one, other, self.weight, self.bias, targets)
 
     def _own_weight(self, vocabulary_size: int) -> None:
         output = Linear(self.feature_size, vocabulary_size)

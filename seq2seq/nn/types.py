@@ -158,6 +158,11 @@ def map_tensors(function: Callable[[Tensor], Tensor], structure: Structure) -> S
     return _map(function, structure)  # type: ignore[no-any-return]
 
 
+def twice(structure: Structure) -> Structure:
+    """A batch of double size: all sequences (or states), then all of them again."""
+    return map_tensors(lambda tensor: torch.cat([tensor, tensor]), structure)
+
+
 def _map(function: Callable[[Tensor], Tensor], item: Any) -> Any:
     if isinstance(item, Tensor):
         return function(item)

@@ -27,7 +27,8 @@ SCHEDULES = {
     "constant": ("warmup_steps",),
     "inverse_sqrt": ("warmup_steps",),
     "cosine": ("warmup_steps",),
-    "plateau": ("monitor", "mode", "factor", "patience", "min_lr"),
+    "step": ("warmup_steps", "start", "every", "factor"),
+    "plateau": ("monitor", "mode", "factor", "patience", "min_lr", "restart"),
 }
 
 
@@ -47,6 +48,10 @@ def check(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
         raise UserError(f"optimizer.lr={lr} must be above 0")
     if scheduler.get("warmup_steps", 0) < 0 or (name == "inverse_sqrt" and scheduler.get("warmup_steps", 0) < 1):
         raise UserError(f"scheduler.warmup_steps={scheduler['warmup_steps']} is too small for {name}")
+    if name == "step" and scheduler["start"] < scheduler.get("warmup_steps", 0):
+        raise UserError(
+            f"scheduler.start={scheduler['start']}: the warm-up has {scheduler['warmup_steps']} steps; start after it"
+        )
     _try(optimizer, scheduler)
 
 
@@ -89,7 +94,7 @@ def make_scheduler(
     """
     name, warmup = config["name"], config.get("warmup_steps", 0)
     if name == "plateau":
-        options = {key: value for key, value in config.items() if key not in ("name", "monitor")}
+        options = {key: value for key, value in config.items() if key not in ("name", "monitor", "restart")}
         return {
             "scheduler": ReduceLROnPlateau(optimizer, **options),
             "monitor": config["monitor"],
@@ -99,7 +104,20 @@ def make_scheduler(
         return None
     if name == "cosine" and not math.isfinite(total_steps):
         raise UserError("scheduler=cosine needs an end: set trainer.max_epochs or trainer.max_steps")
-    return {"scheduler": LambdaLR(optimizer, factor(name, warmup, total_steps)), "interval": "step"}
+    rate = steps(config, warmup) if name == "step" else factor(name, warmup, total_steps)
+    return {"scheduler": LambdaLR(optimizer, rate), "interval": "step"}
+
+
+def steps(config: Mapping[str, Any], warmup: int) -> Callable[[int], float]:
+    """The factor of `scheduler=step` as a function of the optimizer steps done: f^(1 + ⌊(step − start) / every⌋) from
+    `start` on."""
+
+    def at(step: int) -> float:
+        if step < config["start"]:
+            return min(1.0, (step + 1) / warmup) if warmup else 1.0
+        return float(config["factor"] ** (1 + (step - config["start"]) // config["every"]))
+
+    return at
 
 
 def unfinished_warmup(config: Mapping[str, Any], lr: float, total_steps: float) -> str | None:

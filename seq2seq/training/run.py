@@ -18,7 +18,7 @@ from seq2seq.errors import Stopped
 from seq2seq.runtime.distributed import JOB, PeerLost, Rank, current_rank, naming_lost
 from seq2seq.runtime.malloc import keep_freed_memory
 from seq2seq.runtime.threads import available_cpus
-from seq2seq.training import init_from, monitoring, out_of_memory, resuming, schema, validation_interval
+from seq2seq.training import init_from, monitoring, out_of_memory, restarts, resuming, schema, validation_interval
 from seq2seq.training.base import Outcome, Task, load_task
 from seq2seq.training.best_models import Best, Patience
 from seq2seq.training.callbacks import Pruned, Watcher
@@ -146,6 +146,7 @@ def check(config: Mapping[str, Any], trial: nn.Module | None = None) -> Task:
     task = load_task(config["task"])
     monitoring.check(config, task.logged(config), task.best_by(config))
     validation_interval.check(config["trainer"])
+    restarts.check(config)
     task.check(config, trial)
     init_from.check(config)
     quiet()

@@ -22,7 +22,7 @@ from seq2seq.models import factory
 from seq2seq.runtime.distributed import DATA, Rank
 from seq2seq.runtime.redaction import hide
 from seq2seq.runtime.threads import limit_threads
-from seq2seq.training import monitoring, resuming, validation_interval
+from seq2seq.training import monitoring, restarts, resuming, validation_interval
 from seq2seq.training.base import Task
 from seq2seq.training.callbacks import Throughput, Watch, Watcher, make_callbacks
 from seq2seq.training.checkpoints import DurableFiles, ResumeState, Seeded
@@ -102,7 +102,7 @@ def prepare(task: Task, config: Mapping[str, Any], folder: Path, context: RunCon
         label=folder.name if config["name"].endswith(f"-{folder.name}") else "",  # so a sweep names its runs
     )
     callbacks += task.callbacks(config, data, folder)
-    callbacks += validation_interval.interval(options)
+    callbacks += [*validation_interval.interval(options), *restarts.restarts(config)]
     callbacks += [Watch(config["callbacks"]["checkpoint"]["monitor"], context.watch)] if context.watch else []
     trainer = make_trainer(
         options,

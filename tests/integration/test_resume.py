@@ -133,6 +133,21 @@ def test_a_moving_average_is_resumed_exactly(train, at_batch, tmp_path, monkeypa
     assert "averaging_state" in state
 
 
+@pytest.mark.slow
+def test_restarts_from_the_best_checkpoint_go_on_exactly(train, at_batch, tmp_path, capsys):
+    """Killed after the return, and at the batch that begins with it; by a metric that never improves."""
+    plateau = ["scheduler=plateau", "scheduler.restart=true", "scheduler.patience=0", "optimizer.lr=0.3"]
+    assert train(TRANSLATION, tmp_path / "whole", *plateau) == 0
+    assert "restarts from" in capsys.readouterr().out
+    for moment in (50, 10):
+        at_batch(moment, killed)
+        with pytest.raises(Killed):
+            train(TRANSLATION, tmp_path / "a", *plateau, "resume=auto")
+    at_batch(-1, killed)
+    assert train(TRANSLATION, tmp_path / "a", *plateau, "resume=auto") == 0
+    assert kill.lost(tmp_path / "whole", tmp_path / "a") == []
+
+
 def test_validations_change_nothing_in_training(train, whole, tmp_path):
     """Randomness is a function of seed, epoch and batch: looking at val more often gives the same weights."""
     assert train(TRANSLATION, tmp_path / "a", "trainer.val_check_interval=5") == 0

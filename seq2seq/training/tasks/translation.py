@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from seq2seq.bundle.format import Bundle, load_bundle
 from seq2seq.corpora import Corpus, TranslationData
+from seq2seq.errors import UserError
 from seq2seq.inference.stepper import check_search, translate_ids
 from seq2seq.inference.translator import Translator
 from seq2seq.models import EncoderDecoder, factory
@@ -66,19 +68,21 @@ class TranslationModule(TaskModule):
         metrics: Sequence[str] = ("bleu", "chrf"),
         language: str | None = None,
         seed: int = 0,
+        r_drop: float = 0.0,
     ) -> None:
         super().__init__(model, optimizer=optimizer, scheduler=scheduler)
-        self.search, self.label_smoothing = search, label_smoothing
+        self.search, self.label_smoothing, self.r_drop = search, label_smoothing, r_drop
         self.target_tokenizer, self.references = target_tokenizer, references
         self.scorer, self.seed = Scorer(metrics, language=language), seed
         self.validation_texts: dict[int, str] = {}
 
     def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
-        """Σ −log p(token) over the batch's target tokens; in training smoothed, and with the decoder's feedback."""
+        """Σ −log p(token) over the batch's target tokens; in training smoothed, with the decoder's feedback, and with
+        `r_drop`."""
         sampling = SamplingState(self.seed, self.trainer.global_step, self.trainer.global_rank) if training else None
-        smoothing = self.label_smoothing if training else 0.0
+        options = {"label_smoothing": self.label_smoothing, "r_drop": self.r_drop} if training else {}
         model: Any = self.model
-        total = model.loss(batch.source, batch.target, sampling, label_smoothing=smoothing)
+        total = model.loss(batch.source, batch.target, sampling, **options)
         return total, batch.target.lengths.sum()
 
     def on_validation_epoch_start(self) -> None:
@@ -106,7 +110,7 @@ class Translation(Task):
     """N-to-M, text to text."""
 
     name = "translation"
-    options: tuple[str, ...] = ("label_smoothing", "validation_beam_size", "metrics")
+    options: tuple[str, ...] = ("label_smoothing", "r_drop", "validation_beam_size", "metrics")
     metrics: tuple[str, ...] = ("val_loss", "val_perplexity", "val_bleu", "val_chrf")
 
     def logged(self, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -136,8 +140,14 @@ class Translation(Task):
         return {**config["task"], "metrics": [name, *(other for other in test_metrics(config) if other != name)]}
 
     def check(self, config: Mapping[str, Any], trial: EncoderDecoder) -> None:
-        """Raise `UserError` for metrics that cannot be computed, and a search that the model cannot do."""
+        """Raise `UserError` for metrics that cannot be computed, a search that the model cannot do, and passes that
+        would read different tokens."""
         Scorer(test_metrics(config))
+        if (alpha := config["task"].get("r_drop")) and trial.decoder.feedback.truth(sys.maxsize) < 1:
+            raise UserError(
+                f"task.r_drop={alpha}: compares two readings of the same target, and decoder.feedback replaces tokens "
+                "of each; use feedback@decoder.feedback=teacher"
+            )
         check_search(trial, search_options(config["search"]))
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
@@ -162,6 +172,7 @@ class Translation(Task):
             metrics=quick_metrics(config),
             language=data.corpus.target_language,
             seed=config["seed"],
+            r_drop=config["task"].get("r_drop", 0.0),
         )
 
     def callbacks(self, config: Mapping[str, Any], data: Any, folder: Path) -> Sequence[Callback]:
