@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from seq2seq.nn.decoder import Decoder, DecoderState, Encoded
 from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.scheduled_sampling import SamplingState
-from seq2seq.nn.types import Features, Memory, Tokens, Vectors, twice, unpadded_ids
+from seq2seq.nn.types import Features, Memory, Tokens, Vectors, map_tensors, twice, unpadded_ids
 
 
 class EncoderDecoder(nn.Module):
@@ -84,7 +85,10 @@ class EncoderDecoder(nn.Module):
         The decoder reads bos and the target without its last token (teacher forcing); with the `sampling` state of a
         training run it reads what `decoder.feedback` makes of them. Rows are those of `unpadded_ids(target)`.
         """
-        state, keys = self._begin(self.encode(source))
+        return self._features(self.encode(source), target, sampling)
+
+    def _features(self, memory: Memory, target: Tokens, sampling: SamplingState | None = None) -> Tensor:
+        state, keys = self._begin(memory)
         previous = target.ids.roll(1, dims=1)
         previous[:, 0] = self.bos
         features: Tensor = self.decoder(previous, self.target_embedding, state, keys, target.mask, sampling)
@@ -113,6 +117,16 @@ class EncoderDecoder(nn.Module):
         loss = head.loss(features, unpadded_ids(both), label_smoothing=label_smoothing)
         one, other = features.chunk(2)
         return loss / 2 + r_drop * head.divergence(one, other, unpadded_ids(target))
+
+    def sequence_log_probs(
+        self, source: Tokens | Features, target: Tokens, rows: Int[Tensor, "N"]
+    ) -> Float[Tensor, "N"]:
+        """log p(y_n | x_{rows[n]}) of targets that end with eos, in nats; each source is read once."""
+        memory = map_tensors(lambda tensor: tensor[rows], self.encode(source))
+        log_probs = self.decoder.head.log_probs(self._features(memory, target), unpadded_ids(target))
+        numbers = torch.arange(len(rows), device=rows.device)[:, None].expand_as(target.ids)
+        owners = unpadded_ids(target._replace(ids=numbers)).clamp(min=0)  # pads add 0 to the first
+        return log_probs.new_zeros(len(rows)).index_add(0, owners, log_probs)
 
     def step(
         self, ids: Int[Tensor, "N"], state: DecoderState, encoded: Encoded

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from seq2seq.errors import UserError
 from seq2seq.nn.embedding import Dropout
-from seq2seq.nn.losses import LossPath, symmetric_divergence, token_cross_entropy
+from seq2seq.nn.losses import LossPath, symmetric_divergence, token_cross_entropy, token_log_probs
 from seq2seq.nn.matmul import Linear, linear
 
 
@@ -58,6 +58,10 @@ class Head(nn.Module, ABC):
         return token_cross_entropy(
             features, self.weight, self.bias, targets, label_smoothing=label_smoothing, path=path
         )
+
+    def log_probs(self, features: Float[Tensor, "M F"], targets: Int[Tensor, "M"]) -> Float[Tensor, "M"]:
+        """log p(target) of each row in nats; see `token_log_probs`."""
+        return token_log_probs(features, self.weight, self.bias, targets)
 
     def divergence(
         self, one: Float[Tensor, "M F"], other: Float[Tensor, "M F"], targets: Int[Tensor, "M"]

@@ -119,6 +119,22 @@ def _softmax_loss(logits: Tensor, y: Tensor, smoothing: float) -> tuple[Tensor, 
     return (z.log() + top - expected).sum(), exponentials.div_(z)
 
 
+def token_log_probs(
+    features: Float[Tensor, "M F"], weight: Float[Tensor, "V F"], bias: Float[Tensor, "V"], targets: Int[Tensor, "M"]
+) -> Float[Tensor, "M"]:
+    """log softmax(W f + b)[target] of each row in nats, 0 where the target is `types.IGNORED`; with no more logits at
+    once than `symmetric_divergence` has."""
+    parts = [
+        checkpoint(_row_log_probs, rows, weight, bias, y, use_reentrant=False, preserve_rng_state=False)
+        for rows, y in zip(features.split(ROWS), targets.split(ROWS), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _row_log_probs(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    return -F.cross_entropy(F.linear(features, weight, bias), targets, reduction="none")
+
+
 def symmetric_divergence(
     one: Float[Tensor, "M F"],
     other: Float[Tensor, "M F"],

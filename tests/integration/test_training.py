@@ -136,6 +136,19 @@ def test_optimizers_and_schedulers_run(corpus, tmp_path, optimizer, scheduler):
     assert run(corpus, tmp_path / "a", f"optimizer={optimizer}", f"scheduler={scheduler}", "trainer.max_steps=3") == 0
 
 
+@pytest.mark.slow
+def test_minimum_risk_starts_from_a_bundle(corpus, tmp_path):
+    """The loss is the expected cost of a sentence, and α is large enough to see that it falls."""
+    assert run(corpus, tmp_path / "a", "trainer.max_epochs=6", "optimizer.lr=0.01") == 0
+    risk = ["task.loss=risk", "task.risk={samples: 8, sharpness: 1.0}", "trainer.log_every_n_steps=1"]
+    start = f"init_from={tmp_path / 'a' / 'bundle'}"
+    assert run(corpus, tmp_path / "b", start, *risk, "optimizer.lr=0.003", "trainer.max_epochs=4") == 0
+    rows = [line.split(",") for line in (tmp_path / "b" / "metrics.csv").read_text().splitlines()]
+    losses = [float(row[rows[0].index("train_loss")]) for row in rows[1:] if row[rows[0].index("train_loss")]]
+    assert all(0 <= loss <= 1 for loss in losses)
+    assert losses[-1] < losses[0]
+
+
 def test_training_that_ends_before_a_validation_still_bundles(corpus, tmp_path):
     assert run(corpus, tmp_path / "a", "trainer.max_steps=1", "data.batch_tokens=50") == 0
     assert (tmp_path / "a" / "bundle" / "model.safetensors").exists()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from seq2seq.bundle.format import Bundle, load_bundle
 from seq2seq.corpora import Corpus, TranslationData
-from seq2seq.errors import UserError
 from seq2seq.inference.stepper import check_search, translate_ids
 from seq2seq.inference.translator import Translator
 from seq2seq.models import EncoderDecoder, factory
@@ -33,6 +32,7 @@ from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
 from seq2seq.training import length_limits
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
 from seq2seq.training.callbacks import Samples
+from seq2seq.training.objectives import Objective, check_objective, make_objective
 from seq2seq.training.task_module import TaskModule
 
 ATTENTION_MAPS = 4  # sentences in attention.png
@@ -62,27 +62,31 @@ class TranslationModule(TaskModule):
         optimizer: Mapping[str, Any],
         scheduler: Mapping[str, Any],
         search: SearchOptions,
-        label_smoothing: float,
+        objective: Objective,
         target_tokenizer: Tokenizer,
         references: Sequence[str],
         metrics: Sequence[str] = ("bleu", "chrf"),
         language: str | None = None,
         seed: int = 0,
-        r_drop: float = 0.0,
     ) -> None:
         super().__init__(model, optimizer=optimizer, scheduler=scheduler)
-        self.search, self.label_smoothing, self.r_drop = search, label_smoothing, r_drop
+        self.search, self.objective = search, objective
         self.target_tokenizer, self.references = target_tokenizer, references
         self.scorer, self.seed = Scorer(metrics, language=language), seed
         self.validation_texts: dict[int, str] = {}
 
     def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
-        """Σ −log p(token) over the batch's target tokens; in training smoothed, with the decoder's feedback, and with
-        `r_drop`."""
-        sampling = SamplingState(self.seed, self.trainer.global_step, self.trainer.global_rank) if training else None
-        options = {"label_smoothing": self.label_smoothing, "r_drop": self.r_drop} if training else {}
+        """Σ −log p(token) over the batch's target tokens, in training with what the `objective` adds and the decoder's
+        feedback; or in training the risk, over its sentences."""
         model: Any = self.model
-        total = model.loss(batch.source, batch.target, sampling, **options)
+        if not training:
+            return model.loss(batch.source, batch.target), batch.target.lengths.sum()
+        sampling = SamplingState(self.seed, self.trainer.global_step, self.trainer.global_rank)
+        smoothing, r_drop, risk = self.objective
+        if risk:
+            count = torch.tensor(len(batch.target.ids), device=batch.target.ids.device)
+            return risk(model, batch.source, batch.target, sampling), count
+        total = model.loss(batch.source, batch.target, sampling, label_smoothing=smoothing, r_drop=r_drop)
         return total, batch.target.lengths.sum()
 
     def on_validation_epoch_start(self) -> None:
@@ -110,7 +114,7 @@ class Translation(Task):
     """N-to-M, text to text."""
 
     name = "translation"
-    options: tuple[str, ...] = ("label_smoothing", "r_drop", "validation_beam_size", "metrics")
+    options: tuple[str, ...] = ("loss", "label_smoothing", "r_drop", "risk", "validation_beam_size", "metrics")
     metrics: tuple[str, ...] = ("val_loss", "val_perplexity", "val_bleu", "val_chrf")
 
     def logged(self, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -140,14 +144,10 @@ class Translation(Task):
         return {**config["task"], "metrics": [name, *(other for other in test_metrics(config) if other != name)]}
 
     def check(self, config: Mapping[str, Any], trial: EncoderDecoder) -> None:
-        """Raise `UserError` for metrics that cannot be computed, a search that the model cannot do, and passes that
-        would read different tokens."""
+        """Raise `UserError` for metrics that cannot be computed, a search that the model cannot do, and losses that do
+        not go together."""
         Scorer(test_metrics(config))
-        if (alpha := config["task"].get("r_drop")) and trial.decoder.feedback.truth(sys.maxsize) < 1:
-            raise UserError(
-                f"task.r_drop={alpha}: compares two readings of the same target, and decoder.feedback replaces tokens "
-                "of each; use feedback@decoder.feedback=teacher"
-            )
+        check_objective(config, trial)
         check_search(trial, search_options(config["search"]))
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
@@ -166,13 +166,12 @@ class Translation(Task):
             model,
             **common(config),
             search=validation_search(config),
-            label_smoothing=config["task"]["label_smoothing"],
+            objective=make_objective(config["task"], search_options(config["search"]), data.tokenizers.target),
             target_tokenizer=data.tokenizers.target,
             references=data.text("val")[1],
             metrics=quick_metrics(config),
             language=data.corpus.target_language,
             seed=config["seed"],
-            r_drop=config["task"].get("r_drop", 0.0),
         )
 
     def callbacks(self, config: Mapping[str, Any], data: Any, folder: Path) -> Sequence[Callback]:

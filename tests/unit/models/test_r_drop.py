@@ -11,6 +11,7 @@ from seq2seq.nn.losses import ROWS, symmetric_divergence
 from seq2seq.nn.types import IGNORED, Features, Pairs, Tokens, twice, unpadded_ids
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, WhitespaceTokenizer
+from seq2seq.training.objectives import Objective
 from seq2seq.training.tasks.translation import TranslationModule
 from tests.conftest import model_config
 from tests.unit.models.test_models import SOURCE, TARGET, batch
@@ -106,10 +107,9 @@ def test_the_task_has_it_in_training_only(training, monkeypatch):
         optimizer=constant,
         scheduler=constant,
         search=SearchOptions(bos=BOS, eos=EOS, pad=PAD),
-        label_smoothing=0.1,
+        objective=Objective(0.1, ALPHA),
         target_tokenizer=WhitespaceTokenizer(["a"]),
         references=[],
-        r_drop=ALPHA,
     )
     trainer = SimpleNamespace(global_step=0, global_rank=0)
     monkeypatch.setattr(TranslationModule, "trainer", trainer)
