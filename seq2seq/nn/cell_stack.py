@@ -8,6 +8,7 @@ The residual connection is that of Wu et al. (2016, eq. 6). The decoder, the rec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from jaxtyping import Float
@@ -67,6 +68,14 @@ class CellStack(nn.ModuleList):
         """The zero state of every layer."""
         return tuple(cell.init_state(batch_size) for cell in self)
 
+    @contextmanager
+    def dropped_weights(self) -> Iterator[None]:
+        """One mask of `Cell.weight_drop` a cell for all that runs within the block."""
+        with ExitStack() as stack:
+            for cell in self:
+                stack.enter_context(cell.dropped_weights())
+            yield
+
     def drop(self, values: Float[Tensor, "*B T F"]) -> Float[Tensor, "*B T F"]:
         """Apply the dropout that falls between layers, in training only."""
         return dropped(values, self.dropout, variational=self.variational) if self.training else values
@@ -94,7 +103,7 @@ class CellStack(nn.ModuleList):
             if depth:
                 below = self.drop(top[:, None])[:, 0] if masks is None else top * masks[depth]
                 gates = cell.project(below)
-            new.append(cell.step(gates, state))
+            new.append(cell.advance(gates, state))
             top = new[-1].h + below if depth >= self.residual_from else new[-1].h
         return tuple(new), top
 

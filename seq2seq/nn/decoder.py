@@ -90,6 +90,7 @@ class Decoder(nn.Module):
             variational=layers.variational,
             residual_from=1 if layers.residual else None,
         )
+        wiring.check_cell(self.layers.first)
         self.feedback = feedback()
 
     @property
@@ -203,7 +204,11 @@ class Decoder(nn.Module):
         `flatten_unpadded`. With a `sampling` state the feedback replaces some of the tokens by the model's own."""
         if sampling is not None and self.feedback.reads_own:
             previous = self._with_own_tokens(previous, embedding, state, keys, sampling)
-        vectors = embedding.deduplicated(previous)
+        with self.layers.dropped_weights():
+            return self._read(embedding.deduplicated(previous), state, keys, mask)
+
+    def _read(self, vectors: Vectors, state: DecoderState, keys: Keys, mask: Bool[Tensor, "B T"]) -> Tensor:
+        """The features of all previous tokens, by the form of the loop that they need."""
         embedded = dense(vectors)
         if self.feed_size:
             return flatten_unpadded(self._fed(vectors, embedded, state, keys), mask)

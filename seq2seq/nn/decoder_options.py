@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from seq2seq.errors import UserError
+from seq2seq.nn.cells import Cell
 from seq2seq.nn.contexts import Context
 from seq2seq.nn.recurrence import RunPath
 
@@ -60,6 +61,12 @@ class Wiring:
             )
         if self.recurrence == "output":
             self._check_output_recurrence(context, path)
+
+    def check_cell(self, cell: Cell[Any]) -> None:
+        """Raise `UserError` for what regularises a recurrence from state to state where there is none."""
+        for name in ("weight_drop", "zoneout"):
+            if self.recurrence == "output" and (share := getattr(cell, name)):
+                raise UserError(f"decoder.cell.{name}={share}: recurrence=output has no state that recurs; set it to 0")
 
     def _check_output_recurrence(self, context: Context, path: RunPath) -> None:
         """Raise `UserError` for what would carry the state past recurrence=output, or has no meaning there."""

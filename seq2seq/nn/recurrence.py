@@ -52,24 +52,18 @@ def unroll(
     Raises `UserError` when the forced path is unknown or the cell has none such; a fused kernel that only the machine
     lacks is replaced (see the module's docstring).
     """
-    size = len(inputs.steps.rows if isinstance(inputs.steps, DeduplicatedEmbedding) else inputs.steps)
+    size, length = (inputs.steps.rows if isinstance(inputs.steps, DeduplicatedEmbedding) else inputs.steps).shape[:2]
     state = cell.init_state(size) if state is None else state
     marks = None if mask is None else mask.t()
     chosen = _fastest(cell) if path == "auto" else path
-    if chosen not in ("step", *cell.paths):
-        offered = ", ".join(("auto", "step", *cell.paths))
-        raise UserError(f"unroll: path={path!r} is not one of {type(cell).__name__}'s in this form: {offered}")
-    full = chosen == "fused" and not fused_runs(cell)
-    if full:
-        chosen = _instead_of_fused(cell, forced=path == "fused")
-    if chosen == "fused":
-        arguments = (cell, inputs, marks, state, reverse)
-        outputs, final = in_full(_fused, *arguments) if full else _fused(*arguments)
-    elif chosen in ("manual", "scan"):
-        run = cell.manual if chosen == "manual" else cell.scan
-        outputs, final = in_full(run, gates_of(cell, inputs), marks, state, reverse)
-    else:
-        outputs, final = _stepwise(cell, gates_of(cell, inputs), marks, state, reverse)
+    if chosen not in (offered := ("step", *_paths(cell))):
+        raise UserError(
+            f"unroll: path={path!r} is not one of {type(cell).__name__}'s in this form: {', '.join(('auto', *offered))}"
+        )
+    if cell.zoneout:
+        marks, chosen = (cell.written((length, size), marks), chosen) if cell.training else (marks, "step")
+    with cell.dropped_weights():
+        outputs, final = _run(cell, inputs, marks, state, reverse, chosen, forced=path == "fused")
     outputs = outputs.transpose(0, 1)
     return (outputs if mask is None else outputs * mask[:, :, None]), final
 
@@ -82,6 +76,29 @@ def from_one_state(cell: Cell[Any], inputs: Inputs, state: CellState) -> Float[T
     states = map_tensors(lambda tensor: tensor.repeat_interleave(sizes[1], 0), state)
     outputs: Tensor = cell.step(gates.flatten(0, 1), states).h.unflatten(0, sizes)
     return outputs
+
+
+def _run(
+    cell: Cell[Any],
+    inputs: Inputs,
+    marks: Tensor | None,
+    state: CellState,
+    reverse: bool,
+    chosen: str,
+    *,
+    forced: bool,
+) -> tuple[Float[Tensor, "T B H"], CellState]:
+    """Run the chosen path; `forced` says that a fused one was asked for."""
+    full = chosen == "fused" and not fused_runs(cell)
+    if full:
+        chosen = _instead_of_fused(cell, forced=forced)
+    if chosen == "fused":
+        arguments = (cell, inputs, marks, state, reverse)
+        return in_full(_fused, *arguments) if full else _fused(*arguments)
+    if chosen in ("manual", "scan"):
+        run = cell.manual if chosen == "manual" else cell.scan
+        return in_full(run, gates_of(cell, inputs), marks, state, reverse)
+    return _stepwise(cell, gates_of(cell, inputs), marks, state, reverse)
 
 
 def in_full(function: Callable[..., Result], *arguments: Any) -> Result:
@@ -112,7 +129,13 @@ def lower_precision(kind: str) -> torch.dtype | None:
 
 
 def _fastest(cell: Cell[Any]) -> str:
-    return next(iter(cell.preferred_paths(cell.weight_ih.device)), "step")
+    preferred, offered = cell.preferred_paths(cell.weight_ih.device), _paths(cell)
+    return next((path for path in preferred if path in offered), "step")
+
+
+def _paths(cell: Cell[Any]) -> tuple[str, ...]:
+    """Those that the cell offers; with zoneout those that know a mask for each unit."""
+    return tuple(path for path in cell.paths if path == "manual") if cell.zoneout else cell.paths
 
 
 def fused_runs(cell: Cell[Any]) -> bool:
@@ -190,14 +213,15 @@ def _stepwise(
 ) -> tuple[Float[Tensor, "T B H"], CellState]:
     outputs: list[Tensor] = [gates] * len(gates)
     for t in time_steps(len(gates), reverse):
-        new = cell.step(gates[t], state)
+        new = cell.step(gates[t], state) if cell.training else cell.advance(gates[t], state)
         state = new if mask is None else _where(mask[t], new, state)
         outputs[t] = state.h
     return torch.stack(outputs), state
 
 
 def _where(real: Tensor, new: CellState, old: CellState) -> CellState:
-    return type(new)(*(torch.where(real[:, None], a, b) for a, b in zip(new, old, strict=True)))
+    real = real[:, None] if real.dim() == 1 else real  # with zoneout, a mark for each unit
+    return type(new)(*(torch.where(real, a, b) for a, b in zip(new, old, strict=True)))
 
 
 def _fused(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Generic, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seq2seq.errors import UserError
 from seq2seq.nn.cells.cell_gradients import CellSteps
@@ -23,6 +26,11 @@ def time_steps(length: int, reverse: bool) -> range:
     return range(length - 1, -1, -1) if reverse else range(length)
 
 
+def by_unit(mask: Bool[Tensor, "T B *H"] | None) -> Bool[Tensor, "T B _"] | None:
+    """A mask whose last dimension is that of the state's units: all together, or each by itself."""
+    return mask[:, :, None] if mask is not None and mask.dim() == 2 else mask
+
+
 class Cell(nn.Module, ABC, Generic[S]):
     """One recurrent cell. A new cell names its gate `blocks` and `state_type` and writes `step`; all else is inherited.
 
@@ -30,16 +38,32 @@ class Cell(nn.Module, ABC, Generic[S]):
     kernels run on the same parameters. A cell that is not `recurrent` in its gates has no weight_hh and no bias_hh.
     How the weights start is `init`, one of initialization.py's: by default uniform in ±1/√H, as torch's do.
 
-    Raises `UserError` for sizes below 1 and an initialisation that does not exist or fit.
+    In training, `weight_drop` is the share of recurrent weights that are 0 throughout a sequence, the others scaled up
+    (DropConnect: Merity et al., "Regularizing and Optimizing LSTM Language Models", 2018). `zoneout` is the share of
+    units that keep their state of the step before; otherwise the state is the expectation of that (Krueger et al.,
+    "Zoneout", 2017; an LSTM's h and c by the same mask).
+
+    Raises `UserError` for sizes below 1, a share outside [0, 1), and an initialisation that does not exist or fit.
     """
 
     blocks: int
     recurrent: ClassVar[bool] = True
     weight_hh: nn.Parameter
+    weight_drop: float = 0.0
+    zoneout: float = 0.0
+    _weights_dropped = False
     state_type: ClassVar[type[HiddenState] | type[LSTMState]] = HiddenState
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, bias: bool = True, init: Init = "uniform", init_scale: float = 1.0
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        init: Init = "uniform",
+        init_scale: float = 1.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
     ) -> None:
         super().__init__()
         check_init(type(self).__name__, init, init_scale, self.recurrent)
@@ -50,6 +74,8 @@ class Cell(nn.Module, ABC, Generic[S]):
         self.hidden_size = hidden_size
         self.init = init
         self.init_scale = init_scale
+        self.weight_drop = self._share("weight_drop", weight_drop)
+        self.zoneout = self._share("zoneout", zoneout)
         self.weight_ih = nn.Parameter(torch.empty(self.blocks * hidden_size, input_size))
         if self.recurrent:
             self.weight_hh = nn.Parameter(torch.empty(self.blocks * hidden_size, hidden_size))
@@ -79,6 +105,45 @@ class Cell(nn.Module, ABC, Generic[S]):
         columns = self.weight_ih[:, offset : offset + part.size(-1)]
         return linear(part, columns, self.bias_ih if bias else None)
 
+    def _share(self, name: str, share: float) -> float:
+        if not 0 <= share < 1:
+            raise UserError(f"{type(self).__name__}: {name}={share} must be at least 0 and below 1")
+        if share and not self.recurrent and name == "weight_drop":
+            raise UserError(f"{type(self).__name__}: weight_drop={share}: it has no recurrent weights; set it to 0")
+        return share
+
+    @contextmanager
+    def dropped_weights(self) -> Iterator[None]:
+        """In training, recurrent weights with `weight_drop` within the block: one mask for all that runs there, on
+        whatever path. A block within another one keeps the mask."""
+        if not (self.weight_drop and self.training) or self._weights_dropped:
+            yield
+            return
+        # An attribute of the instance hides the parameter, to which gradients flow through the mask.
+        before = {name: self.__dict__[name] for name in ("weight_hh",) if name in self.__dict__}
+        self.__dict__["weight_hh"], self._weights_dropped = F.dropout(self.weight_hh, self.weight_drop), True
+        try:
+            yield
+        finally:
+            del self.__dict__["weight_hh"]
+            self.__dict__.update(before)
+            self._weights_dropped = False
+
+    def written(self, shape: tuple[int, int], mask: Bool[Tensor, "T B"] | None) -> Bool[Tensor, "T B H"]:
+        """A draw of zoneout for T steps of B sentences: False where a unit keeps its state, as on padding."""
+        new = torch.rand(*shape, self.hidden_size, device=self.weight_ih.device) >= self.zoneout
+        return new if mask is None else new & mask[:, :, None]
+
+    def advance(self, gates: Float[Tensor, "N G"], state: S) -> S:
+        """One time step with zoneout: in training a draw, otherwise its expectation."""
+        new = self.step(gates, state)
+        if not self.zoneout:
+            return new
+        if not self.training:
+            return type(new)(*(torch.lerp(b, a, self.zoneout) for a, b in zip(state, new, strict=True)))
+        real = self.written((1, len(gates)), None)[0]
+        return type(new)(*(torch.where(real, b, a) for a, b in zip(state, new, strict=True)))
+
     @abstractmethod
     def step(self, gates: Float[Tensor, "N G"], state: S) -> S:
         """One time step from the projected input and the previous state."""
@@ -95,9 +160,10 @@ class Cell(nn.Module, ABC, Generic[S]):
         return ()
 
     def manual(
-        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: S, reverse: bool
+        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: S, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], S]:
-        """All steps, with a manual backward pass; the state is carried where not `mask`."""
+        """All steps, with a manual backward pass; the state is carried where not `mask`, which with zoneout is one of
+        each unit."""
         raise UserError(f"{type(self).__name__}: no manual backward pass in this form; use path=auto")
 
     def scan(

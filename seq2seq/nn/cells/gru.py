@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import Function
 
-from seq2seq.nn.cells.base import Cell, time_steps
+from seq2seq.nn.cells.base import Cell, by_unit, time_steps
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.matmul import addmm, linear, mm, multiplier, once_differentiable, tmm
@@ -42,8 +42,11 @@ class GRU(Cell[HiddenState]):
         update: Literal["keep", "write"] = "keep",
         init: Init = "uniform",
         init_scale: float = 1.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
+        shares = {"weight_drop": weight_drop, "zoneout": zoneout}
+        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale, **shares)
         self.reset = reset
         self.update = update
 
@@ -69,12 +72,13 @@ class GRU(Cell[HiddenState]):
         return ("manual", "fused") if (self.reset, self.update) == ("after", "keep") else ("manual",)
 
     def manual(
-        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
+        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """Run `GRUThroughTime` or `GRUResetBeforeThroughTime`, by the form of the reset gate."""
         bias = self.weight_hh.new_zeros(3 * self.hidden_size) if self.bias_hh is None else self.bias_hh
         function = GRUThroughTime if self.reset == "after" else GRUResetBeforeThroughTime
-        outputs, last = function.apply(gates, state.h, self.weight_hh, bias, mask, reverse, self.update == "keep")  # type: ignore[no-untyped-call]
+        keep, mask = self.update == "keep", by_unit(mask)
+        outputs, last = function.apply(gates, state.h, self.weight_hh, bias, mask, reverse, keep)  # type: ignore[no-untyped-call]
         return outputs, HiddenState(last)
 
     def steps(self) -> GRUSteps | None:
@@ -146,7 +150,7 @@ class GRUThroughTime(Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        """(gates [T,B,3H], h_0, W_hh, b_hh, mask [T,B] | None, reverse, keep) → (outputs [T,B,H], last h)."""
+        """(gates [T,B,3H], h_0, W_hh, b_hh, mask [T,B,H or 1] | None, reverse, keep) → (outputs [T,B,H], last h)."""
         gates, h, weight, bias, mask, reverse, keep = arguments
         size, product = h.size(1), multiplier(weight.t().contiguous())
         hs = gates.new_empty(len(gates) + 1, *h.shape)
@@ -155,7 +159,7 @@ class GRUThroughTime(Function):
         rzs, ns = gates.new_empty(*gates.shape[:2], 2 * size), torch.empty_like(previous)
         # Views of all steps are made at once: in the loop each would take as long as a small product.
         inputs_rz, inputs_n = (part.unbind() for part in gates.split((2 * size, size), -1))
-        marks = None if mask is None else mask[:, :, None].unbind()
+        marks = None if mask is None else mask.unbind()
         steps = (
             *(values.unbind() for values in (previous, outputs, rzs, ns)),
             *(part.unbind() for part in rzs.chunk(2, -1)),
@@ -204,7 +208,7 @@ class GRUResetBeforeThroughTime(Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        """(gates [T,B,3H], h_0, W_hh, b_hh, mask [T,B] | None, reverse, keep) → (outputs [T,B,H], last h)."""
+        """(gates [T,B,3H], h_0, W_hh, b_hh, mask [T,B,H or 1] | None, reverse, keep) → (outputs [T,B,H], last h)."""
         gates, h, weight, bias, mask, reverse, keep = arguments
         size = h.size(1)
         weight_rz, weight_n = weight[: 2 * size].t().contiguous(), weight[2 * size :].t().contiguous()
@@ -218,7 +222,7 @@ class GRUResetBeforeThroughTime(Function):
             r, z = rz[:, :size], rz[:, size:]
             n = torch.add(gates[t, :, 2 * size :], addmm(bias[2 * size :], r * h, weight_n), out=ns[t]).tanh_()
             new = torch.lerp(n, h, z) if keep else torch.lerp(h, n, z)
-            h = new if mask is None else torch.where(mask[t, :, None], new, h)
+            h = new if mask is None else torch.where(mask[t], new, h)
             outputs[t] = h
         ctx.save_for_backward(previous, rzs, ns, weight, mask)
         ctx.reverse, ctx.keep = reverse, keep
@@ -262,7 +266,7 @@ def _factors(
     n_slope = written * (1 - ns * ns)
     z_slope = ((previous - ns) if keep else (ns - previous)) * z * (1 - z)
     if mask is not None:
-        gone = ~mask[:, :, None]
+        gone = ~mask
         n_slope, z_slope = n_slope.masked_fill_(gone, 0), z_slope.masked_fill_(gone, 0)
         kept = kept.masked_fill(gone, 1)
     return r, n_slope, z_slope, kept

@@ -39,8 +39,11 @@ class LayerNormGRU(Cell[HiddenState]):
         update: Literal["keep", "write"] = "keep",
         init: Init = "uniform",
         init_scale: float = 1.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias=False, init=init, init_scale=init_scale)
+        shares = {"weight_drop": weight_drop, "zoneout": zoneout}
+        super().__init__(input_size, hidden_size, bias=False, init=init, init_scale=init_scale, **shares)
         self.update = update
         self.norm_input_rz = nn.LayerNorm(2 * hidden_size, bias=bias)
         self.norm_hidden_rz = nn.LayerNorm(2 * hidden_size, bias=bias)

@@ -41,10 +41,13 @@ class LayerNormLSTM(Cell[LSTMState]):
         forget_bias: float = 0.0,
         init: Init = "uniform",
         init_scale: float = 1.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
     ) -> None:
         if forget_bias and not bias:
             raise UserError(f"LayerNormLSTM: forget_bias={forget_bias} needs bias=true")
-        super().__init__(input_size, hidden_size, bias=False, init=init, init_scale=init_scale)
+        shares = {"weight_drop": weight_drop, "zoneout": zoneout}
+        super().__init__(input_size, hidden_size, bias=False, init=init, init_scale=init_scale, **shares)
         self.norm_input = nn.LayerNorm(4 * hidden_size, bias=bias)
         self.norm_hidden = nn.LayerNorm(4 * hidden_size, bias=bias)
         self.norm_content = nn.LayerNorm(hidden_size, bias=bias)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import Function
 
 from seq2seq.errors import UserError
-from seq2seq.nn.cells.base import Cell, time_steps
+from seq2seq.nn.cells.base import Cell, by_unit, time_steps
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.matmul import addmm, linear, mm, once_differentiable, tmm
@@ -45,13 +45,16 @@ class LSTM(Cell[LSTMState]):
         coupled: bool = False,
         init: Init = "uniform",
         init_scale: float = 1.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
     ) -> None:
         if forget_bias and not bias:
             raise UserError(f"LSTM: forget_bias={forget_bias} needs bias=true")
         self.forget_bias = forget_bias
         self.coupled = coupled
         self.blocks = 3 if coupled else 4
-        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
+        shares = {"weight_drop": weight_drop, "zoneout": zoneout}
+        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale, **shares)
         self.peephole_i = nn.Parameter(torch.empty(hidden_size)) if peepholes and not coupled else None
         self.peephole_f = nn.Parameter(torch.empty(hidden_size)) if peepholes else None
         self.peephole_o = nn.Parameter(torch.empty(hidden_size)) if peepholes else None
@@ -87,14 +90,15 @@ class LSTM(Cell[LSTMState]):
         return torch.cat([-blocks.narrow(dim, 0, self.hidden_size), blocks], dim) if self.coupled else blocks
 
     def manual(
-        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: LSTMState, reverse: bool
+        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: LSTMState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], LSTMState]:
         """Run `LSTMThroughTime`, the coupled form as the plain one."""
         if "manual" not in self.paths:
             return super().manual(gates, mask, state, reverse)
         weight = self._four(self.weight_hh)
         bias = weight.new_zeros(4 * self.hidden_size) if self.bias_hh is None else self._four(self.bias_hh)
-        outputs, h, c = LSTMThroughTime.apply(self._four(gates, -1), state.h, state.c, weight, bias, mask, reverse)  # type: ignore[no-untyped-call]
+        gates, mask = self._four(gates, -1), by_unit(mask)
+        outputs, h, c = LSTMThroughTime.apply(gates, state.h, state.c, weight, bias, mask, reverse)  # type: ignore[no-untyped-call]
         return outputs, LSTMState(h, c)
 
     def steps(self) -> LSTMSteps | None:
@@ -182,7 +186,7 @@ class LSTMThroughTime(Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """(gates [T,B,4H], h_0, c_0, W_hh, b_hh, mask [T,B] | None, reverse) → (outputs [T,B,H], last h, last c)."""
+        """(gates [T,B,4H], h_0, c_0, W_hh, b_hh, mask [T,B,H or 1] | None, reverse) → (outputs [T,B,H], last h, c)."""
         gates, h, c, weight, bias, mask, reverse = arguments
         size, weight_t = h.size(1), weight.t().contiguous()
         outputs = gates.new_empty(len(gates), *h.shape)
@@ -197,7 +201,7 @@ class LSTMThroughTime(Function):
             if mask is None:
                 h, c = new_h, new_c
             else:
-                real = mask[t, :, None]
+                real = mask[t]
                 h, c = torch.where(real, new_h, h), torch.where(real, new_c, c)
             outputs[t] = h
         ctx.save_for_backward(previous_h, previous_c, squashed, activations, weight, mask)
@@ -215,8 +219,9 @@ class LSTMThroughTime(Function):
         factors = torch.cat([g * i * (1 - i), previous_c * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)], -1)
         hold = None
         if mask is not None:
-            gone = ~mask[:, :, None]
-            through, factors, f = through.masked_fill_(gone, 0), factors.masked_fill_(gone, 0), f.masked_fill(gone, 1)
+            gone = ~mask
+            through, f = through.masked_fill_(gone, 0), f.masked_fill(gone, 1)
+            factors.unflatten(-1, (4, size)).masked_fill_(gone[:, :, None], 0)
             hold = gone.to(f.dtype)
         factors_c = factors[..., : 3 * size].unflatten(-1, (3, size))
         d, e = gradients[1].clone(), gradients[2].clone()

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seq2seq.nn.cells.base import Cell
+from seq2seq.nn.cells.base import Cell, by_unit
 from seq2seq.nn.cells.gru import GRUResetBeforeThroughTime
 from seq2seq.nn.matmul import linear
 from seq2seq.nn.types import HiddenState
@@ -39,13 +39,14 @@ class MGU(Cell[HiddenState]):
         return ("manual",)
 
     def manual(
-        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
+        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """The GRU that resets before the product and writes, its gates r and z tied: f's rows are repeated, and their
         two gradients add up."""
         bias = self.weight_hh.new_zeros(2 * self.hidden_size) if self.bias_hh is None else self.bias_hh
+        gates, mask = self._twice(gates, -1), by_unit(mask)
         outputs, last = GRUResetBeforeThroughTime.apply(  # type: ignore[no-untyped-call]
-            self._twice(gates, -1), state.h, self._twice(self.weight_hh), self._twice(bias), mask, reverse, False
+            gates, state.h, self._twice(self.weight_hh), self._twice(bias), mask, reverse, False
         )
         return outputs, HiddenState(last)
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import Function
 
-from seq2seq.nn.cells.base import Cell, time_steps
+from seq2seq.nn.cells.base import Cell, by_unit, time_steps
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.matmul import addmm, linear, mm, once_differentiable, tmm
@@ -37,8 +37,11 @@ class Vanilla(Cell[HiddenState]):
         activation: Literal["tanh", "relu"] = "tanh",
         init: Init = "uniform",
         init_scale: float = 1.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale)
+        shares = {"weight_drop": weight_drop, "zoneout": zoneout}
+        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale, **shares)
         self.activation = activation
 
     def step(self, gates: Float[Tensor, "N G"], state: HiddenState) -> HiddenState:
@@ -52,12 +55,12 @@ class Vanilla(Cell[HiddenState]):
         return ("manual", "fused")
 
     def manual(
-        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool
+        self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """Run `VanillaThroughTime`."""
         bias = self.weight_hh.new_zeros(self.hidden_size) if self.bias_hh is None else self.bias_hh
         outputs, last = VanillaThroughTime.apply(  # type: ignore[no-untyped-call]
-            gates, state.h, self.weight_hh, bias, mask, reverse, self.activation == "tanh"
+            gates, state.h, self.weight_hh, bias, by_unit(mask), reverse, self.activation == "tanh"
         )
         return outputs, HiddenState(last)
 
@@ -115,7 +118,7 @@ class VanillaThroughTime(Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        """(gates [T,B,H], h_0, W_hh, b_hh, mask [T,B] | None, reverse, tanh) → (outputs [T,B,H], last h)."""
+        """(gates [T,B,H], h_0, W_hh, b_hh, mask [T,B,H or 1] | None, reverse, tanh) → (outputs [T,B,H], last h)."""
         gates, h, weight, bias, mask, reverse, tanh = arguments
         weight_t = weight.t().contiguous()
         outputs, previous = torch.empty_like(gates), torch.empty_like(gates)
@@ -123,7 +126,7 @@ class VanillaThroughTime(Function):
             previous[t] = h
             total = addmm(bias, h, weight_t).add_(gates[t])
             new = total.tanh_() if tanh else total.relu_()
-            h = new if mask is None else torch.where(mask[t, :, None], new, h)
+            h = new if mask is None else torch.where(mask[t], new, h)
             outputs[t] = h
         ctx.save_for_backward(outputs, previous, weight, mask)
         ctx.reverse, ctx.tanh = reverse, tanh
@@ -137,8 +140,8 @@ class VanillaThroughTime(Function):
         slope = 1 - outputs * outputs if ctx.tanh else (outputs > 0).to(outputs.dtype)
         hold = None
         if mask is not None:
-            slope = slope * mask[:, :, None]
-            hold = (~mask[:, :, None]).to(outputs.dtype)
+            slope = slope * mask
+            hold = (~mask).to(outputs.dtype)
         d = gradients[1].clone()
         for t in time_steps(len(outputs), not ctx.reverse):
             d = d + gradients[0][t]

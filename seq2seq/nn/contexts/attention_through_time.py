@@ -28,8 +28,8 @@ from seq2seq.nn.types import CellState
 
 
 def offers(cell: Cell[Any], context: Context) -> bool:
-    """Whether both have derivatives of single steps."""
-    return cell.steps() is not None and context.steps() is not None
+    """Whether both have derivatives of single steps, of which none knows zoneout."""
+    return not cell.zoneout and cell.steps() is not None and context.steps() is not None
 
 
 def attend_through_time(
