@@ -5,6 +5,7 @@ COMMANDS = {
     "tune": "search for the best overrides, with Optuna: a space in YAML, pruning, many processes",
     "reproduce": "train a bundle's model again, by its recorded command, and compare the weights",
     "translate-file": "translate a file, line by line, with a trained bundle",
+    "augment": "more training pairs from the same data: translated forwards, backwards, or distilled",
     "merge": "join the shards that translate-file --shard wrote into one file",
     "force-decode": "log-probabilities of given translations, per token and per sentence",
     "predict-file": "label a file, or describe its images, with a trained bundle",

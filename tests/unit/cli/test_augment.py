@@ -1,0 +1,124 @@
+"""`seq2seq augment`: pairs that the models' own translations make, each step made once."""
+
+from pathlib import Path
+
+import pytest
+
+from seq2seq import Translator
+from seq2seq.bundle.format import fingerprint
+from seq2seq.cli import translate_file
+from seq2seq.cli.main import main
+from seq2seq.corpora import Parallel
+from tests.bundles import save
+
+SOURCES = ["a man sleeps", "", "the red dog runs", "a small house", "the old woman sees a dog"]
+EN_DE = {"source_language": "en", "target_language": "de"}
+DE_EN = {"source_language": "de", "target_language": "en"}
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three bundles and a corpus, of which the first model has one pair already."""
+    monkeypatch.chdir(tmp_path)
+    for seed, (name, provenance) in enumerate({"a": EN_DE, "b": EN_DE, "c": DE_EN}.items()):
+        save(tmp_path / name, seed=seed, provenance=provenance)
+    targets = ["runs", "dog", Translator.load("a").translate([SOURCES[2]])[0], "small man", "house in the house"]
+    for language, texts in (("en", SOURCES), ("de", targets)):
+        (tmp_path / f"train.{language}").write_text("".join(f"{text}\n" for text in texts), "utf-8")
+    return tmp_path
+
+
+def augment(how: str, *bundles: str, output: str = "out", more: tuple[str, ...] = ()) -> int:
+    files = ["--source", "train.en", "--target", "train.de", "--output", output]
+    return main(["augment", "--how", how, *bundles, *files, *more])
+
+
+def read(name: str) -> list[str]:
+    return Path(name).read_text("utf-8").split("\n")[:-1]
+
+
+def made(output: str = "out") -> list[tuple[str, str]]:
+    return list(zip(read(f"{output}/pairs.en"), read(f"{output}/pairs.de"), strict=True))
+
+
+def new(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without empty ones, those of the corpus and repetitions, by the rule."""
+    corpus = set(zip(read("train.en"), read("train.de"), strict=True))
+    return [pair for pair in dict.fromkeys(pairs) if all(pair) and pair not in corpus]
+
+
+def test_forward_and_backward(given: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert augment("forward", "a", "b") == 0
+    translated = [Translator.load(name).translate(SOURCES) for name in "ab"]
+    expected = new([(x, y) for each in translated for x, y in zip(SOURCES, each, strict=True)])
+    assert made() == expected
+    assert 2 < len(expected) < 2 * len(SOURCES) - 2
+    assert f"{len(expected)} pairs: out/pairs.{{en,de}}" in capsys.readouterr().out
+    assert augment("backward", "c", output="back") == 0
+    targets = read("train.de")
+    assert made("back") == new(list(zip(Translator.load("c").translate(targets), targets, strict=True)))
+
+
+def test_distillation_is_of_the_ensemble_and_keeps_each_pair(given: Path) -> None:
+    assert augment("distill", "a", "b", more=("--beam-size", "2")) == 0
+    ensemble = Translator.load([Path("a"), Path("b")])
+    found = [best[0].text for best in ensemble.translate_full(SOURCES, ensemble.options(beam_size=2))]
+    assert made() == [(x, y) for x, y in zip(SOURCES, found, strict=True) if x and y]
+    card = Path("out/README.md").read_text("utf-8")
+    assert "Train on these instead of the corpus" in card
+    assert "seq2seq augment --how distill a b --source train.en --target train.de --output out --beam-size 2" in card
+
+
+def test_the_card_says_what_it_is_and_its_pairs_are_a_corpus(given: Path) -> None:
+    assert augment("forward", "a", "b") == 0
+    card = Path("out/README.md").read_text("utf-8")
+    for words in ("Nguyen et al. 2020", "checked by nobody", fingerprint(given / "a"), fingerprint(given / "b")):
+        assert words in card
+    entry: list[object] = [["train.en", "train.de"], "out/pairs"]
+    assert f"'data.corpus.train={str(entry).replace(chr(39), '')}'" in card
+    corpus = Parallel(source_language="en", target_language="de", train=entry, val=["train.en", "train.de"])
+    assert list(corpus.pairs("train")) == [*zip(read("train.en"), read("train.de"), strict=True), *made()]
+
+
+def test_each_step_is_made_once(given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed within the second, the same command makes that alone; another way takes what is there."""
+    original, calls = translate_file.run, []
+
+    def run(arguments):
+        calls.append([str(arguments.bundle), *map(str, arguments.ensemble)])
+        if calls == [["a"], ["b"]]:
+            raise KeyboardInterrupt
+        return original(arguments)
+
+    monkeypatch.setattr(translate_file, "run", run)
+    assert augment("forward", "a", "b") == 130
+    assert not Path("out/README.md").exists()
+    assert augment("forward", "a", "b") == 0
+    assert augment("distill", "a") == 0
+    assert calls == [["a"], ["b"], ["b"]]
+    assert augment("forward", "a", more=("--beam-size", "1")) == 0
+    assert calls[3:] == [["a"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("forward", "a", "c"), "a translates en-de, c de-en; give one direction"),
+        (("forward", "a", "a"), "a is given twice"),
+        (("forward", "d"), "d: is not a bundle"),
+        (("sideways", "a"), "invalid choice: 'sideways'"),
+    ],
+)
+def test_refused(given: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert augment(*arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (given / "out").exists()
+
+
+def test_files_that_do_not_fit(given: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("train.de").write_text("runs\n", "utf-8")
+    assert augment("forward", "a") == 2
+    assert "train.en has 5 lines, train.de 1" in capsys.readouterr().err
+    Path("train.de").unlink()
+    assert augment("forward", "a") == 2
+    assert "train.de: no such file" in capsys.readouterr().err
