@@ -6,7 +6,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -14,9 +15,12 @@ class CellSteps(ABC):
     """One cell over T steps of one batch, forwards and backwards; made for one call. There is no mask.
 
     The loop owns the states: `hs` [T+1, B, H], of which `forward` writes the row t + 1, and the recurrent product.
+    With `held`, a draw of zoneout, the units that it marks keep their state: `hold` after `forward`, and D of these
+    units is the loop's to carry, 0 for `backward`.
     """
 
     hs: Float[Tensor, "T1 B H"]
+    held: Bool[Tensor, "T B H"] | None = None
 
     @abstractmethod
     def begin(self, like: Float[Tensor, "T B G"], hs: Float[Tensor, "T1 B H"], state: Sequence[Tensor]) -> None:
@@ -34,6 +38,11 @@ class CellSteps(ABC):
     def backward(self, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
         """Write the gradients at both kinds of gates of step t, given D = ∂L/∂h_{t+1}; returns what is carried to h_t
         in addition to them. Steps come from the last to the first."""
+
+    def hold(self, t: int) -> None:
+        """Let the units that are held at step t keep their state."""
+        assert self.held is not None
+        torch.where(self.held[t], self.hs[t], self.hs[t + 1], out=self.hs[t + 1])
 
     def state_gradients(self) -> tuple[Tensor, ...]:
         """The gradients of what the first state holds in addition to h."""

@@ -161,13 +161,20 @@ class LSTMSteps(CellSteps):
 
     def backward(self, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
         """Both kinds of gates have the same gradient, and nothing else is carried to h."""
-        dc = torch.addcmul(self.e, d, self.through[t])
+        e = self.e if self.held is None else self.e.masked_fill(self.held[t], 0)
+        dc = torch.addcmul(e, d, self.through[t])
         gates = self.into_inputs[t]
         gates[:, : 3 * self.size].unflatten(-1, (3, self.size)).mul_(dc[:, None])
         gates[:, 3 * self.size :].mul_(d)
         self.into_hidden[t] = gates
-        self.e = dc * self.f[t]
+        self.e = dc * self.f[t] if self.held is None else torch.where(self.held[t], self.e, dc * self.f[t])
         return torch.zeros_like(d)
+
+    def hold(self, t: int) -> None:
+        """The content is held with the output."""
+        super().hold(t)
+        assert self.held is not None
+        torch.where(self.held[t], self.cs[t], self.cs[t + 1], out=self.cs[t + 1])
 
     def state_gradients(self) -> tuple[Tensor, ...]:
         """That of c_0."""

@@ -22,14 +22,16 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 from seq2seq.nn.cells import Cell
+from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.contexts import Context, Keys
 from seq2seq.nn.matmul import addmm, mm, once_differentiable, tmm
 from seq2seq.nn.types import CellState
 
 
 def offers(cell: Cell[Any], context: Context) -> bool:
-    """Whether both have derivatives of single steps, of which none knows zoneout."""
-    return not cell.zoneout and cell.steps() is not None and context.steps() is not None
+    """Whether both have derivatives of single steps; zoneout is a draw of training there, and not its expectation."""
+    drawn = cell.training or not cell.zoneout
+    return drawn and cell.steps() is not None and context.steps() is not None
 
 
 def attend_through_time(
@@ -44,6 +46,8 @@ def attend_through_time(
     cell_steps, context_steps = cell.steps(), context.steps()
     assert cell_steps is not None  # see `offers`
     assert context_steps is not None
+    if cell.zoneout:
+        cell_steps.held = ~cell.written((gates.size(0), gates.size(1)), None)
     query = context.query_weight()
     weight = cell.weight_hh if query is None else torch.cat([query, cell.weight_hh])
     bias = cell.weight_hh.new_zeros(len(cell.weight_hh)) if cell.bias_hh is None else cell.bias_hh
@@ -74,6 +78,8 @@ class AttentionThroughTime(Function):
             joined = mm(hs[t], weight_t)
             c = context.forward(t, joined[:, :size] if size else hs[t])
             cell.forward(t, addmm(gates[t], c, into_t), joined[:, size:] + bias)
+            if cell.held is not None:
+                cell.hold(t)
         ctx.save_for_backward(hs, weight, into_gates)
         ctx.cell, ctx.context, ctx.size = cell, context, size
         return hs[1:].clone(), context.contexts.clone()
@@ -90,7 +96,7 @@ class AttentionThroughTime(Function):
         context.begin_backward()
         d = torch.zeros_like(hs[0])
         for t in range(len(joined) - 1, -1, -1):
-            carried = cell.backward(t, d.add_(gradients[0][t]))
+            carried = _carried(cell, t, d.add_(gradients[0][t]))
             query = context.backward(t, addmm(gradients[1][t], into_inputs[t], into_gates))
             if size:
                 joined[t, :, :size] = query
@@ -101,3 +107,11 @@ class AttentionThroughTime(Function):
         weights = tmm(flat, hs[:-1].flatten(0, 1)), flat[:, size:].sum(0)
         into_weight = tmm(flat_inputs, context.contexts.flatten(0, 1))
         return into_inputs, *weights, into_weight, *context.gradients(), None, None, None, d, *cell.state_gradients()
+
+
+def _carried(cell: CellSteps, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
+    """What a step back carries to h_t: D itself for the units that kept their state."""
+    if cell.held is None:
+        return cell.backward(t, d)
+    held = cell.held[t]
+    return cell.backward(t, d.masked_fill(held, 0)) + d.masked_fill(~held, 0)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.nn.cells import GRU, LSTM, MGU, LayerNormGRU, LayerNormLSTM, MinGRU, Vanilla
+from seq2seq.nn.cells import GRU, LSTM, MGU, Cell, LayerNormGRU, LayerNormLSTM, MinGRU, Vanilla
 from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import Inputs, mask_from_lengths
 from tests.conftest import model_config
@@ -147,26 +147,46 @@ def test_evaluation_and_no_share_draw_nothing(form):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def model(path="auto", **shares):
+def model(path="auto", cell="gru", **shares):
     quiet = {part: {"dropout": 0.0} for part in ("embedding", "encoder", "decoder")}
-    config = model_config(context="additive", **quiet)
+    config = model_config(cell, context="additive", **quiet)
     config["head"]["dropout"] = 0.0
-    config["decoder"]["path"] = config["encoder"]["path"] = path
-    for side in ("encoder", "decoder"):
-        config[side]["cell"] |= shares
+    config["decoder"]["path"] = path
+    config["encoder"]["path"] = "step"
+    config["decoder"]["cell"] |= shares
     torch.manual_seed(0)
-    return factory.encoder_decoder(config, {"source": SOURCE, "target": TARGET}).double()
+    return factory.encoder_decoder(config, {"source": SOURCE, "target": TARGET}).double().train()
 
 
-def test_attention_in_training_has_one_mask_on_both_paths():
+def through_attention(model):
+    """The loss and all gradients."""
+    torch.manual_seed(2)
     source, target = batch()
-    losses = []
-    for path in ("manual", "step"):
-        torch.manual_seed(3)
-        losses.append(model(path, weight_drop=0.4).train().loss(source, target))
-    torch.testing.assert_close(*losses)
     torch.manual_seed(3)
-    assert not torch.allclose(losses[0], model().train().loss(source, target))
+    loss = model.loss(source, target)
+    return [loss, *torch.autograd.grad(loss, list(model.parameters()))]
+
+
+@pytest.mark.parametrize("shares", [{"weight_drop": 0.4}, {"zoneout": 0.3}, {"weight_drop": 0.4, "zoneout": 0.3}])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "vanilla"])
+def test_attention_in_training_has_one_mask_on_both_paths(cell, shares, monkeypatch):
+    """The draws are numbered, for the paths take them in different portions."""
+    draws = torch.rand(20, 10, 8, generator=torch.Generator().manual_seed(5)) >= 0.3
+    used = {"steps": 0}
+
+    def written(self, shape, mask):
+        first = used["steps"]
+        used["steps"] += shape[0]
+        return draws[first : used["steps"], : shape[1]]
+
+    monkeypatch.setattr(Cell, "written", written)
+    found = []
+    for path in ("manual", "step"):
+        used["steps"] = 0
+        found.append(through_attention(model(path, cell, **shares)))
+    assert_close(*found)
+    assert ("zoneout" in shares) == (used["steps"] > 0)
+    assert not torch.allclose(found[0][0], through_attention(model(cell=cell))[0])
 
 
 @pytest.mark.parametrize("shares", [{"weight_drop": 0.4}, {"zoneout": 0.3}])
@@ -180,11 +200,10 @@ def test_a_search_reads_what_training_has_learned(shares):
 
 def test_zoneout_and_attention_train():
     source, target = batch()
-    zoned = model(zoneout=0.3).train()
-    torch.manual_seed(3)
+    zoned = model(zoneout=0.3)
     loss = zoned.loss(source, target)
     loss.backward()
-    assert not torch.allclose(loss, model().train().loss(source, target))
+    assert not torch.allclose(loss, model().loss(source, target))
     assert all(parameter.grad is not None for parameter in zoned.parameters())
 
 
