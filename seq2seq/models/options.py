@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from seq2seq.errors import UserError
 
-RANGES = {"hidden_size": 10**7, "size": 10**7, "attention_size": 10**7, "num_layers": 1000}
+RANGES = {"hidden_size": 10**7, "size": 10**7, "attention_size": 10**7, "num_layers": 1000, "num_heads": 1000}
 """Hyper-parameters of any component that are at least 1, and the most that is not a mistake."""
 REQUIRED = inspect.Parameter.empty
 """The default of an option that has none."""

@@ -11,7 +11,6 @@ smoothed as sacreBLEU does. The draws see no dropout, and no gradient flows thro
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -109,7 +108,7 @@ def make_objective(task: Mapping[str, Any], search: SearchOptions, tokenizer: To
 def check_objective(config: Mapping[str, Any], trial: Any) -> None:
     """Raise `UserError` for R-Drop or risk with a feedback, and for risk with R-Drop or outputs of equal length."""
     alpha, risk = config["task"].get("r_drop"), config["task"].get("loss") == "risk"
-    if (alpha or risk) and trial.decoder.feedback.truth(sys.maxsize) < 1:
+    if (alpha or risk) and trial.decoder.feedback.reads_own:
         key, why = ("loss=risk", "draws whole translations") if risk else (f"r_drop={alpha}", "reads a target twice")
         raise UserError(
             f"task.{key}: {why}, and decoder.feedback replaces tokens of it; use feedback@decoder.feedback=teacher"

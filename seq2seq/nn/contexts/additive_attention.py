@@ -1,26 +1,41 @@
 """Additive attention (Bahdanau, Cho & Bengio 2015, eqs. 5–6 and appendix A.1.2).
 
 e_{t,s} = v^T tanh(W_q s_{t−1} + W_k h_s + b)     α_t = softmax(e_t)     c_t = Σ_s α_{t,s} h_s
+
+With `num_heads` n (Vaswani et al. 2017, §3.2.2, for these energies) the hidden layer and h_s are each cut into n parts:
+head i has energies of its part of v and tanh, and gives that part of c_t; the weights that are shown are their mean.
 """
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seq2seq.errors import UserError
 from seq2seq.nn.contexts.attention_gradients import AdditiveSteps
-from seq2seq.nn.contexts.base import Attention
+from seq2seq.nn.contexts.base import Attention, Keys, average
 from seq2seq.nn.matmul import Linear
 
 
 class AdditiveContext(Attention):
-    """`size` A of the energy's hidden layer: the query's size unless given."""
+    """`attention_size` A of the energy's hidden layer: the query's size unless given.
 
-    def __init__(self, memory_size: int, query_size: int, *, attention_size: int | None = None) -> None:
+    Raises `UserError` where `num_heads` does not divide both A and the memory's size.
+    """
+
+    def __init__(
+        self, memory_size: int, query_size: int, *, attention_size: int | None = None, num_heads: int = 1
+    ) -> None:
         super().__init__()
         hidden = attention_size or query_size
+        if num_heads < 1 or hidden % num_heads or memory_size % num_heads:
+            raise UserError(
+                f"AdditiveContext: num_heads={num_heads} must divide attention_size={hidden} and the memory's size, "
+                f"{memory_size}"
+            )
+        self.num_heads = num_heads
         self.size = memory_size
         self.key = Linear(memory_size, hidden)
         self.query = Linear(query_size, hidden, bias=False)
@@ -31,9 +46,25 @@ class AdditiveContext(Attention):
         hidden = torch.tanh(self.query(queries)[:, :, None] + keys[:, None])
         return F.linear(hidden, self.energy[None])[..., 0]
 
-    def steps(self) -> AdditiveSteps:
-        """The derivatives of single steps."""
-        return AdditiveSteps()
+    def forward(
+        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
+    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
+        """c_t and α_t of each query; with several heads, the parts of c_t side by side and the mean of the α_t."""
+        if self.num_heads == 1:
+            return super().forward(queries, keys, steps)
+        assert queries is not None
+        assert keys.keys is not None
+        hidden = torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None])
+        energies = (hidden * self.energy).unflatten(-1, (self.num_heads, -1)).sum(-1)
+        heads = [
+            average(each, keys._replace(values=values))
+            for each, values in zip(energies.unbind(-1), keys.values.chunk(self.num_heads, -1), strict=True)
+        ]
+        return torch.cat([c for c, _ in heads], -1), torch.stack([weights for _, weights in heads]).mean(0)
+
+    def steps(self) -> AdditiveSteps | None:
+        """The derivatives of single steps, for one head."""
+        return AdditiveSteps() if self.num_heads == 1 else None
 
     def query_weight(self) -> Tensor:
         """W_q."""

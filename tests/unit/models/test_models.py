@@ -331,3 +331,17 @@ def test_overfits_one_batch(context):
         loss.backward()
         optimizer.step()
     assert loss.item() / 9 < 0.1
+
+
+def test_heads_of_attention_a_token_at_a_time_and_in_training():
+    """Several heads have no manual backward pass; each weight has a gradient, and a search sees the same numbers."""
+    config = model_config(context="additive", decoder={"context_to": "both"})
+    config["context"]["num_heads"] = 2
+    model = factory.encoder_decoder(config, {"source": SOURCE, "target": TARGET}).eval()
+    source, target = batch()
+    log_probs, weights = stepwise(model, source, target)
+    features = model(source, target)
+    torch.testing.assert_close(model.decoder.head.logits(features).log_softmax(-1), log_probs)
+    assert weights[0].shape == source.ids.shape
+    model.train().loss(source, target).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from seq2seq.errors import UserError
 from seq2seq.nn.bridges import LinearBridge
 from seq2seq.nn.contexts import AdditiveContext, MultiplicativeContext
 from seq2seq.nn.heads import LinearHead, MaxoutHead, TiedHead
@@ -52,6 +53,32 @@ def test_additive_attention():
         return w["energy"] @ np.tanh(w["query.weight"] @ s + w["key.weight"] @ h + w["key.bias"])
 
     check_attention(context, memory(D), energy)
+
+
+def test_heads_of_additive_attention():
+    """Head i: its part of v and of tanh(…), and that part of h_s; the weights are the mean of the heads'."""
+    torch.manual_seed(1)
+    context, given = AdditiveContext(D, H, attention_size=6, num_heads=2), memory(D)
+    w, queries = arrays(context), torch.randn(B, Q, H)
+    cs, alphas = context(queries, context.prepare(given), torch.arange(Q).expand(B, -1))
+    for b, length in enumerate(LENGTHS.tolist()):
+        values = given.outputs[b, :length].numpy()
+        for q in range(Q):
+            query = w["query.weight"] @ queries[b, q].numpy()
+            hidden = np.tanh(query + values @ w["key.weight"].T + w["key.bias"])
+            weights = []
+            for head in (slice(0, 3), slice(3, 6)):
+                energies = np.exp(hidden[:, head] @ w["energy"][head])
+                weights.append(energies / energies.sum())
+            expected = np.concatenate([weights[0] @ values[:, :2], weights[1] @ values[:, 2:]])
+            np.testing.assert_allclose(cs[b, q].detach().numpy(), expected, rtol=1e-10)
+            np.testing.assert_allclose(alphas[b, q, :length].detach().numpy(), sum(weights) / 2, rtol=1e-10)
+            assert not alphas[b, q, length:].any()
+
+
+def test_heads_that_do_not_divide_are_refused():
+    with pytest.raises(UserError, match="num_heads=4 must divide attention_size=6 and the memory's size, 4"):
+        AdditiveContext(D, H, num_heads=4)
 
 
 @pytest.mark.parametrize("score", ["dot", "general", "scaled"])
