@@ -122,7 +122,7 @@ class GRUSteps(CellSteps):
 
     def begin_backward(self, into_inputs: Float[Tensor, "T B G"], into_hidden: Float[Tensor, "T B G"]) -> None:
         """All factors of D."""
-        r, self.n_slope, z_slope, self.carry = _factors(self.hs[:-1], self.rzs, self.ns, None, self.keep)
+        r, self.n_slope, z_slope, self.carry = factors(self.hs[:-1], self.rzs, self.ns, None, self.keep)
         torch.cat([self.n_slope * self.us * r * (1 - r), z_slope, self.n_slope * r], -1, out=into_hidden)
         self.into_inputs = into_inputs
         self.into_hidden = into_hidden
@@ -184,7 +184,7 @@ class GRUThroughTime(Function):
         """The formulas of the class's docstring."""
         hs, rzs, us, ns, weight, mask = ctx.saved_tensors
         previous, _ = _shifted(hs, ctx.reverse)
-        r, n_slope, z_slope, carry = _factors(previous, rzs, ns, mask, ctx.keep)
+        r, n_slope, z_slope, carry = factors(previous, rzs, ns, mask, ctx.keep)
         size, product, ds = r.size(-1), multiplier(weight), torch.empty_like(ns)
         g = torch.cat([n_slope * us * r * (1 - r), z_slope, n_slope * r], -1)
         steps = tuple(values.unbind() for values in (g, g.unflatten(-1, (3, size)), carry, gradients[0], ds))
@@ -233,7 +233,7 @@ class GRUResetBeforeThroughTime(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The formulas of the class's docstring."""
         previous, rzs, ns, weight, mask = ctx.saved_tensors
-        r, n_slope, z_slope, carry = _factors(previous, rzs, ns, mask, ctx.keep)
+        r, n_slope, z_slope, carry = factors(previous, rzs, ns, mask, ctx.keep)
         size = r.size(-1)
         r_slope = previous * r * (1 - r)
         weight_rz, weight_n = weight[: 2 * size], weight[2 * size :]
@@ -257,7 +257,7 @@ def _shifted(hs: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
     return (hs[1:], hs[:-1]) if reverse else (hs[:-1], hs[1:])
 
 
-def _factors(
+def factors(
     previous: Tensor, rzs: Tensor, ns: Tensor, mask: Tensor | None, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """r, the factors of D in ∂n̂ and in ∂ẑ, and that of the carried D: for all steps at once, masked."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.nn.cells import GRU, LSTM, Cell, Vanilla
+from seq2seq.nn.cells import GRU, LSTM, Cell, LayerNormGRU, Vanilla
 from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import Inputs, map_tensors, mask_from_lengths
 from tests.conftest import node
@@ -27,8 +27,18 @@ FORMS = {
     "gru-nobias": lambda i, h: GRU(i, h, bias=False),
     "lstm": lambda i, h: LSTM(i, h, forget_bias=1.0),
     "lstm-nobias": lambda i, h: LSTM(i, h, bias=False),
+    "norm-gru": lambda i, h: scaled(LayerNormGRU(i, h)),
+    "norm-gru-write-nobias": lambda i, h: scaled(LayerNormGRU(i, h, update="write", bias=False)),
 }
 E, C, H, B, T = 5, 4, 6, 3, 7
+
+
+def scaled(cell: Cell) -> Cell:
+    """Normalisations that do something: γ and β drawn, which begin as 1 and 0."""
+    for name, parameter in cell.named_parameters():
+        if name.startswith("norm"):
+            nn.init.uniform_(parameter, 0.5, 1.5)
+    return cell
 
 
 def run(cell: Cell, path: str, masked: bool, reverse: bool, once: bool):
@@ -71,8 +81,9 @@ def test_gradcheck_by_hand(form):
     def function(steps, *weights):
         twin = copy.deepcopy(cell)
         for name, weight in zip(names, weights):
-            delattr(twin, name)
-            setattr(twin, name, weight)
+            place, _, last = name.rpartition(".")
+            delattr(twin.get_submodule(place), last)
+            setattr(twin.get_submodule(place), last, weight)
         outputs, final = unroll(twin, Inputs(steps), mask, path="manual", reverse=True)
         return outputs, *final
 

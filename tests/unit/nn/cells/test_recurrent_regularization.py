@@ -118,7 +118,7 @@ def test_zoneout_by_its_equation(form):
             torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if "norm" not in form])
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "norm-lstm"])
 def test_gradcheck_of_the_manual_path(form):
     cell = made(form, weight_drop=0.3, zoneout=0.3)
     steps = torch.randn(2, 4, E, dtype=torch.double, requires_grad=True)
@@ -128,8 +128,9 @@ def test_gradcheck_of_the_manual_path(form):
     def function(steps, *weights):
         twin = copy.deepcopy(cell)
         for name, weight in zip(names, weights, strict=True):
-            delattr(twin, name)
-            setattr(twin, name, weight)
+            place, _, last = name.rpartition(".")
+            delattr(twin.get_submodule(place), last)
+            setattr(twin.get_submodule(place), last, weight)
         torch.manual_seed(4)
         outputs, final = unroll(twin, Inputs(steps), mask, path="manual", reverse=True)
         return outputs, *final
