@@ -62,7 +62,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq augment`."""
     add = parser.add_argument
     add("bundles", type=Path, nargs="+", metavar="BUNDLE", help="trained models of translation")
-    add("--how", choices=tuple(PAPERS), required=True, help="what translates which side, see above")
+    how = "forward: each model translates the sources; backward: each, of the other direction, the targets; "
+    how += "distill: all models as one translate the sources, and that replaces the targets"
+    add("--how", choices=tuple(PAPERS), required=True, help=how)
     add("--source", type=Path, required=True, metavar="FILE", help="the source sides of the corpus")
     add("--target", type=Path, required=True, metavar="FILE", help="the target sides, as many lines")
     add("--output", type=Path, required=True, metavar="FOLDER", help="of the new pairs, their card and the steps")
