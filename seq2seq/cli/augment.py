@@ -32,7 +32,7 @@ PAPERS = {
 CARD = """\
 # Machine-translated pairs: {how}
 
-{paper}. One side of every pair was written by a model and checked by nobody.
+{paper}. One side of every pair was written by a model and not checked by anyone.
 
 - made by: `{command}` (seq2seq {version})
 - models: {models}
@@ -115,18 +115,18 @@ def _languages(bundles: Sequence[Path], how: str) -> tuple[str, str]:
     differ, or one does not translate."""
     from seq2seq.bundle.format import described
 
-    found: dict[tuple[str, str], Path] = {}
+    directions: dict[tuple[str, str], Path] = {}
     for bundle in bundles:
         description = described(bundle)
         if description["task"] != "translation":
             raise UserError(f"{bundle}: is a bundle of task={description['task']}, and augment translates")
         provenance = description["provenance"]
         sides = [str(provenance.get(f"{side}_language", side)) for side in ("source", "target")]
-        found.setdefault((sides[0], sides[1]), bundle)
-    if len(found) > 1:
-        (one, first), (other, second), *_ = found.items()
+        directions.setdefault((sides[0], sides[1]), bundle)
+    if len(directions) > 1:
+        (one, first), (other, second), *_ = directions.items()
         raise UserError(f"augment: {first} translates {'-'.join(one)}, {second} {'-'.join(other)}; give one direction")
-    (source, target), *_ = found
+    (source, target), *_ = directions
     if source == target:
         source, target = f"source.{source}", f"target.{target}"
     return (target, source) if how == "backward" else (source, target)

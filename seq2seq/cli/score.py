@@ -255,15 +255,15 @@ def _breakdowns(
 
 
 def _test_set(arguments: argparse.Namespace) -> dict[str, list[str]]:
-    """The lines of each reference of sacreBLEU's set; of several sets, one after the other."""
+    """The lines of each reference of sacreBLEU's set; of several sets, concatenated."""
     from seq2seq.scoring.test_sets import reference_files
 
     name, pair = arguments.test_set, arguments.language_pair
-    found = enumerate(reference_files(name, pair), 1)
+    numbered = enumerate(reference_files(name, pair), 1)
     return _equally_many(
         {
             f"{name} {pair}, reference {number}": [line for path in files for line in lines(path)]
-            for number, files in found
+            for number, files in numbered
         }
     )
 

@@ -28,16 +28,16 @@ def reference_files(names: str, pair: str) -> list[list[Path]]:
         UserError: there is no such test set or language pair, several have different numbers of references, or one
             cannot be downloaded.
     """
-    found = [_files(name, pair) for name in names.split(",")]
-    if len(numbers := {len(files) for files in found}) > 1:
+    sets = [_files(name, pair) for name in names.split(",")]
+    if len(numbers := {len(files) for files in sets}) > 1:
         raise UserError(
             f"--test-set {names}: the sets have {_listed(map(str, sorted(numbers)))} references; score each"
         )
-    return [list(files) for files in zip(*found, strict=True)]
+    return [list(files) for files in zip(*sets, strict=True)]
 
 
 def target_language(pair: str) -> str:
-    """`de` of `en-de`."""
+    """The target language of a pair: `de` of `en-de`."""
     return pair.rpartition("-")[2]
 
 

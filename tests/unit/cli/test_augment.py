@@ -72,7 +72,7 @@ def test_distillation_is_of_the_ensemble_and_keeps_each_pair(given: Path) -> Non
 def test_the_card_says_what_it_is_and_its_pairs_are_a_corpus(given: Path) -> None:
     assert augment("forward", "a", "b") == 0
     card = Path("out/README.md").read_text("utf-8")
-    for words in ("Nguyen et al. 2020", "checked by nobody", fingerprint(given / "a"), fingerprint(given / "b")):
+    for words in ("Nguyen et al. 2020", "not checked by anyone", fingerprint(given / "a"), fingerprint(given / "b")):
         assert words in card
     entry: list[object] = [["train.en", "train.de"], "out/pairs"]
     assert f"'data.corpus.train={str(entry).replace(chr(39), '')}'" in card
