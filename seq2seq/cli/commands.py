@@ -8,6 +8,7 @@ COMMANDS = {
     "augment": "more training pairs from the same data: translated forwards, backwards, or distilled",
     "merge": "join the shards that translate-file --shard wrote into one file",
     "force-decode": "log-probabilities of given translations, per token and per sentence",
+    "filter": "leave out pairs of a parallel corpus: by length, ratio, script, repetition or a model's score",
     "predict-file": "label a file, or describe its images, with a trained bundle",
     "sample": "sample text from a trained language model",
     "average": "average the weights of several bundles, or of the checkpoints of a run, into a new bundle",
