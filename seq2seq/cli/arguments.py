@@ -56,6 +56,12 @@ def add_models(parser: ArgumentParser) -> None:
         metavar="BUNDLE",
         help="use these bundles as well, with the mean of all probabilities; write it after the files",
     )
+    add_tag(parser)
+
+
+def add_tag(parser: ArgumentParser) -> None:
+    """Declare the tag of all sources of a file."""
+    parser.add_argument("--tag", metavar="SYMBOL", help="a symbol of the bundle's before each source, such as '<fr>'")
 
 
 def add_attention(parser: ArgumentParser) -> None:

@@ -70,8 +70,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--output", type=Path, required=True, metavar="FOLDER", help="of the new pairs, their card and the steps")
     add("--beam-size", type=int, metavar="K", help="of the search (default: the bundle's)")
     add("--workers", type=int, default=1, metavar="N", help="processes, which share the cores (%(default)s)")
-    from seq2seq.cli.arguments import add_running
+    from seq2seq.cli.arguments import add_running, add_tag
 
+    add_tag(parser)
     add_running(parser)
 
 
@@ -143,7 +144,8 @@ def _steps(arguments: Namespace) -> Iterator[Step]:
     groups = [arguments.bundles] if arguments.how == "distill" else [[bundle] for bundle in arguments.bundles]
     for group in groups:
         prints = [fingerprint(bundle) for bundle in group]
-        key = json.dumps([*prints, digest_of(side), arguments.beam_size])
+        tag = [] if arguments.tag is None else [arguments.tag]
+        key = json.dumps([*prints, digest_of(side), arguments.beam_size, *tag])
         yield Step(group, prints, arguments.output / "steps" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.txt")
 
 
@@ -160,7 +162,7 @@ def _translate(arguments: Namespace, step: Step) -> None:
     parser = ArgumentParser()
     translate_file.add_arguments(parser)
     words = [str(step.bundles[0]), str(_translated_side(arguments)), str(step.output), "--resume"]
-    given = ("beam_size", "workers", "batch_size", "device", "threads")
+    given = ("beam_size", "tag", "workers", "batch_size", "device", "threads")
     options = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in given}
     words += [str(word) for option in options.items() if option[1] is not None for word in option]
     words += [word for package in arguments.trust for word in ("--trust", package)]
@@ -204,8 +206,8 @@ def _card(arguments: Namespace, steps: Sequence[Step], languages: tuple[str, str
     original = f"[{arguments.source}, {arguments.target}]"
     names = ["--how", arguments.how, *map(str, arguments.bundles)]
     names += [word for name in ("source", "target", "output") for word in (f"--{name}", str(getattr(arguments, name)))]
-    if arguments.beam_size is not None:
-        names += ["--beam-size", str(arguments.beam_size)]
+    chosen = {"--beam-size": arguments.beam_size, "--tag": arguments.tag}
+    names += [str(word) for option in chosen.items() if option[1] is not None for word in option]
     models = [(path, text) for step in steps for path, text in zip(step.bundles, step.fingerprints, strict=True)]
     return CARD.format(
         how=arguments.how,

@@ -14,6 +14,7 @@ COMMANDS = {
     "average": "average the weights of several bundles, or of the checkpoints of a run, into a new bundle",
     "export": "export a bundle as ONNX networks, with an example that translates without torch",
     "score": "BLEU, chrF, TER and others of translations, with intervals, tests and breakdowns",
+    "alignment-error": "compare word alignments with reference alignments: AER, precision, recall",
     "leaderboard": "compare the runs of a sweep: printed, CSV, Markdown and a figure",
     "report": "compare runs in one HTML page: curves, scores, texts, attention, settings",
     "plot": "the figures of runs for a paper, as PNG or PDF",

@@ -21,10 +21,11 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import repeat, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from seq2seq.cli.arguments import add_running
+from seq2seq.cli.arguments import add_running, add_tag
 from seq2seq.errors import UserError
 from seq2seq.inference.files.formats import maybe_output
 from seq2seq.inference.files.streams import STREAM, check, check_output, output
@@ -63,7 +64,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--rejected", type=Path, metavar="FILE", help="write what is left out: LINE<TAB>REASON<TAB>SOURCE<TAB>TARGET"
     )
+    parser.add_argument(
+        "--alignments",
+        type=Path,
+        metavar="FILE",
+        help="keep its lines with their pairs: PREFIX with the end of its name",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the report (%(default)s)")
+    add_tag(parser)
     add_running(parser)
 
 
@@ -71,7 +79,7 @@ def run(arguments: Namespace) -> int:
     """Filter; returns the exit code. Raises `UserError` for what is wrong with files, options or the bundle."""
     from seq2seq.corpora.readers import parallel
 
-    outputs = output_paths(arguments.source, arguments.target, arguments.output)
+    outputs = output_paths(arguments.source, arguments.target, arguments.output, arguments.alignments)
     _check(arguments, outputs)
     rules, pairs = _rules(arguments, parallel(arguments.source, arguments.target))
     counts: Counter[int] = Counter()
@@ -79,10 +87,10 @@ def run(arguments: Namespace) -> int:
         writes = [stack.enter_context(output(path)) for path in outputs]
         write_rejected = stack.enter_context(maybe_output(arguments.rejected))
         judged = _scored(arguments, rules, pairs) if arguments.score else _judged(rules, pairs)
-        for number, (pair, verdict) in enumerate(judged, 1):
+        for number, ((pair, verdict), aligned) in enumerate(_with_alignments(judged, arguments.alignments), 1):
             counts[verdict] += 1
             if verdict == KEPT:
-                for write, text in zip(writes, pair, strict=True):
+                for write, text in zip(writes, (*pair, *aligned), strict=True):
                     write(f"{text}\n".encode())
             else:
                 name = rules[verdict - 1].name if verdict <= len(rules) else SCORE
@@ -93,17 +101,35 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def output_paths(source: Path, target: Path, prefix: Path) -> list[Path]:
-    """PREFIX with the last suffix of each input, and that of its compression; where both inputs have the same,
+Judged: TypeAlias = tuple["Pair", int]
+
+
+def _with_alignments(judged: Iterator[Judged], path: Path | None) -> Iterator[tuple[Judged, tuple[str, ...]]]:
+    """Each judged pair with its line of the alignments, if there is a file. Raises `UserError` where that has more or
+    fewer lines."""
+    from seq2seq.corpora.readers import lines
+
+    if path is None:
+        yield from zip(judged, repeat(()))
+        return
+    for number, (pair, line) in enumerate(zip_longest(judged, lines(path)), 1):
+        if pair is None or line is None:
+            longer, shorter = (path, "the corpus") if pair is None else ("the corpus", path)
+            raise UserError(f"{path}:{number}: {shorter} ends after {number - 1} lines, and {longer} does not")
+        yield pair, (line,)
+
+
+def output_paths(source: Path, target: Path, prefix: Path, alignments: Path | None = None) -> list[Path]:
+    """PREFIX with the last suffix of each input, and that of its compression; where both sides have the same,
     PREFIX.source and PREFIX.target come first."""
     from seq2seq.corpora.readers import SUFFIXES
 
     ends = []
-    for path in (source, target):
+    for path in (source, target, *([alignments] if alignments else [])):
         packed = path.suffix if path.suffix and path.suffix in SUFFIXES else ""
         ends.append(Path(path.name.removesuffix(packed)).suffix + packed)
     if ends[0] == ends[1]:
-        ends = [f".source{ends[0]}", f".target{ends[1]}"]
+        ends[:2] = [f".source{ends[0]}", f".target{ends[1]}"]
     return [prefix.with_name(prefix.name + end) for end in ends]
 
 
@@ -119,7 +145,10 @@ def _span(text: str) -> tuple[int, float]:
 
 def _check(arguments: Namespace, outputs: list[Path]) -> None:
     """Raise `UserError` for what would come to nothing, before anything is read."""
-    for path in (arguments.source, arguments.target):
+    inputs = [arguments.source, arguments.target, *([arguments.alignments] if arguments.alignments else [])]
+    if len(set(outputs)) < len(inputs):
+        raise UserError(f"--alignments {arguments.alignments}: its name ends as a side's; call it something else")
+    for path in inputs:
         if path == STREAM:
             raise UserError("-: a corpus to filter is two files; give their names")
         for written in (*outputs, *([arguments.rejected] if arguments.rejected else [])):
@@ -137,6 +166,8 @@ def _check(arguments: Namespace, outputs: list[Path]) -> None:
         raise UserError(
             "--score BUNDLE and --quantile Q belong together, such as --score runs/first/bundle --quantile 0.05"
         )
+    if arguments.tag is not None and arguments.score is None:
+        raise UserError(f"--tag {arguments.tag}: is for --score BUNDLE; add it")
     if arguments.quantile is not None and not 0 < arguments.quantile < 1:
         raise UserError(f"--quantile {arguments.quantile:g}: must be above 0 and below 1: the share that is left out")
 
@@ -203,7 +234,7 @@ def _scores(arguments: Namespace, pairs: Iterator[Pair]) -> Iterator[float]:
     decoder = ForcedDecoder.load(arguments.score, arguments.device, arguments.threads, arguments.trust)
     limit_threads(arguments.threads)
     with tqdm(unit=" pairs", disable=not sys.stderr.isatty()) as bar:
-        for forced in decoder.score(pairs, batch_size=arguments.batch_size, progress=bar.update):
+        for forced in decoder.score(pairs, tag=arguments.tag, batch_size=arguments.batch_size, progress=bar.update):
             yield forced.mean_log_prob
 
 

@@ -75,7 +75,11 @@ def run(arguments: Namespace) -> int:
     ):
         given, shown = tee(_pairs(arguments.input, arguments.targets))
         scored = decoder.score(
-            given, attention=aligner is not None, batch_size=arguments.batch_size, progress=bar.update
+            given,
+            attention=aligner is not None,
+            tag=arguments.tag,
+            batch_size=arguments.batch_size,
+            progress=bar.update,
         )
         for index, (pair, forced) in enumerate(zip(shown, scored, strict=True)):
             links = aligner.pharaoh(pair[0], forced.tokens, forced.attention) if aligner else ""

@@ -11,6 +11,7 @@ number of constraints. All but the source may be missing:
 from __future__ import annotations
 
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seq2seq.errors import UserError
@@ -41,6 +42,8 @@ def add_search(parser: ArgumentParser) -> None:
         help="G groups of the beam avoid each other's tokens: with --n-best, translations that differ",
     )
     group.add_argument("--diversity-penalty", type=float, metavar="L", help="how strongly: 0.2 to 0.8 are usual")
+    group.add_argument("--lm", type=Path, metavar="BUNDLE", help="a language model of the same tokens joins the search")
+    group.add_argument("--lm-weight", type=float, metavar="L", help="of its log-probabilities (default: 0.2)")
     _add_requests(parser)
     _add_sampling(parser)
 
@@ -89,6 +92,12 @@ def check_search(arguments: Namespace) -> None:
         raise UserError(f"--mbr {arguments.mbr}: it must be at least 2, and at least --n-best; 32 is usual")
     if arguments.mbr is None and arguments.mbr_metric is not None:
         raise UserError(f"--mbr-metric {arguments.mbr_metric}: is for --mbr N; add it")
+    if arguments.lm is None and arguments.lm_weight is not None:
+        raise UserError(f"--lm-weight {arguments.lm_weight:g}: is for --lm BUNDLE; add it")
+    if arguments.lm is not None and (arguments.sample or arguments.mbr):
+        raise UserError("--lm: joins a search, and --sample and --mbr draw; leave one of them out")
+    if arguments.lm_weight is not None and not arguments.lm_weight > 0:
+        raise UserError(f"--lm-weight {arguments.lm_weight:g}: must be above 0; leave --lm out to translate without")
 
 
 def search_options(defaults: SearchOptions, arguments: Namespace) -> SearchOptions:

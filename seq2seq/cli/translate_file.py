@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 CHUNK = 4096
 """Lines that a process has in memory at once and sorts by length."""
 
-FREE = {"bundle", "ensemble", "input", "output", "alignments", "batch_size", "device", "threads", "trust", "workers"}
+FREE = {
+    *("bundle", "ensemble", "lm", "input", "output", "alignments"),
+    *("batch_size", "device", "threads", "trust", "workers"),
+}
 """Arguments that may change when a run is resumed: the output does not depend on them, or their content is compared."""
 
 
@@ -156,6 +159,7 @@ class ChunkTranslator:
     """Translates a chunk of lines, and formats the output. Raises `UserError` as `Translator` does."""
 
     def __init__(self, arguments: Namespace) -> None:
+        from seq2seq.inference.shallow_fusion import LM_WEIGHT
         from seq2seq.inference.translator import Translator
         from seq2seq.runtime.threads import limit_threads
 
@@ -169,6 +173,8 @@ class ChunkTranslator:
             max_source=arguments.max_source,
             int8=arguments.int8,
         )
+        if arguments.lm is not None:
+            self._translator.add_language_model(arguments.lm, arguments.lm_weight or LM_WEIGHT, arguments.trust)
         limit_threads(arguments.threads)
         self._formatter = formats.Formatter(
             self._translator,
@@ -216,7 +222,8 @@ def _requests(arguments: Namespace, texts: Iterable[str], numbers: Iterable[int]
     name = "standard input" if arguments.input == STREAM else arguments.input
     for text, number in zip(texts, numbers):
         place = f"{name}:{number + 1}"
-        yield read_request(text, prefixes=arguments.prefixes, constraints=arguments.constraints, place=place)
+        fields = {"prefixes": arguments.prefixes, "constraints": arguments.constraints}
+        yield read_request(text, **fields, place=place, tag=arguments.tag)
 
 
 def _check_requests(arguments: Namespace) -> None:
@@ -259,10 +266,11 @@ def _made(arguments: Namespace) -> dict[str, Any]:
     from seq2seq.bundle.format import fingerprint
 
     bundles = [fingerprint(bundle) for bundle in (arguments.bundle, *arguments.ensemble)]
+    language = fingerprint(arguments.lm) if arguments.lm else None
     options = {name: value for name, value in vars(arguments).items() if name not in FREE | {"resume", "shard"}}
     named = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
     aligned = arguments.alignments is not None
-    return {"bundle": bundles, "seq2seq": __version__, **named, "--alignments": aligned}
+    return {"bundle": bundles, "seq2seq": __version__, **named, "--alignments": aligned, "--lm": language}
 
 
 def _complete(arguments: Namespace, targets: list[Path], made: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from seq2seq.corpora.entries import Part
 from seq2seq.corpora.folders import write_file
 from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import digest_of
@@ -43,6 +44,17 @@ class Corpus(ABC):
     @abstractmethod
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
         """The (source, target) texts of a split exactly as in its files, as a stream."""
+
+    temperature: float | None = None
+    """Mixes the parts of "train" by their sizes to the power of 1 / temperature."""
+
+    def parts(self, split: str) -> Sequence[Part]:
+        """What a split consists of, in order; one part where nothing distinguishes them."""
+        return [Part("")]
+
+    def part_pairs(self, split: str, number: int) -> Iterator[tuple[str, str]]:
+        """The pairs of a part of a split."""
+        return self.pairs(split)
 
     @property
     def name(self) -> str:

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,12 @@ from seq2seq.corpora.batching import TrainingBatches, batches_in_order, pad_shar
 from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import Corpus, Scan, scan, verified
 from seq2seq.corpora.folders import atomic_folder
+from seq2seq.corpora.mixing import MixedBatches, integer_weights, weights_by_temperature
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, encoded, pack
+from seq2seq.corpora.tags import Divided, divided, tag_ids, with_tags
 from seq2seq.errors import UserError
 from seq2seq.nn.types import Pairs, Tokens
+from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.paths import cached
 from seq2seq.text import (
     Sampling,
@@ -82,6 +86,7 @@ class TranslationData(lightning.LightningDataModule):
         self.budget = Budget(batch_tokens, batch_size, max_length)
         self._tokenizer, self._given = tokenizer, tokenizers
         self._scans: dict[str, Scan] = {}
+        self._divided: dict[str, Divided] = {}
         self._encoded: dict[str, EncodedPairs] = {}
 
     def prepare_data(self) -> None:
@@ -121,10 +126,25 @@ class TranslationData(lightning.LightningDataModule):
             self._encoded[split] = encoded(pairs, scanned.pairs, scanned.sha256, self.tokenizers, workers=self._workers)
         return self._encoded[split]
 
+    def divided(self, split: str) -> Divided:
+        """The entries of a split, and which pairs are of each."""
+        if split not in self._divided:
+            self._divided[split] = divided(self.corpus, split, self._scan(split).pairs)
+        return self._divided[split]
+
     @cached_property
-    def training_batches(self) -> TrainingBatches:
+    def training_batches(self) -> TrainingBatches | MixedBatches:
         """The plan of the training batches: the positions of the pairs of each."""
-        return TrainingBatches(self.encoded("train"), self.budget, self.seed)
+        data, weights = self.encoded("train"), [part.weight for part in self.corpus.parts("train")]
+        if self.corpus.temperature is None and (len(weights) == 1 or weights[0] is None):
+            return TrainingBatches(data, self.budget, self.seed)
+        bounds = self.divided("train").bounds
+        if self.corpus.temperature is not None:
+            sizes = [end - begin for begin, end in pairwise(bounds)]
+            cycle = weights_by_temperature(sizes, self.corpus.temperature)
+        else:
+            cycle = integer_weights([weight for weight in weights if weight is not None])
+        return MixedBatches(data, bounds, cycle, self.budget, self.seed)
 
     def train_dataloader(self) -> Batches:
         """Batches of the trainer's current epoch (or of `self.epoch`): the same for the same seed and epoch. A run that
@@ -135,7 +155,7 @@ class TranslationData(lightning.LightningDataModule):
         """Batches of "val": all pairs, sorted by length; `Pairs.rows` are the positions of the raw lines."""
         data = self.encoded("val")
         plan = batches_in_order(data, self.budget)
-        return Batches(len(plan), lambda: (self._share(data, index) for index in plan))
+        return Batches(len(plan), lambda: (self._share("val", index) for index in plan))
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
@@ -147,8 +167,13 @@ class TranslationData(lightning.LightningDataModule):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the text of all splits, whatever the names and compression of its files."""
-        hashes = {split: self._scan(split).sha256 for split in self.corpus.splits}
+        """sha256 over the text of all splits, whatever the names and compression of its files, and over their tags and
+        alignments."""
+        hashes: dict[str, Any] = {split: self._scan(split).sha256 for split in self.corpus.splits}
+        tags = {split: [part.tag for part in self.corpus.parts(split)] for split in self.corpus.splits}
+        hashes |= {"tags": tags} if any(tag for each in tags.values() for tag in each) else {}
+        aligned = [part.alignments for part in self.corpus.parts("train") if part.alignments]
+        hashes |= {"alignments": [digest_of(Path(name).expanduser()) for name in aligned]} if aligned else {}
         return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
     def _pairs_of(self, split: str) -> Iterator[tuple[str, str]]:
@@ -168,10 +193,10 @@ class TranslationData(lightning.LightningDataModule):
         return self._scans[split]
 
     def _training(self) -> Iterator[Any]:
-        data, begin = self.encoded("train"), self._begin
+        begin = self._begin
         epoch = self.trainer.current_epoch if self.trainer else self.epoch
         for number, index in enumerate(islice(self.training_batches.epoch(epoch), begin, None), begin):
-            yield self._share(data, index, [self.seed, epoch, number])
+            yield self._share("train", index, [self.seed, epoch, number])
 
     @property
     def _begin(self) -> int:
@@ -183,13 +208,24 @@ class TranslationData(lightning.LightningDataModule):
         """Rank and world size."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _share(self, data: EncodedPairs, index: Ints, entropy: Sequence[int] | None = None) -> Any:
+    def _share(self, split: str, index: Ints, entropy: Sequence[int] | None = None) -> Any:
         """This rank's pairs of a batch: every `world_size`-th of them, in order of length. If there are fewer pairs
         than ranks, some ranks get one that does not count: its `rows` are empty."""
-        rank, size = self._place
+        data, (rank, size) = self.encoded(split), self._place
         rows = index[rank::size] if len(index) > rank else index[:1]
         pairs = self._pairs(data, rows) if entropy is None else self._sampled(data, rows, [*entropy, rank])
+        pairs = self._tagged(split, pairs)
         return pairs if len(index) > rank else pairs._replace(rows=pairs.rows[:0])
+
+    def _tagged(self, split: str, pairs: Any) -> Any:
+        """The pairs with the tags of their entries."""
+        if all(part.tag is None for part in self.corpus.parts(split)):
+            return pairs
+        entries = self.divided(split)
+        ids = tag_ids(entries, self.tokenizers.source)
+        assert ids is not None
+        tags = torch.from_numpy(ids[entries.part_of(pairs.rows.numpy())])
+        return pairs._replace(source=with_tags(pairs.source, tags))
 
     def _pairs(self, data: EncodedPairs, index: Ints) -> Any:
         """The batch of the pairs `index`, without sampling."""

@@ -7,119 +7,162 @@ from pathlib import Path
 
 from seq2seq.corpora import readers
 from seq2seq.corpora.corpus import Corpus
+from seq2seq.corpora.entries import Entry, Part, parts_of
 from seq2seq.errors import UserError
-
-Entry = str | Sequence[str]
-"""The name of a file; for parallel text a prefix, or the names of two files."""
 
 
 class _Files(Corpus):
-    """The files of each split: one entry, or a list of entries for training."""
+    """The files of each split, as entries; those of pairs of text (`mixable`) may have weights and tags."""
+
+    mixable = False
 
     def __init__(
         self,
         source_language: str,
         target_language: str,
-        train: str | Sequence[Entry],
-        val: Entry,
+        train: Entry | Sequence[Entry],
+        val: Entry | Sequence[Entry],
         tests: Mapping[str, Entry] | None = None,
+        temperature: float | None = None,
+        alignments: str | None = None,
     ) -> None:
         self.source_language, self.target_language = source_language, target_language
-        self._entries: dict[str, list[Entry]] = {"train": [train] if isinstance(train, str) else list(train)}
-        self._entries["val"] = [val]
+        self.temperature = temperature
+        self._parts = {"train": parts_of(train, "data.corpus.train", several=True)}
+        if alignments is not None:
+            self._parts["train"] = _aligned(self._parts["train"], alignments)
+        self._parts["val"] = parts_of(val, "data.corpus.val")
         for name, entry in (tests or {}).items():
             if name in ("train", "val"):
                 raise UserError(f"data.corpus.tests.{name}: is the name of another split; choose one for the test")
-            self._entries[name] = [entry]
+            self._parts[name] = parts_of(entry, f"data.corpus.tests.{name}")
+        self._check()
 
     @property
     def splits(self) -> tuple[str, ...]:
         """train, val and the names of the tests."""
-        return tuple(self._entries)
+        return tuple(self._parts)
+
+    def parts(self, split: str) -> Sequence[Part]:
+        """The entries of a split, in order."""
+        return self._parts[split]
 
     def files(self, split: str) -> tuple[Path, ...]:
         """The files of a split, in the configured order."""
-        return tuple(self._path(entry, split) for entry in self._entries[split])
+        return tuple(path for part in self._parts[split] for path in self._paths(part, split))
 
-    @staticmethod
-    def _path(entry: Entry, split: str) -> Path:
-        if not isinstance(entry, str):
-            raise UserError(f"data.corpus: {list(entry)!r} in {split} must be the name of one file")
-        return Path(entry).expanduser()
+    def _paths(self, part: Part, split: str) -> tuple[Path, ...]:
+        """The files of an entry: one."""
+        if not isinstance(part.files, str):
+            raise UserError(f"data.corpus: {list(part.files)!r} in {split} must be the name of one file")
+        return (Path(part.files).expanduser(),)
+
+    def _check(self) -> None:
+        """Raise UserError for weights and tags that would come to nothing."""
+        for split, parts in self._parts.items():
+            if any(part != Part(part.files) for part in parts) and not self.mixable:
+                raise UserError(f"data.corpus.{split}: weights and tags are for pairs of text; give names of files")
+            if split != "train" and any(part.weight is not None or part.alignments for part in parts):
+                raise UserError(f"data.corpus.{split}: weights and alignments are of train; leave them out here")
+        if self.temperature is not None:
+            if self.temperature <= 0:
+                raise UserError(f"data.corpus.temperature={self.temperature}: must be above 0; 1 mixes by size")
+            if len(self._parts["train"]) < 2 or any(part.weight is not None for part in self._parts["train"]):
+                raise UserError(
+                    "data.corpus.temperature: mixes several entries of train without weights; set it to null"
+                )
 
 
-class Parallel(_Files):
-    """Two files a split; line n of one is the translation of line n of the other.
+def _aligned(parts: Sequence[Part], alignments: str) -> list[Part]:
+    """The only entry with its alignments."""
+    if len(parts) > 1 or parts[0].alignments:
+        raise UserError("data.corpus.alignments: is of one entry; give each {files: …, alignments: …} its own")
+    return [parts[0]._replace(alignments=alignments)]
 
-    An entry is a list of the two files, or a prefix: PREFIX.LANGUAGE with .gz, .xz, .zst, .bz2 or nothing after it.
-    `train` is a prefix or a list of entries, `val` an entry, `tests` names any number of entries.
-    """
 
-    def files(self, split: str) -> tuple[Path, ...]:
-        """Source and target of each entry. Raises UserError where a prefix has no file of a language."""
-        return tuple(path for entry in self._entries[split] for path in self._pair(entry))
+class _TextFiles(_Files):
+    """Pairs of text, read an entry at a time by `part_pairs`."""
+
+    mixable = True
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
         """The pairs of all entries of a split, in order."""
-        for entry in self._entries[split]:
-            yield from readers.parallel(*self._pair(entry))
-
-    def _pair(self, entry: Entry) -> tuple[Path, Path]:
-        if isinstance(entry, str):
-            return find(Path(entry), self.source_language), find(Path(entry), self.target_language)
-        if len(entry) != 2:
-            raise UserError(f"data.corpus: {list(entry)!r} must be a prefix, or a source file and a target file")
-        return Path(entry[0]).expanduser(), Path(entry[1]).expanduser()
+        for number in range(len(self._parts[split])):
+            yield from self.part_pairs(split, number)
 
 
-class TSV(_Files):
-    """One file of tab-separated values a split (several for training), without quoting and header; columns are counted
-    from 1."""
+class Parallel(_TextFiles):
+    """Two files a split; line n of one is the translation of line n of the other.
+
+    The files of an entry are two names, or a prefix: PREFIX.LANGUAGE with .gz, .xz, .zst, .bz2 or nothing after it.
+    `train` is an entry or a list of them, and so is `val`; `tests` is any number of entries by name.
+    """
+
+    def part_pairs(self, split: str, number: int) -> Iterator[tuple[str, str]]:
+        """The pairs of an entry."""
+        source, target = self._paths(self._parts[split][number], split)
+        return readers.parallel(source, target)
+
+    def _paths(self, part: Part, split: str) -> tuple[Path, ...]:
+        """Source and target. Raises UserError where a prefix has no file of a language."""
+        if isinstance(part.files, str):
+            languages = part.source_language or self.source_language, part.target_language or self.target_language
+            return tuple(find(Path(part.files), language) for language in languages)
+        if len(part.files) != 2:
+            raise UserError(f"data.corpus: {list(part.files)!r} must be a prefix, or a source file and a target file")
+        return tuple(Path(name).expanduser() for name in part.files)
+
+
+class TSV(_TextFiles):
+    """One file of tab-separated values an entry, without quoting and header; columns are counted from 1."""
 
     def __init__(
         self,
         source_language: str,
         target_language: str,
-        train: str | Sequence[Entry],
-        val: Entry,
+        train: Entry | Sequence[Entry],
+        val: Entry | Sequence[Entry],
         tests: Mapping[str, Entry] | None = None,
         source_column: int = 1,
         target_column: int = 2,
+        temperature: float | None = None,
+        alignments: str | None = None,
     ) -> None:
-        super().__init__(source_language, target_language, train, val, tests)
+        super().__init__(source_language, target_language, train, val, tests, temperature, alignments)
         if source_column < 1 or target_column < 1:
             raise UserError(
                 f"data.corpus.source_column={source_column}, target_column={target_column}: columns count from 1"
             )
         self.source_column, self.target_column = source_column, target_column
 
-    def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The pairs of all files of a split, in order."""
-        for path in self.files(split):
-            yield from readers.tsv(path, self.source_column, self.target_column)
+    def part_pairs(self, split: str, number: int) -> Iterator[tuple[str, str]]:
+        """The pairs of a file."""
+        (path,) = self._paths(self._parts[split][number], split)
+        return readers.tsv(path, self.source_column, self.target_column)
 
 
-class JSONLines(_Files):
-    """One file a split (several for training), with one JSON object a line; a dot in a field's name steps into an
-    object."""
+class JSONLines(_TextFiles):
+    """One file an entry, with one JSON object a line; a dot in a field's name steps into an object."""
 
     def __init__(
         self,
         source_language: str,
         target_language: str,
-        train: str | Sequence[Entry],
-        val: Entry,
+        train: Entry | Sequence[Entry],
+        val: Entry | Sequence[Entry],
         tests: Mapping[str, Entry] | None = None,
         source_field: str = "source",
         target_field: str = "target",
+        temperature: float | None = None,
+        alignments: str | None = None,
     ) -> None:
-        super().__init__(source_language, target_language, train, val, tests)
+        super().__init__(source_language, target_language, train, val, tests, temperature, alignments)
         self.source_field, self.target_field = source_field, target_field
 
-    def pairs(self, split: str) -> Iterator[tuple[str, str]]:
-        """The pairs of all files of a split, in order."""
-        for path in self.files(split):
-            yield from readers.json_lines(path, self.source_field, self.target_field)
+    def part_pairs(self, split: str, number: int) -> Iterator[tuple[str, str]]:
+        """The pairs of a file."""
+        (path,) = self._paths(self._parts[split][number], split)
+        return readers.json_lines(path, self.source_field, self.target_field)
 
 
 def find(prefix: Path, language: str) -> Path:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from seq2seq.corpora import conll, readers
 from seq2seq.corpora.corpus import Corpus
-from seq2seq.corpora.files import Entry, _Files
+from seq2seq.corpora.entries import Entry
+from seq2seq.corpora.files import _Files
 from seq2seq.errors import UserError
 from seq2seq.text import LabelTokenizer
 from seq2seq.text.label_tokenizer import unknown

@@ -19,7 +19,8 @@ class Words:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        ordinary = tokenizer.tokens(range(EOS + 1, len(tokenizer)))
+        symbols = getattr(tokenizer, "symbols", {})
+        ordinary = tokenizer.tokens(range(EOS + 1 + len(symbols), len(tokenizer)))
         subword = tokenizer.kind == "sentencepiece" and not all(token.startswith("▁") for token in ordinary)
         self.token_is_word = not subword and tokenizer.kind in ("sentencepiece", "whitespace")
 

@@ -82,35 +82,38 @@ class ForcedDecoder(Translator):
         pairs: Iterable[tuple[str, str]],
         *,
         attention: bool = False,
+        tag: str | None = None,
         batch_size: int = BATCH_SIZE,
         chunk: int = CHUNK,
         progress: Callable[[int], object] | None = None,
     ) -> Iterator[Forced]:
         """One result for each (source, target), in order, as a stream that has `chunk` pairs in memory at once;
-        `attention` includes the attention weights, if the model has attention. `progress` is called after each batch
-        with its number of pairs."""
+        `attention` includes the attention weights, if the model has attention. The model reads a `tag` before each
+        source. `progress` is called after each batch with its number of pairs."""
+        before = [] if tag is None else [self._tag(tag, attention)]
         return run_batched(
             zip(count(), pairs),
-            encode=self._encode_pairs,
+            encode=lambda items: self._encode_pairs(items, before),
             length=lambda pair: max(len(pair.source), len(pair.target) + 1) if pair.source else 0,
-            compute=lambda batch: self._force(batch, attention),
+            compute=lambda batch: self._force(batch, attention, len(before)),
             empty=lambda pair: Forced(pair.target, [-math.inf] * len(pair.target)),
             batch_size=batch_size,
             chunk=chunk,
             progress=progress,
         )
 
-    def _encode_pairs(self, items: list[tuple[int, tuple[str, str]]]) -> list[EncodedPair]:
+    def _encode_pairs(self, items: list[tuple[int, tuple[str, str]]], before: list[int]) -> list[EncodedPair]:
         sources = self._sources([(number, source) for number, (source, _) in items])
+        sources = [[*before, *source] if source else source for source in sources]
         targets = [without_line_end(target) for _, (_, target) in items]
         return list(map(EncodedPair, sources, self.bundle.tokenizers.target.encode_batch(targets)))
 
-    def _force(self, pairs: list[EncodedPair], attention: bool) -> Iterator[Forced]:
+    def _force(self, pairs: list[EncodedPair], attention: bool, tags: int) -> Iterator[Forced]:
         end = [] if self.bundle.search.equal_length else [EOS]
         ended = [[*pair.target, *end] for pair in pairs]
         targets = self._pad([target or [PAD] for target in ended])
         log_probs, weights = force(self.model, self.step, self._pad([pair.source for pair in pairs]), targets)
         for b, (pair, row) in enumerate(zip(pairs, log_probs.tolist(), strict=True)):
             steps = len(ended[b])
-            attended = weights[b, :steps].cpu() if attention and weights is not None else None
+            attended = weights[b, :steps, tags:].cpu() if attention and weights is not None else None
             yield Forced(pair.target, row[:steps], attended)

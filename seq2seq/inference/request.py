@@ -11,7 +11,7 @@ import torch
 
 from seq2seq.errors import UserError
 from seq2seq.inference.batching import CHUNK
-from seq2seq.search import SearchOptions, Sentences, steps_needed
+from seq2seq.search import Hypothesis, SearchOptions, Sentences, steps_needed
 from seq2seq.text import Tokenizer, Tokenizers
 
 MAX_SOURCE = 1024
@@ -26,6 +26,30 @@ class Request(NamedTuple):
     prefix: str = ""
     constraints: tuple[str, ...] = ()
 
+    @property
+    def tag(self) -> str | None:
+        """A symbol of the source's tokenizer, which the model reads before the text; see `TaggedRequest`."""
+        return None
+
+
+class TaggedRequest(Request):
+    """A `Request` with a `tag`, which is no field: who takes requests apart gets three."""
+
+    _tag: str | None = None
+
+    def __new__(
+        cls, text: str, prefix: str = "", constraints: tuple[str, ...] = (), tag: str | None = None
+    ) -> TaggedRequest:
+        """Make a request whose source has a tag."""
+        made = super().__new__(cls, text, prefix, constraints)
+        made._tag = tag
+        return made
+
+    @property
+    def tag(self) -> str | None:
+        """The symbol before the text."""
+        return self._tag
+
 
 class TokenConstraints(NamedTuple):
     """Prefix and constraints of a `Request` as token ids of the target side."""
@@ -38,12 +62,13 @@ UNCONSTRAINED = TokenConstraints()
 
 
 class EncodedRequest(NamedTuple):
-    """The number of a line, from 0, its source (token ids with eos, or frames), and the constraints on its
-    translation."""
+    """The number of a line, from 0, its source (token ids with eos, or frames), the constraints on its translation, and
+    whether the source begins with a tag."""
 
     number: int
     source: Any
     constraints: TokenConstraints = UNCONSTRAINED
+    tagged: bool = False
 
 
 def as_request(line: str | Request) -> Request:
@@ -51,14 +76,14 @@ def as_request(line: str | Request) -> Request:
     return Request(line) if isinstance(line, str) else line
 
 
-def read_request(line: str, *, prefixes: bool, constraints: bool, place: str) -> Request:
+def read_request(line: str, *, prefixes: bool, constraints: bool, place: str, tag: str | None = None) -> Request:
     """Parse a line of an input file with tab-separated fields: the source, a prefix (with `prefixes`), and any number
     of constraints (with `constraints`). All fields but the source may be missing, and empty ones are ignored.
 
     Raises `UserError`, naming `place`, for a line with too many fields.
     """
     if not prefixes and not constraints:
-        return Request(line)
+        return TaggedRequest(line, tag=tag)
     text, *fields = line.split("\t")
     prefix = fields.pop(0) if prefixes and fields else ""
     if fields and not constraints:
@@ -66,7 +91,7 @@ def read_request(line: str, *, prefixes: bool, constraints: bool, place: str) ->
             f"{place}: has {len(fields) + 2} fields, where --prefixes reads two, source<TAB>prefix; take the other "
             "tabs out, or add --constraints"
         )
-    return Request(text, prefix, tuple(filter(None, fields)))
+    return TaggedRequest(text, prefix, tuple(filter(None, fields)), tag)
 
 
 def change_options(options: SearchOptions, *, max_length: int | None = None, **changes: Any) -> SearchOptions:
@@ -89,7 +114,7 @@ def check_requests(
     while requests := list(islice(stream, CHUNK)):
         sources = tokenizers.source.encode_batch([request.text for request in requests])
         for number, (request, source) in enumerate(zip(requests, sources, strict=True), first):
-            length = min(len(source), max_source) + 1
+            length = min(len(source), max_source) + 1 + (request.tag is not None)
             token_constraints(request, tokenizers.target, length, options, f"line {number}")
         first += len(requests)
 
@@ -127,6 +152,11 @@ def sentences(batch: Sequence[EncodedRequest]) -> Sentences:
     prefixes, constraints = zip(*(line.constraints for line in batch), strict=True)
     numbers = [line.number for line in batch]
     return Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, numbers)
+
+
+def untagged(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+    """The same with the attention to the text alone, without the column of the tag."""
+    return [each if each.attention is None else each._replace(attention=each.attention[:, 1:]) for each in hypotheses]
 
 
 def _encode(text: str, tokenizer: Tokenizer, what: str) -> tuple[int, ...]:

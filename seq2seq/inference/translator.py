@@ -28,11 +28,14 @@ from seq2seq.inference.request import (
     change_options,
     sentences,
     token_constraints,
+    untagged,
 )
+from seq2seq.inference.shallow_fusion import LM_WEIGHT, ShallowFusion, check_language_model
 from seq2seq.inference.stepper import Stepper, Translating, check_search, translate_ids
 from seq2seq.runtime.threads import set_threads
 from seq2seq.search import Hypothesis, SearchOptions, StepFn
 from seq2seq.text import EOS, check_text, without_line_end
+from seq2seq.text.tokenizer import symbol_id
 
 log = logging.getLogger(__name__)
 This = TypeVar("This", bound="Translator")
@@ -104,6 +107,14 @@ class Translator:
         folders = [folder] if isinstance(folder, Path | str) else folder
         bundles = [load_bundle(each, trusted=trusted, device=device) for each in folders]
         return cls(*bundles, max_source=max_source, int8=int8, names=[str(each) for each in folders])
+
+    def add_language_model(self, folder: Path | str, weight: float = LM_WEIGHT, trusted: Sequence[str] = ()) -> None:
+        """Let a language model join the search (shallow_fusion.py). Raises `UserError` for a bundle of another task or
+        other tokens."""
+        language = load_bundle(folder, trusted=trusted, device=str(next(self.bundle.model.parameters()).device))
+        check_language_model(self.bundle, language, str(folder), weight)
+        self.model = fused = ShallowFusion(self.model, self.step, language.model, weight)
+        self.step = fused.step
 
     def aligner(self) -> Aligner:
         """Derives word alignments from attention weights. Raises `UserError` if no model has attention."""
@@ -235,9 +246,18 @@ class Translator:
         encoded = []
         for (number, _), source, request in zip(items, sources, requests, strict=True):
             place, target = f"line {number + 1}", self.bundle.tokenizers.target
-            constraints = token_constraints(request, target, len(source), options, place)
-            encoded.append(EncodedRequest(number, source, constraints))
+            before = [self._tag(request.tag, options.return_attention)] if request.tag is not None and source else []
+            constraints = token_constraints(request, target, len(before) + len(source), options, place)
+            encoded.append(EncodedRequest(number, [*before, *source], constraints, bool(before)))
         return encoded
+
+    def _tag(self, tag: str, attention: bool) -> int:
+        """The id of a tag. Raises `UserError` where there is no such symbol, or its attention cannot be left out."""
+        if attention and any(model.encoder.stride > 1 for model in self.models):
+            raise UserError(f"--tag {tag}: this encoder joins it with the text, whose attention alone is wanted")
+        if self.bundle.search.equal_length:
+            raise UserError(f"--tag {tag}: an output as long as the text has no place for it; leave it out")
+        return symbol_id(self.bundle.tokenizers.source, tag, f"--tag {tag}")
 
     def _sources(self, lines: list[tuple[int, str]]) -> list[list[int]]:
         """The ids of sources, with eos; none for a line without text. Lines may still have their line end."""
@@ -258,7 +278,9 @@ class Translator:
     ) -> list[list[Translation]]:
         """Translate a batch of lines of similar length."""
         sources = self._pad([line.source for line in batch])
-        translated = map(self._decode, translate_ids(self.model, sources, options, self.step, sentences(batch)))
+        best = translate_ids(self.model, sources, options, self.step, sentences(batch))
+        best = [untagged(each) if line.tagged else each for line, each in zip(batch, best, strict=True)]
+        translated = map(self._decode, best)
         return [_ranked(translations, utility) if utility else translations for translations in translated]
 
     def _pad(self, sources: list[Any]) -> Any:

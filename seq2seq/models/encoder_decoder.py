@@ -112,11 +112,17 @@ class EncoderDecoder(nn.Module):
         if not r_drop:
             features = self(source, target, sampling)
             return self.decoder.head.loss(features, unpadded_ids(target), label_smoothing=label_smoothing)
-        both, head = twice(target), self.decoder.head
-        features = self(twice(source), both, sampling)
-        loss = head.loss(features, unpadded_ids(both), label_smoothing=label_smoothing)
+        features = self(twice(source), twice(target), sampling)
+        return self.r_drop_loss(features, target, label_smoothing=label_smoothing, r_drop=r_drop)
+
+    def r_drop_loss(
+        self, features: Float[Tensor, "M F"], target: Tokens, *, label_smoothing: float, r_drop: float
+    ) -> Float[Tensor, ""]:
+        """`loss` with R-Drop, of the features of both copies of a batch, those of one after those of the other."""
+        head, ids = self.decoder.head, unpadded_ids(target)
+        loss = head.loss(features, torch.cat([ids, ids]), label_smoothing=label_smoothing)
         one, other = features.chunk(2)
-        return loss / 2 + r_drop * head.divergence(one, other, unpadded_ids(target))
+        return loss / 2 + r_drop * head.divergence(one, other, ids)
 
     def sequence_log_probs(
         self, source: Tokens | Features, target: Tokens, rows: Int[Tensor, "N"]

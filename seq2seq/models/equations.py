@@ -14,15 +14,8 @@ from seq2seq.models import factory
 from seq2seq.models.options import REQUIRED, options_of
 
 TRAINING_ONLY = (
-    "dropout",
-    "word_dropout",
-    "variational",
-    "path",
-    "feedback",
-    "init",
-    "init_scale",
-    "forget_bias",
-    "weight_drop",
+    *("dropout", "word_dropout", "variational", "path", "feedback", "init", "init_scale", "forget_bias", "weight_drop"),
+    *factory.OF_TRAINING,
 )
 """Keys of a model's configuration that change its training or its speed, but not what its weights mean."""
 BY_SHAPE = ("attention_size",)  # null, or the same width as a number: the weights themselves say which

@@ -66,7 +66,9 @@ COMPONENTS = (
     *("seq2seq.corpora", "seq2seq.text", "seq2seq.nn.bridges", "seq2seq.nn.cells", "seq2seq.nn.contexts"),
     *("seq2seq.nn.decoder", "seq2seq.nn.encoders", "seq2seq.nn.heads", "seq2seq.nn.scheduled_sampling"),
 )
-EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share")
+EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share", "vectors", "freeze_vectors")
+OF_TRAINING = ("vectors", "freeze_vectors")
+"""Options of the embedding that say where training begins, and nothing of the model."""
 
 
 def resolve(target: object, place: str, trusted: Sequence[str] = (), base: type | None = None) -> type:
@@ -151,9 +153,7 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
     parts = ("encoder", "bridge", "context", "decoder", "head")
     make = {name: component(config[name], name, GIVEN[name], trusted) for name in parts}
     source_size, target_size = sizes.get("source"), sizes["target"]
-    options = dict(config["embedding"])
-    for key in options:
-        check_key(key, EMBEDDING_OPTIONS, "embedding", "embedding")
+    options = _embedding_options(config)
     share, size = options.pop("share", False), options.pop("size")
     if share and source_size is None:
         raise UserError("embedding.share=true: the source is numbers and has no vectors to share; set it to false")
@@ -168,6 +168,13 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
     decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=make["context"], head=make["head"])
     bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes)
     return EncoderDecoder(source, target, encoder, bridge, decoder, bos=BOS, features=sizes.get("features"))
+
+
+def _embedding_options(config: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """What the tables are made with."""
+    for key in config["embedding"]:
+        check_key(key, (*EMBEDDING_OPTIONS, *more), "embedding", "embedding")
+    return {key: value for key, value in config["embedding"].items() if key not in OF_TRAINING}
 
 
 def tagger(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> Tagger:
@@ -190,9 +197,7 @@ def _reader(
     config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str]
 ) -> tuple[WordEmbedding, Encoder]:
     """Word vectors, with characters where the configuration has them, and the encoder above."""
-    options = dict(config["embedding"])
-    for key in options:
-        check_key(key, (*EMBEDDING_OPTIONS, "characters"), "embedding", "embedding")
+    options = _embedding_options(config, "characters")
     if options.pop("share", False):
         raise UserError("embedding.share=true: labels have no vectors to share; set it to false")
     spelling, size = options.pop("characters", None), options.pop("size")
@@ -234,9 +239,7 @@ def _many(options: Mapping[str, Any], known: Sequence[str]) -> bool:
 def language_model(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> LanguageModel:
     """The model of language modelling."""
     encoder_of, head_of = (component(config[name], name, GIVEN[name], trusted) for name in ("encoder", "head"))
-    options = dict(config["embedding"])
-    for key in options:
-        check_key(key, EMBEDDING_OPTIONS, "embedding", "embedding")
+    options = _embedding_options(config)
     if options.pop("share", False):
         raise UserError("embedding.share=true: a language model has one side only; set it to false (or use head=tied)")
     embedding = Embedding(sizes["target"], **options)

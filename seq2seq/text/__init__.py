@@ -2,6 +2,7 @@
 
 from seq2seq.text.characters import CharacterTokenizer, CharacterTrainer
 from seq2seq.text.description import description
+from seq2seq.text.from_bundle import BundleTokenizer
 from seq2seq.text.label_tokenizer import LabelTokenizer, LabelTrainer
 from seq2seq.text.letters import LetterTokenizer, LetterTrainer
 from seq2seq.text.loading import load_tokenizer, load_tokenizers
@@ -29,6 +30,7 @@ __all__ = [
     "PAD",
     "TOKENIZER_FILES",
     "UNK",
+    "BundleTokenizer",
     "CharacterTokenizer",
     "CharacterTrainer",
     "LabelTokenizer",

@@ -24,7 +24,8 @@ def description(tokenizers: Tokenizers) -> dict[str, Any]:
 
 def _node(tokenizer: Tokenizer) -> dict[str, Any]:
     trainer, options = TRAINERS[tokenizer.kind]
-    return {"_target_": f"seq2seq.text.{trainer}"} | options(tokenizer)
+    symbols = list(getattr(tokenizer, "symbols", ()))
+    return {"_target_": f"seq2seq.text.{trainer}"} | ({"symbols": symbols} if symbols else {}) | options(tokenizer)
 
 
 def _none(tokenizer: Tokenizer) -> dict[str, Any]:

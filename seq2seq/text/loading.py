@@ -79,7 +79,8 @@ def _words(description: dict[str, Any]) -> dict[str, Any]:
     lowercase = description.get("lowercase", False)
     if not isinstance(lowercase, bool) or not isinstance(description["words"], list):
         raise ValueError("words must be a list, and lowercase true or false")
-    return {"words": [_line(word) for word in description["words"]], "lowercase": lowercase}
+    more = {key: [_line(symbol) for symbol in description[key]] for key in ("symbols",) if key in description}
+    return {"words": [_line(word) for word in description["words"]], "lowercase": lowercase, **more}
 
 
 def _line(text: object) -> str:

@@ -16,6 +16,7 @@ class SourceAndTarget(TokenizerTrainer):
         self.source = source()
         self.target = target()
         self.joint = False
+        self.symbols = self.source.symbols
         self.training_lines = self.source.training_lines
         if self.target.sampling:
             raise UserError(

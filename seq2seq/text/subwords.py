@@ -6,10 +6,11 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from seq2seq.errors import UserError
-from seq2seq.text.tokenizer import PlainFiles, Sampling, TokenizerTrainer
+from seq2seq.text.tokenizer import PlainFiles, Sampling, TokenizerTrainer, check_symbols
 from seq2seq.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
 
 LONG = 4096  # characters: longer lines are split for training
@@ -46,6 +47,12 @@ class SentencePieceTokenizer(PlainFiles):
     def __len__(self) -> int:
         return int(self._processor.get_piece_size())
 
+    @cached_property
+    def symbols(self) -> dict[str, int]:
+        """The ids of the symbols, which no text is encoded to and which are decoded to nothing."""
+        ids = (i for i in range(len(SPECIALS), len(self)) if self._processor.is_control(i))
+        return {str(self._processor.id_to_piece(i)): i for i in ids}
+
     @property
     def model(self) -> bytes:
         """The serialized model, as sentencepiece's trainer wrote it."""
@@ -81,7 +88,8 @@ class SentencePieceTokenizer(PlainFiles):
 
     def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The text of each sentence, as `decode` gives it."""
-        kept = [[int(i) for i in sentence if i > EOS or i == UNK] for sentence in ids]
+        dropped = {PAD, BOS, EOS, *self.symbols.values()}
+        kept = [[int(i) for i in sentence if int(i) not in dropped] for sentence in ids]
         texts = self._processor.decode(kept, num_threads=1) if kept else []
         return [self._clean(text, sentence) for text, sentence in zip(texts, kept, strict=True)]
 
@@ -113,13 +121,16 @@ class SentencePieceTrainer(TokenizerTrainer):
     sampling_alpha: float = 0.0
     sampling_nbest_size: int = -1
     sampling_sides: Literal["source", "target", "both"] = "source"
+    symbols: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        check_symbols(self.symbols)
         if self.vocabulary_size is None and self.model_type not in ("char", "word"):
             raise UserError("tokenizer.vocabulary_size=null means all of them: for model_type char or word only")
         if self.vocabulary_size is not None and self.vocabulary_size <= self._reserved:
             raise UserError(
                 f"tokenizer.vocabulary_size={self.vocabulary_size}: {self._reserved} are taken by the special tokens"
+                f"{', the symbols' * bool(self.symbols)}"
                 f"{' and the 256 bytes of tokenizer.byte_fallback' * self.byte_fallback}; set it higher"
             )
         if self.training_lines < 1:
@@ -144,7 +155,7 @@ class SentencePieceTrainer(TokenizerTrainer):
 
     @property
     def _reserved(self) -> int:
-        return len(SPECIALS) + 256 * self.byte_fallback
+        return len(SPECIALS) + len(self.symbols) + 256 * self.byte_fallback
 
     @property
     def sampling(self) -> Sampling | None:
@@ -157,7 +168,8 @@ class SentencePieceTrainer(TokenizerTrainer):
         """All that affects the model: every setting but the sampling, and sentencepiece's version."""
         import sentencepiece
 
-        kept = {key: value for key, value in asdict(self).items() if not key.startswith("sampling")}
+        kept = {key: value for key, value in asdict(self).items() if not key.startswith(("sampling", "symbols"))}
+        kept |= {"symbols": list(self.symbols)} if self.symbols else {}
         return {"kind": SentencePieceTokenizer.kind, "version": sentencepiece.__version__} | kept
 
     def train(self, lines: Iterable[str]) -> SentencePieceTokenizer:
@@ -168,6 +180,7 @@ class SentencePieceTrainer(TokenizerTrainer):
         import sentencepiece
 
         model = io.BytesIO()
+        symbols: dict[str, Any] = {"control_symbols": list(self.symbols)} if self.symbols else {}
         try:
             sentencepiece.SentencePieceTrainer.train(
                 # The trainer reserves NUL and U+2585 and would skip a line that has one.
@@ -190,6 +203,7 @@ class SentencePieceTrainer(TokenizerTrainer):
                 eos_id=EOS,
                 num_threads=1,
                 minloglevel=2,
+                **symbols,
             )
         except RuntimeError as error:
             raise UserError(self._explain(str(error))) from None

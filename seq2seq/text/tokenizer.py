@@ -13,8 +13,10 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import atomic_write
+from seq2seq.text.vocabulary import SPECIALS
 
 FORMAT = 1
+BYTE = re.compile("<0x[0-9A-F]{2}>")  # how sentencepiece writes a byte
 SURROGATE = re.compile("[\ud800-\udfff]")
 TOKENIZER_FILES = tuple(f"{name}.{suffix}" for name in ("joint", "source", "target") for suffix in ("json", "model"))
 """The names of all files that `Tokenizers.save` may write."""
@@ -115,6 +117,7 @@ class TokenizerTrainer(ABC):
 
     joint: bool
     training_lines: int
+    symbols: Sequence[str] = ()
 
     @abstractmethod
     def train(self, lines: Iterable[str]) -> Tokenizer:
@@ -154,6 +157,29 @@ def check_text(text: str, where: str) -> None:
     it."""
     if match := SURROGATE.search(text):
         raise UserError(f"{where} holds U+{ord(match[0]):04X}, half of a character; write both halves, or U+FFFD")
+
+
+def check_symbols(symbols: Sequence[str]) -> None:
+    """Raise UserError for a symbol that is there twice, or is no word."""
+    for i, symbol in enumerate(symbols):
+        if symbol in symbols[:i]:
+            raise UserError(f"tokenizer.symbols: {symbol!r} is there twice; leave one out")
+        if not symbol or symbol in SPECIALS or symbol.split() != [symbol] or BYTE.fullmatch(symbol):
+            raise UserError(
+                f"tokenizer.symbols: {symbol!r} cannot be a symbol; choose a word without spaces, such as '<de>', that "
+                f"is none of {', '.join(SPECIALS)}"
+            )
+
+
+def symbol_id(tokenizer: Tokenizer, symbol: str, where: str) -> int:
+    """The id of a symbol. Raises UserError, saying `where` it was asked for, where the tokenizer has no such symbol."""
+    symbols: dict[str, int] = getattr(tokenizer, "symbols", {})
+    if symbol not in symbols:
+        known = f"it has {', '.join(symbols)}" if symbols else "it has none"
+        raise UserError(
+            f"{where}: {symbol!r} is no symbol of the tokenizer; {known} (training: tokenizer.symbols=['{symbol}'])"
+        )
+    return symbols[symbol]
 
 
 def without_line_end(text: str) -> str:

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from seq2seq.errors import UserError
-from seq2seq.text.tokenizer import PlainFiles, TokenizerTrainer, check_counts
-from seq2seq.text.vocabulary import EOS, SPECIALS, UNK, UNKNOWN
+from seq2seq.text.tokenizer import PlainFiles, TokenizerTrainer, check_counts, check_symbols
+from seq2seq.text.vocabulary import SPECIALS, UNK, UNKNOWN
 
 
 class WhitespaceTokenizer(PlainFiles):
-    """Splits text at spaces (only at U+0020); `words` have the ids 4, 5, …, all others are unk.
+    """Splits text at spaces (only at U+0020); `symbols` have the ids 4, 5, …, `words` those after them, all others are
+    unk. No text is encoded to a symbol, which is decoded to nothing.
 
     `decode(encode(text)) == text` if all words are known, are separated by single spaces, and (with `lowercase`) are in
     lower case.
@@ -21,19 +22,23 @@ class WhitespaceTokenizer(PlainFiles):
 
     kind: ClassVar[str] = "whitespace"
 
-    def __init__(self, words: Sequence[str], *, lowercase: bool = False) -> None:
+    def __init__(self, words: Sequence[str], *, lowercase: bool = False, symbols: Sequence[str] = ()) -> None:
+        check_symbols(symbols)
         self._words = [str(word) for word in words]
         self._lowercase = lowercase
-        self._ids = {word: i for i, word in enumerate(self._words, len(SPECIALS))}
+        self.symbols = {symbol: i for i, symbol in enumerate(symbols, len(SPECIALS))}
+        self._first = len(SPECIALS) + len(symbols)
+        self._ids = {word: i for i, word in enumerate(self._words, self._first)}
         if len(self._ids) != len(self._words):
             raise UserError("whitespace tokenizer: a word is twice in its list")
 
     def __len__(self) -> int:
-        return len(SPECIALS) + len(self._words)
+        return self._first + len(self._words)
 
     def describe(self) -> dict[str, Any]:
         """The words, in the order of their ids."""
-        return {"words": self._words} | ({"lowercase": True} if self._lowercase else {})
+        more: dict[str, Any] = {"lowercase": True} if self._lowercase else {}
+        return {"words": self._words} | more | ({"symbols": list(self.symbols)} if self.symbols else {})
 
     def encode(self, text: str) -> list[int]:
         """Ids of one sentence, without bos and eos; unk for a word that is not in the list."""
@@ -45,8 +50,10 @@ class WhitespaceTokenizer(PlainFiles):
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The words with single spaces between them; pad, bos and eos are dropped, unk is ⁇."""
-        return " ".join(UNKNOWN if i == UNK else self._words[i - len(SPECIALS)] for i in ids if i > EOS or i == UNK)
+        """The words with single spaces between them; pad, bos, eos and symbols are dropped, unk is ⁇."""
+        return " ".join(
+            UNKNOWN if i == UNK else self._words[i - self._first] for i in ids if i >= self._first or i == UNK
+        )
 
     def decode_batch(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The text of each sentence, as `decode` gives it."""
@@ -54,7 +61,8 @@ class WhitespaceTokenizer(PlainFiles):
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The word of each id."""
-        return [SPECIALS[i] if i <= EOS else self._words[i - len(SPECIALS)] for i in ids]
+        first = (*SPECIALS, *self.symbols)
+        return [first[i] if i < self._first else self._words[i - self._first] for i in ids]
 
 
 @dataclass(frozen=True)
@@ -66,17 +74,24 @@ class WhitespaceTrainer(TokenizerTrainer):
     lowercase: bool = False
     joint: bool = False
     training_lines: int = 1_000_000
+    symbols: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        check_symbols(self.symbols)
         check_counts(self.min_frequency, self.training_lines)
-        if self.vocabulary_size is not None and self.vocabulary_size <= len(SPECIALS):
+        if self.vocabulary_size is not None and self.vocabulary_size <= self._reserved:
             raise UserError(
-                f"tokenizer.vocabulary_size={self.vocabulary_size}: {len(SPECIALS)} are the special ones; set it higher"
+                f"tokenizer.vocabulary_size={self.vocabulary_size}: {self._reserved} are special; set it higher"
             )
+
+    @property
+    def _reserved(self) -> int:
+        return len(SPECIALS) + len(self.symbols)
 
     def settings(self) -> dict[str, Any]:
         """All settings: each affects the vocabulary."""
-        return {"kind": WhitespaceTokenizer.kind} | asdict(self)
+        kept = {key: value for key, value in asdict(self).items() if key != "symbols" or value}
+        return {"kind": WhitespaceTokenizer.kind} | kept
 
     def train(self, lines: Iterable[str]) -> WhitespaceTokenizer:
         """Collect the words, the most frequent first; words of equal frequency are in code point order.
@@ -90,11 +105,12 @@ class WhitespaceTrainer(TokenizerTrainer):
         if not words:
             raise UserError("tokenizer: the training text has no word to learn from")
         if self.vocabulary_size is None:
-            return WhitespaceTokenizer(words, lowercase=self.lowercase)
-        largest = len(words) + len(SPECIALS)
-        if not len(SPECIALS) < self.vocabulary_size <= largest:
+            return WhitespaceTokenizer(words, lowercase=self.lowercase, symbols=self.symbols)
+        largest = len(words) + self._reserved
+        if not self._reserved < self.vocabulary_size <= largest:
             raise UserError(
-                f"tokenizer.vocabulary_size={self.vocabulary_size}: this text supports {len(SPECIALS) + 1} to "
+                f"tokenizer.vocabulary_size={self.vocabulary_size}: this text supports {self._reserved + 1} to "
                 f"{largest} (words seen {self.min_frequency} times or more); set it within, or to null for all"
             )
-        return WhitespaceTokenizer(words[: self.vocabulary_size - len(SPECIALS)], lowercase=self.lowercase)
+        chosen = words[: self.vocabulary_size - self._reserved]
+        return WhitespaceTokenizer(chosen, lowercase=self.lowercase, symbols=self.symbols)

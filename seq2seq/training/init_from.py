@@ -1,7 +1,8 @@
 """A run that starts from a bundle (`init_from`): its model and its tokenizers are the bundle's.
 
 What no override names is taken from the bundle and recorded in the run's configuration; an override that contradicts it
-is refused. Dropout, initialisation and paths are training's own, and may differ.
+is refused. Dropout, initialisation and paths are training's own, and may differ. With `init_vocabulary` the tokenizers
+are trained on the run's own corpus, as `tokenizer` says, or the bundle's get its tokens in addition.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seq2seq.bundle.format import described
+from seq2seq.bundle.format import described, load_bundle
 from seq2seq.errors import UserError
 from seq2seq.models import equations
 from seq2seq.models.equations import TARGET, TRAINING_ONLY, Difference
 from seq2seq.runtime.paths import packaged
-from seq2seq.text import Tokenizers, description, load_tokenizers
+from seq2seq.text import Tokenizers, TokenizerTrainer, description, load_tokenizers
+from seq2seq.text.extension import ExtendingTrainer
 from seq2seq.training.option_catalogue import PLACES, choices, read
 
 EVERYWHERE = ("model", "experiment")  # groups whose files set what they like
-DECIDING = (TARGET, "model_type", "normalization", "byte_fallback", "lowercase", "joint", "vocabulary_size")
+DECIDING = (TARGET, "model_type", "normalization", "byte_fallback", "lowercase", "joint", "vocabulary_size", "symbols")
 """Options of a tokenizer that its trained files tell."""
+WITH_VOCABULARY = ("translation", "language_modeling")
 SHOWN = 8  # differences in one message
 
 
@@ -37,15 +40,37 @@ def adopted(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, An
     typed = list(places(overrides))
     refuse(start, [each for each in _differing(config, model) if _covered(each.key, typed)])
     found = dict(config) | {name: _merged(config.get(name), node) for name, node in model.items()}
-    if isinstance(config.get("tokenizer"), Mapping):
+    how = config.get("init_vocabulary")
+    if isinstance(config.get("tokenizer"), Mapping) and how == "extend":
+        found["tokenizer"] = _extending(config["tokenizer"], load_tokenizers(Path(start)), start, typed)
+    elif isinstance(config.get("tokenizer"), Mapping) and how is None:
         found["tokenizer"] = _tokenizer(config["tokenizer"], load_tokenizers(Path(start)), start, typed)
     return found
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Raise `UserError` where the model is not that of the bundle `init_from`."""
-    if (start := config.get("init_from")) is not None:
+    """Raise `UserError` where the model is not that of the bundle `init_from`, and for a vocabulary of a new corpus
+    (`init_vocabulary`) without a bundle, or in a task whose tokens are labels or numbers."""
+    start, how = config.get("init_from"), config.get("init_vocabulary")
+    if start is not None:
         refuse(start, _differing(config, _model(config, start)))
+    if how is not None and start is None:
+        raise UserError(f"init_vocabulary={how}: says what becomes of a bundle's vocabulary; set init_from=BUNDLE too")
+    if how is not None and config["task"]["name"] not in WITH_VOCABULARY:
+        raise UserError(
+            f"init_vocabulary={how}: is for task={' and '.join(WITH_VOCABULARY)}; leave it out, and the bundle's stays"
+        )
+
+
+def starting_tokenizers(
+    config: Mapping[str, Any], trainer: TokenizerTrainer
+) -> tuple[TokenizerTrainer, Tokenizers | None]:
+    """What trains the run's tokenizers, and those of the bundle where nothing is to be trained."""
+    start, how = config["init_from"], config.get("init_vocabulary")
+    if start is None or how in ("match", "replace"):
+        return trainer, None
+    tokenizers = load_bundle(Path(start), trusted=config["trust"]).tokenizers
+    return (ExtendingTrainer(trainer, tokenizers), None) if how == "extend" else (trainer, tokenizers)
 
 
 def places(overrides: Iterable[str]) -> Iterable[str]:
@@ -114,6 +139,17 @@ def _tokenizer(node: Mapping[str, Any], trained: Tokenizers, start: str, typed: 
             )
     subwords = str(true[TARGET]).endswith("SentencePieceTrainer")
     return true | {key: value for key, value in node.items() if subwords and key.startswith("sampling")}
+
+
+def _extending(node: Mapping[str, Any], trained: Tokenizers, start: str, typed: Sequence[str]) -> dict[str, Any]:
+    """The tokenizer that finds the tokens to add: of the bundle's kind, with this run's numbers where it is given as
+    such (`vocabulary_size` is that of the new corpus), else as many tokens as the bundle has."""
+    own = ("vocabulary_size", "symbols")
+    true = _tokenizer(node, trained, start, [place for place in typed if place.removeprefix("tokenizer.") not in own])
+    if str(node.get(TARGET)).rpartition(".")[2] != str(true[TARGET]).rpartition(".")[2]:
+        return true
+    fixed = {key: value for key, value in true.items() if key not in own or key not in node}
+    return dict(node) | fixed
 
 
 def _spelled(key: str, value: Any) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, Strict, TypeAdapter, ValidationError
 
 from seq2seq.errors import UserError
 from seq2seq.scoring import NAMES
+from seq2seq.training.freezing import PARTS
 
 LARGEST = 1 << 40
 """No option that counts has a larger value on purpose."""
@@ -45,6 +46,9 @@ Part = integer(0) | number(ge=0, le=1)
 Better = one_of("auto", "min", "max")
 PRECISIONS = ("16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "16", "bf16", "32", "64")
 Sizes = Annotated[dict[str, Any], Field(min_length=1, description="sizes by name")]
+FilesBySide = Annotated[
+    dict[Literal["source", "target"], Text | None], Field(description="files by side: {source: FILE, target: FILE}")
+]
 Clock = Annotated[str, Field(strict=True, pattern=r"^\d+(:\d{2}){3}$", description="DD:HH:MM:SS")]
 Unit = Literal["weeks", "days", "hours", "minutes", "seconds"]
 Duration = dict[Unit, Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]]
@@ -117,10 +121,14 @@ RULES: dict[str, Any] = {
     "trust": list_of(Text),
     "resume": Text | None,
     "init_from": Text | None,
+    "init_vocabulary": one_of("extend", "match", "replace") | None,
+    "freeze": list_of(one_of(*PARTS)),
     "embedding.size": integer(1),
     "embedding.dropout": Share,
     "embedding.word_dropout": Share,
     "embedding.characters": Sizes | None,
+    "embedding.vectors": FilesBySide | None,
+    "embedding.freeze_vectors": list_of(one_of("source", "target")),
     "labels.separator": Text,
     "labels.none": Text,
     "task.label_smoothing": Share,

@@ -108,7 +108,8 @@ def differences(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[t
     An option that is newer than the checkpoint matters only where it is set to something that no packaged file sets.
     """
     flat, other = _flat(current(now)), _flat(current(before))
-    free = (*FREE, "tokenizer.") if now.get("init_from") else FREE  # they are the bundle's, whatever older runs wrote
+    kept = now.get("init_from") and not now.get("init_vocabulary")
+    free = (*FREE, "tokenizer.") if kept else FREE  # they are the bundle's, whatever older runs wrote
     for key in sorted({*flat, *other}):
         newer = key in flat and key not in other and flat[key] in catalogue().get(key, ())
         if flat.get(key) != other.get(key) and not newer and (key.startswith(FIXED) or not key.startswith(free)):

@@ -18,7 +18,16 @@ from seq2seq.errors import Stopped
 from seq2seq.runtime.distributed import JOB, PeerLost, Rank, current_rank, naming_lost
 from seq2seq.runtime.malloc import keep_freed_memory
 from seq2seq.runtime.threads import available_cpus
-from seq2seq.training import init_from, monitoring, out_of_memory, restarts, resuming, schema, validation_interval
+from seq2seq.training import (
+    init_from,
+    monitoring,
+    out_of_memory,
+    restarts,
+    resuming,
+    schema,
+    validation_interval,
+    vectors,
+)
 from seq2seq.training.base import Outcome, Task, load_task
 from seq2seq.training.best_models import Best, Patience
 from seq2seq.training.callbacks import Pruned, Watcher
@@ -149,6 +158,7 @@ def check(config: Mapping[str, Any], trial: nn.Module | None = None) -> Task:
     restarts.check(config)
     task.check(config, trial)
     init_from.check(config)
+    vectors.check(config)
     quiet()
     if (rank := current_rank()).world_size == 1:
         make_trainer(config["trainer"], rank, logger=False, enable_checkpointing=False)  # Lightning refuses it now

@@ -22,7 +22,7 @@ from seq2seq.training.option_catalogue import below, catalogue, choices
 from seq2seq.training.option_rules import ELSEWHERE, RULES, TRAINER, check_value, like
 
 COMPONENTS = ("encoder", "bridge", "context", "decoder", "head", "tokenizer", "data.corpus")
-KEYS = ("name", "seed", "trust", "resume", "init_from", "task")
+KEYS = ("name", "seed", "trust", "resume", "init_from", "init_vocabulary", "freeze", "task")
 PARTS = ("data", "optimizer", "scheduler", "trainer", "logger", "callbacks")
 """The groups that every task reads in addition to its model."""
 INSTEAD = {"bridge": " (zero: the decoder starts from nothing)", "search": " (greedy is the fastest)"}

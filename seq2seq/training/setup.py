@@ -18,14 +18,15 @@ from torch import nn
 
 from seq2seq.bundle.format import load_bundle
 from seq2seq.errors import UserError
-from seq2seq.models import factory
-from seq2seq.runtime.distributed import DATA, Rank
+from seq2seq.models import factory, vocabulary_transfer
+from seq2seq.runtime.distributed import DATA, Rank, current_rank
 from seq2seq.runtime.redaction import hide
 from seq2seq.runtime.threads import limit_threads
-from seq2seq.training import monitoring, restarts, resuming, validation_interval
+from seq2seq.training import monitoring, restarts, resuming, validation_interval, vectors
 from seq2seq.training.base import Task
 from seq2seq.training.callbacks import Throughput, Watch, Watcher, make_callbacks
 from seq2seq.training.checkpoints import DurableFiles, ResumeState, Seeded
+from seq2seq.training.freezing import freeze
 from seq2seq.training.lightning_errors import naming_lightning
 from seq2seq.training.loggers import make_loggers
 from seq2seq.training.monitoring import Settled
@@ -183,12 +184,21 @@ def make_model(task: Task, config: Mapping[str, Any], data: Any) -> nn.Module:
     """A new model of the data's sizes, with the weights of `init_from` if there is one."""
     model = factory.model(task.name, config, task.sizes(data), config["trust"])
     if config["init_from"] is not None:
-        start = load_bundle(Path(config["init_from"]), trusted=config["trust"]).model
+        start = load_bundle(Path(config["init_from"]), trusted=config["trust"])
         try:
-            model.load_state_dict(start.state_dict())
+            if how := config.get("init_vocabulary"):
+                found = vocabulary_transfer.transfer(model, start.model, start.tokenizers, data.tokenizers, how)
+                if current_rank().is_zero:
+                    print(vocabulary_transfer.described(found, how, data.tokenizers), flush=True)
+            else:
+                model.load_state_dict(start.model.state_dict())
         except RuntimeError as error:
             raise UserError(
                 f"init_from={config['init_from']}: its weights do not fit this model; use the overrides it was trained "
                 f"with ({str(error).splitlines()[1].strip()})"
             ) from None
+    for line in vectors.place(model, config, data.tokenizers):
+        if current_rank().is_zero:
+            print(line, flush=True)
+    freeze(model, config.get("freeze", ()))
     return model

@@ -27,7 +27,7 @@ OFF: dict[str, dict[str, Any]] = {
     "early_stopping": {"monitor": "val_loss", "mode": "min", "patience": None},
 }
 """What the parts of `callbacks` say where they are switched off."""
-TOP = ("seed", "trust", "resume", "init_from")
+TOP = ("seed", "trust", "resume", "init_from", "init_vocabulary", "freeze")
 
 
 def filled(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -143,7 +143,8 @@ class TaskModule(lightning.LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer and the schedule of the configuration."""
-        optimizer = make_optimizer(self.parameters(), self.optimizer_config)
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = make_optimizer(trained, self.optimizer_config)
         scheduled = self.scheduler_config["name"] == "cosine" or self.scheduler_config.get("warmup_steps")
         steps = self.trainer.estimated_stepping_batches if scheduled else math.inf
         short = unfinished_warmup(self.scheduler_config, self.optimizer_config["lr"], steps)

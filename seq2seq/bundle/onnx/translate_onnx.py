@@ -49,12 +49,15 @@ class SentencePiece:
 
 
 class Words:
-    """Text to ids and back with a list of words, which have the ids 4, 5, …; unknown words have the id 1."""
+    """Text to ids and back with a list of words, whose ids begin at `first`; unknown words have the id 1.
 
-    def __init__(self, words: Sequence[str], lowercase: bool) -> None:
+    Symbols, which have the ids before `first`, are not text."""
+
+    def __init__(self, words: Sequence[str], lowercase: bool, first: int = 4) -> None:
         self.words = words
         self.lowercase = lowercase
-        self.ids = {word: i for i, word in enumerate(words, 4)}
+        self.first = first
+        self.ids = {word: i for i, word in enumerate(words, first)}
 
     def encode(self, text: str) -> list[int]:
         """The token ids of a line."""
@@ -63,7 +66,8 @@ class Words:
 
     def decode(self, ids: list[int]) -> str:
         """The text of token ids."""
-        return " ".join("⁇" if i == 1 else self.words[i - 4] for i in ids if i != 0)
+        kept = (i for i in ids if i == 1 or i >= self.first)
+        return " ".join("⁇" if i == 1 else self.words[i - self.first] for i in kept)
 
 
 class Characters:
@@ -92,7 +96,8 @@ def tokenizer(folder: Path, side: str) -> SentencePiece | Words | Characters:
     if description["kind"] == "sentencepiece":
         return SentencePiece(folder / f"{name}.model")
     if description["kind"] == "whitespace":
-        return Words(description["words"], description.get("lowercase", False))
+        first = 4 + len(description.get("symbols", []))
+        return Words(description["words"], description.get("lowercase", False), first)
     if description["kind"] in ("characters", "letters"):
         return Characters(description["characters"], description["kind"] == "letters")
     raise SystemExit(f"translate_onnx: tokenizers of kind {description['kind']} ({name}.json) are not supported")

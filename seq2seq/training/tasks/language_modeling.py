@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seq2seq import __version__
-from seq2seq.bundle.format import load_bundle
 from seq2seq.corpora import Corpus, StreamData
 from seq2seq.errors import UserError
 from seq2seq.models import LanguageModel, factory
@@ -23,6 +22,7 @@ from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.distributed import gathered, part
 from seq2seq.text import EOS, UNK, TokenizerTrainer
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
+from seq2seq.training.init_from import starting_tokenizers
 from seq2seq.training.task_module import TaskModule
 
 USE = """\
@@ -132,8 +132,7 @@ class LanguageModeling(Task):
             factory.check_key(key, ("batch_size",), "data", "language modelling")
         corpus = factory.component(config["data"]["corpus"], "data.corpus", (), config["trust"], Corpus)()
         trainer = factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
-        start = config["init_from"]
-        tokenizers = None if start is None else load_bundle(Path(start), trusted=config["trust"]).tokenizers
+        trainer, tokenizers = starting_tokenizers(config, trainer)
         window = config["task"]["window"]
         return StreamData(corpus, trainer, seed=config["seed"], window=window, tokenizers=tokenizers, **options)
 

@@ -12,8 +12,10 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from seq2seq.bundle.format import Bundle, load_bundle
+from seq2seq.bundle.format import Bundle
 from seq2seq.corpora import Corpus, TranslationData
+from seq2seq.corpora.tags import check_tags
+from seq2seq.inference.request import Request
 from seq2seq.inference.stepper import check_search, translate_ids
 from seq2seq.inference.translator import Translator
 from seq2seq.models import EncoderDecoder, factory
@@ -29,9 +31,11 @@ from seq2seq.scoring import DEFAULT, INTERVALS, NAMES, Scorer, Scores
 from seq2seq.scoring.suitability import JUDGED, Weakness, weakness
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
-from seq2seq.training import length_limits
+from seq2seq.training import attention_losses, by_language, length_limits
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
+from seq2seq.training.by_language import Group
 from seq2seq.training.callbacks import Samples
+from seq2seq.training.init_from import starting_tokenizers
 from seq2seq.training.objectives import Objective, check_objective, make_objective
 from seq2seq.training.task_module import TaskModule
 
@@ -74,6 +78,8 @@ class TranslationModule(TaskModule):
         self.target_tokenizer, self.references = target_tokenizer, references
         self.scorer, self.seed = Scorer(metrics, language=language), seed
         self.validation_texts: dict[int, str] = {}
+        self.groups: Mapping[str, Group] = {}
+        self.attention_losses: attention_losses.AttentionLosses | None = None
 
     def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
         """Σ −log p(token) over the batch's target tokens, in training with what the `objective` adds and the decoder's
@@ -86,7 +92,10 @@ class TranslationModule(TaskModule):
         if risk:
             count = torch.tensor(len(batch.target.ids), device=batch.target.ids.device)
             return risk(model, batch.source, batch.target, sampling), count
-        total = model.loss(batch.source, batch.target, sampling, label_smoothing=smoothing, r_drop=r_drop)
+        if self.attention_losses is not None:
+            total = self.attention_losses(model, batch, label_smoothing=smoothing, r_drop=r_drop)
+        else:
+            total = model.loss(batch.source, batch.target, sampling, label_smoothing=smoothing, r_drop=r_drop)
         return total, batch.target.lengths.sum()
 
     def on_validation_epoch_start(self) -> None:
@@ -107,14 +116,18 @@ class TranslationModule(TaskModule):
         scores = self.scorer([self.validation_texts[i] for i in order], [self.references[i] for i in order])
         loss = float(self._validation[0] / self._validation[1])
         found = {f"val_{name}": scores[NAMES[name]].value for name in self.scorer.metrics}
-        return {"val_perplexity": math.exp(min(loss, 700.0)), **found}
+        groups = by_language.scores(self.groups, self.validation_texts, self.references, self.scorer.metrics)
+        return {"val_perplexity": math.exp(min(loss, 700.0)), **found, **groups}
 
 
 class Translation(Task):
     """N-to-M, text to text."""
 
     name = "translation"
-    options: tuple[str, ...] = ("loss", "label_smoothing", "r_drop", "risk", "validation_beam_size", "metrics")
+    options: tuple[str, ...] = (
+        *("loss", "label_smoothing", "r_drop", "risk", "validation_beam_size", "metrics"),
+        *attention_losses.OPTIONS,
+    )
     metrics: tuple[str, ...] = ("val_loss", "val_perplexity", "val_bleu", "val_chrf")
 
     def logged(self, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -149,6 +162,7 @@ class Translation(Task):
         Scorer(test_metrics(config))
         check_objective(config, trial)
         check_search(trial, search_options(config["search"]))
+        attention_losses.check_options(config, trial, corpus_of(config))
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
         """Read the pairs; a language that cannot be scored is refused before its text is read."""
@@ -162,7 +176,7 @@ class Translation(Task):
 
     def module(self, config: Mapping[str, Any], model: EncoderDecoder, data: Any) -> TranslationModule:
         """Make the module that trains translation."""
-        return TranslationModule(
+        module = TranslationModule(
             model,
             **common(config),
             search=validation_search(config),
@@ -173,6 +187,9 @@ class Translation(Task):
             language=data.corpus.target_language,
             seed=config["seed"],
         )
+        module.groups = by_language.groups(data.divided("val"), data.corpus)
+        module.attention_losses = attention_losses.made(config, data)
+        return module
 
     def callbacks(self, config: Mapping[str, Any], data: Any, folder: Path) -> Sequence[Callback]:
         """Sample translations at each validation."""
@@ -187,16 +204,20 @@ class Translation(Task):
 
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
         """Translations, scores and BLEU by length of each test split; heat maps where there is attention."""
-        translator, language = Translator(bundle(outcome)), outcome.data.corpus.target_language
-        scorer, tests = Scorer(test_metrics(outcome.config), language=language), {}
-        for split in outcome.data.corpus.splits[2:]:
+        translator, corpus, tests = Translator(bundle(outcome)), outcome.data.corpus, {}
+        for split in corpus.splits[2:]:
+            divided = outcome.data.divided(split)
+            scorer = Scorer(test_metrics(outcome.config), language=by_language.language_of(divided, corpus))
             sources, references = outcome.data.text(split)
-            found = translator.translate_full(sources)
+            found = translator.translate_full(by_language.tagged(sources, divided))
             texts = [best[0].text for best in found]
             length_limits.report_cut_off(split, (best[0].hypothesis for best in found), translator.bundle.search)
             tests[split] = _score(split, folder, sources, references, texts, scorer).as_dict()
+        for line in by_language.write_table({split: corpus.parts(split) for split in tests}, tests, corpus, folder):
+            print(line)
         if translator.bundle.model.decoder.context.attends:
-            draw_attention(translator, outcome.data.text("val")[0], folder / "attention.png")
+            shown = by_language.tagged(outcome.data.text("val")[0], outcome.data.divided("val"))
+            draw_attention(translator, shown, folder / "attention.png")
         return tests
 
     def card(self, outcome: Outcome) -> Card:
@@ -206,6 +227,12 @@ class Translation(Task):
         example = next((sentence for sentence in outcome.data.text("val")[0] if sentence.strip()), "")
         use = USE.format(example=example, source=source, target=target)
         return Card(f"Translates {source} to {target}.", "translation", use)
+
+
+def corpus_of(config: Mapping[str, Any]) -> Corpus:
+    """The corpus of a configuration, of which nothing is read yet."""
+    found: Corpus = factory.component(config["data"]["corpus"], "data.corpus", (), config["trust"], Corpus)()
+    return found
 
 
 def pair_data(
@@ -221,10 +248,11 @@ def pair_data(
     ]
     for key in options:
         factory.check_key(key, known, "data", "TranslationData")
-    corpus = factory.component(config["data"]["corpus"], "data.corpus", (), config["trust"], Corpus)()
+    corpus = corpus_of(config)
     trainer = trainer or factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
-    start = config["init_from"]
-    tokenizers = None if start is None else load_bundle(Path(start), trusted=config["trust"]).tokenizers
+    trainer, tokenizers = starting_tokenizers(config, trainer)
+    symbols = getattr(tokenizers.source, "symbols", ()) if tokenizers else trainer.symbols
+    check_tags(corpus, symbols, equal_length=bool((config.get("search") or {}).get("equal_length")))
     return make(corpus, trainer, seed=config["seed"], tokenizers=tokenizers, **options)
 
 
@@ -259,13 +287,12 @@ def bundle(outcome: Outcome) -> Bundle:
     return Bundle(task.name, outcome.module.model, outcome.data.tokenizers, nodes, {}, search, dict(outcome.provenance))
 
 
-def draw_attention(translator: Translator, sources: Sequence[str], path: Path) -> None:
+def draw_attention(translator: Translator, sources: Sequence[Request], path: Path) -> None:
     """Heat maps of a few validation sentences of middling length."""
-    chosen = [text for text in sources if 5 <= len(text.split()) <= 14][:ATTENTION_MAPS] or list(
-        sources[:ATTENTION_MAPS]
-    )
+    middling = [request for request in sources if 5 <= len(request.text.split()) <= 14]
+    chosen = middling[:ATTENTION_MAPS] or sources[:ATTENTION_MAPS]
     found = translator.translate_full(chosen, translator.options(n_best=1, return_attention=True))
-    maps = [attention_map(translator, text, best[0]) for text, best in zip(chosen, found, strict=True)]
+    maps = [attention_map(translator, each.text, best[0]) for each, best in zip(chosen, found, strict=True)]
     attention_maps([item for item in maps if item is not None], path)
 
 

@@ -9,7 +9,9 @@ from seq2seq.bundle.format import fingerprint
 from seq2seq.cli import translate_file
 from seq2seq.cli.main import main
 from seq2seq.corpora import Parallel
-from tests.bundles import save
+from seq2seq.inference.request import TaggedRequest
+from seq2seq.text import WhitespaceTokenizer
+from tests.bundles import WORDS, save
 
 SOURCES = ["a man sleeps", "", "the red dog runs", "a small house", "the old woman sees a dog"]
 EN_DE = {"source_language": "en", "target_language": "de"}
@@ -57,6 +59,17 @@ def test_forward_and_backward(given: Path, capsys: pytest.CaptureFixture[str]) -
     assert augment("backward", "c", output="back") == 0
     targets = read("train.de")
     assert made("back") == new(list(zip(Translator.load("c").translate(targets), targets, strict=True)))
+
+
+def test_a_tag_is_read_before_each_source(given: Path) -> None:
+    tokenizer = WhitespaceTokenizer(WORDS, symbols=["<de>"])
+    save(Path("tagged"), provenance=EN_DE, tokenizer=tokenizer)
+    assert augment("forward", "tagged") == 0
+    assert augment("forward", "tagged", output="with", more=("--tag", "<de>")) == 0
+    requests = [TaggedRequest(source, tag="<de>") for source in SOURCES]
+    assert made("with") == new(list(zip(SOURCES, Translator.load("tagged").translate(requests), strict=True)))
+    assert made("with") != made()
+    assert "--output with --tag '<de>'" in Path("with/README.md").read_text("utf-8")
 
 
 def test_distillation_is_of_the_ensemble_and_keeps_each_pair(given: Path) -> None:

@@ -70,6 +70,24 @@ def test_compressed_files_keep_their_ends() -> None:
     assert Path("same.target.en").exists()
 
 
+def test_alignments_stay_with_their_pairs(capsys: pytest.CaptureFixture[str]) -> None:
+    links = [f"{i}-0" for i in range(len(PAIRS))]
+    Path("t.align").write_text("".join(f"{line}\n" for line in links))
+    assert main(["filter", "t.en", "t.de", "-o", "ok", *ALL, "--alignments", "t.align"]) == 0
+    assert lines("ok.align") == [link for number, link in enumerate(links, 1) if number not in REASONS]
+    Path("u.align").write_text("0-0\n" * 9)
+    Path("v.align").write_text("0-0\n" * 3)
+    Path("w.en").write_text("0-0\n")
+    for name, message in (
+        ("u.align", "u.align:8: the corpus ends after 7 lines, and u.align does not"),
+        ("v.align", "v.align:4: v.align ends after 3 lines, and the corpus does not"),
+        ("w.en", "its name ends as a side's"),
+    ):
+        assert main(["filter", "t.en", "t.de", "-o", "no", "--identical", "--alignments", name]) == 2
+        assert message in capsys.readouterr().err
+        assert not list(Path().glob("no.*"))
+
+
 def test_the_least_probable_are_those_of_force_decode(capsys: pytest.CaptureFixture[str]) -> None:
     save(Path("b"), joint=False)
     sides = [[" ".join(WORDS[(i * k) % len(WORDS)] for k in (1, 3, step)) for i in range(1, 15)] for step in (2, 5)]
@@ -95,6 +113,7 @@ def test_the_least_probable_are_those_of_force_decode(capsys: pytest.CaptureFixt
         (["t.en", "t.de", "-o", "t", "--identical"], "is the input as well"),
         (["t.en", "t.de", "-o", "ok", "--score", "b"], "belong together"),
         (["t.en", "t.de", "-o", "ok", "--score", "b", "--quantile", "1"], "--quantile 1"),
+        (["t.en", "t.de", "-o", "ok", "--identical", "--tag", "<fr>"], "is for --score BUNDLE"),
         (["t.en", "t.de", "-o", "ok", "--ratio", "0.5"], "--ratio 0.5"),
         (["t.en", "t.de", "-o", "ok", "--identical", "--rejected", "ok.de"], "is an output as well"),
         (["t.en", "t.de", "-o", "ok", "--length", "50:"], "all 7 pairs are left out (7 by --length)"),

@@ -9,9 +9,11 @@ import torch
 from seq2seq import Translator
 from seq2seq.errors import UserError
 from seq2seq.inference.batching import LONG, batches
+from seq2seq.inference.forced_decoding import ForcedDecoder
+from seq2seq.inference.request import TaggedRequest
 from seq2seq.inference.stepper import translate_ids
 from seq2seq.nn.types import Tokens
-from seq2seq.text import BOS, EOS, PAD
+from seq2seq.text import BOS, EOS, PAD, WhitespaceTokenizer
 from tests.bundles import WORDS, save
 
 DRAW = random.Random(5)
@@ -168,3 +170,29 @@ def test_batches_hold_each_line_once_and_stay_small(batch_size):
         assert len(batch) <= batch_size
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= batch_size * LONG
     assert batch_size in {len(batch) for batch in found}
+
+
+def test_a_tag_is_read_before_the_text(tmp_path):
+    """Against the model by hand; and the attention is to the text alone."""
+    symbols = ["<de>", "<fr>"]
+    save(tmp_path / "b", tokenizer=WhitespaceTokenizer(WORDS, symbols=symbols), context="additive")
+    translator = Translator.load(tmp_path / "b")
+    options = translator.options(beam_size=1, n_best=1, max_length=7, return_attention=True)
+    ids = [6 + WORDS.index(word) for word in ("a", "man", "sleeps")]
+    texts = set()
+    for tag, before in ((None, []), ("<de>", [4]), ("<fr>", [5])):
+        ((best,),) = translator.translate_full([TaggedRequest("a man sleeps", tag=tag)], options)
+        source = Tokens(torch.tensor([[*before, *ids, EOS]]), torch.tensor([len(before) + 4]))
+        expected = translate_ids(translator.model, source, options)[0][0]
+        assert best.hypothesis.tokens == expected.tokens
+        torch.testing.assert_close(best.hypothesis.attention, expected.attention[:, len(before) :], atol=1e-5, rtol=0)
+        (forced,) = ForcedDecoder.load(tmp_path / "b").score([("a man sleeps", best.text)], attention=True, tag=tag)
+        assert forced.tokens == best.hypothesis.tokens
+        steps = len(best.hypothesis.token_log_probs)
+        assert forced.token_log_probs[:steps] == pytest.approx(best.hypothesis.token_log_probs, abs=1e-4)
+        torch.testing.assert_close(forced.attention[:steps], best.hypothesis.attention, atol=1e-4, rtol=0)
+        texts.add(best.hypothesis.log_prob)
+    assert len(texts) == 3  # the model tells tags apart
+    assert translator.translate([TaggedRequest("", tag="<de>")]) == [""]
+    with pytest.raises(UserError, match="--tag <xx>: '<xx>' is no symbol of the tokenizer; it has <de>, <fr>"):
+        translator.translate([TaggedRequest("a man", tag="<xx>")])

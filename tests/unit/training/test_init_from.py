@@ -17,6 +17,7 @@ from seq2seq.text import (
     SentencePieceTrainer,
     Tokenizers,
     WhitespaceTokenizer,
+    WhitespaceTrainer,
     description,
 )
 from seq2seq.training import init_from
@@ -145,3 +146,33 @@ def test_no_mean_of_other_equations(tmp_path: Path) -> None:
     bundles.save(tmp_path / "b", encoder={"cell": changed})
     with pytest.raises(UserError, match=r"encoder\.cell\.reset='after'.*'before'"):
         average([bundle_part(tmp_path / "a"), bundle_part(tmp_path / "b")], tmp_path / "c", command="")
+
+
+def test_a_vocabulary_of_the_runs_own(tmp_path: Path) -> None:
+    bundles.save(tmp_path / "a", joint=False)
+    own = {"_target_": "seq2seq.text.WhitespaceTrainer", "joint": False, "vocabulary_size": 7}
+    config = run(tmp_path / "a") | {"tokenizer": own, "init_vocabulary": "match"}
+    assert init_from.adopted(config, ["tokenizer=whitespace"])["tokenizer"] == own
+    init_from.check(init_from.adopted(config, []))
+    config["init_vocabulary"] = "extend"
+    found = init_from.adopted(config, ["tokenizer=whitespace", "tokenizer.vocabulary_size=7"])["tokenizer"]
+    assert found == own | {"lowercase": False}
+    config["tokenizer"] = {"_target_": "seq2seq.text.SentencePieceTrainer", "vocabulary_size": 300}
+    assert init_from.adopted(config, [])["tokenizer"]["_target_"] == own["_target_"]
+    with pytest.raises(UserError, match="tokenizer=whitespace, and this run asks for tokenizer=sentencepiece"):
+        init_from.adopted(config, ["tokenizer=sentencepiece"])
+
+
+def test_a_vocabulary_of_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="set init_from=BUNDLE"):
+        init_from.check({**composed("translation"), "init_vocabulary": "match"})
+
+
+def test_who_trains_the_tokenizers(tmp_path: Path) -> None:
+    bundles.save(tmp_path / "a", joint=False)
+    trainer = WhitespaceTrainer()
+    for how, trains, kept in ((None, False, True), ("match", False, False), ("extend", True, False)):
+        config = run(tmp_path / "a") | {"init_vocabulary": how}
+        made, tokenizers = init_from.starting_tokenizers(config, trainer)
+        assert (made is not trainer, tokenizers is not None) == (trains, kept)
+    assert init_from.starting_tokenizers(composed("translation"), trainer) == (trainer, None)

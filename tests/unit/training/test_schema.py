@@ -21,7 +21,7 @@ from seq2seq.training.option_rules import ELSEWHERE, TRAINER
 from seq2seq.training.schema import check
 from tests.configurations import TASKS, Config, composed, get, put
 
-GIVEN = {"source_language": "en", "target_language": "de", "train": "a", "val": "b"}
+GIVEN = {"source_language": "en", "target_language": "de", "train": "a", "val": "b", "bundle": "c"}
 """What the files leave to the user (???)."""
 
 
