@@ -17,7 +17,8 @@ from seq2seq.runtime.atomic_files import write_lines
 from seq2seq.scoring import INTERVALS, Scorer
 from seq2seq.training import length_limits
 from seq2seq.training.base import Card, Outcome, Scored
-from seq2seq.training.tasks.translation import ATTENTION_MAPS, Translation, bundle, pair_data, test_metrics
+from seq2seq.training.pair_data import pair_data
+from seq2seq.training.tasks.translation import ATTENTION_MAPS, Translation, bundle, test_metrics
 
 USE = """\
 ```python

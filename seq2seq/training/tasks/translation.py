@@ -13,8 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from seq2seq.bundle.format import Bundle
-from seq2seq.corpora import Corpus, TranslationData
-from seq2seq.corpora.tags import check_tags
+from seq2seq.corpora import TranslationData
 from seq2seq.inference.request import Request
 from seq2seq.inference.stepper import check_search, translate_ids
 from seq2seq.inference.translator import Translator
@@ -30,13 +29,13 @@ from seq2seq.runtime.distributed import merged
 from seq2seq.scoring import DEFAULT, INTERVALS, NAMES, Scorer, Scores
 from seq2seq.scoring.suitability import JUDGED, Weakness, weakness
 from seq2seq.search import SearchOptions
-from seq2seq.text import BOS, EOS, PAD, Tokenizer, TokenizerTrainer
+from seq2seq.text import BOS, EOS, PAD, Tokenizer
 from seq2seq.training import attention_losses, by_language, length_limits
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
 from seq2seq.training.by_language import Group
 from seq2seq.training.callbacks import Samples
-from seq2seq.training.init_from import starting_tokenizers
 from seq2seq.training.objectives import Objective, check_objective, make_objective
+from seq2seq.training.pair_data import corpus_of, pair_data
 from seq2seq.training.task_module import TaskModule
 
 ATTENTION_MAPS = 4  # sentences in attention.png
@@ -227,33 +226,6 @@ class Translation(Task):
         example = next((sentence for sentence in outcome.data.text("val")[0] if sentence.strip()), "")
         use = USE.format(example=example, source=source, target=target)
         return Card(f"Translates {source} to {target}.", "translation", use)
-
-
-def corpus_of(config: Mapping[str, Any]) -> Corpus:
-    """The corpus of a configuration, of which nothing is read yet."""
-    found: Corpus = factory.component(config["data"]["corpus"], "data.corpus", (), config["trust"], Corpus)()
-    return found
-
-
-def pair_data(
-    config: Mapping[str, Any], make: type[TranslationData] = TranslationData, trainer: TokenizerTrainer | None = None
-) -> TranslationData:
-    """The pairs of a configuration's `data` and `tokenizer` (or `trainer`); shared by all tasks from text to text or
-    labels."""
-    options = {key: value for key, value in config["data"].items() if key not in ("corpus", "vocabulary_size", "root")}
-    known = [
-        name
-        for name in inspect.signature(TranslationData).parameters
-        if name not in ("corpus", "tokenizer", "tokenizers", "seed")
-    ]
-    for key in options:
-        factory.check_key(key, known, "data", "TranslationData")
-    corpus = corpus_of(config)
-    trainer = trainer or factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
-    trainer, tokenizers = starting_tokenizers(config, trainer)
-    symbols = getattr(tokenizers.source, "symbols", ()) if tokenizers else trainer.symbols
-    check_tags(corpus, symbols, equal_length=bool((config.get("search") or {}).get("equal_length")))
-    return make(corpus, trainer, seed=config["seed"], tokenizers=tokenizers, **options)
 
 
 def validation_search(config: Mapping[str, Any]) -> SearchOptions:
