@@ -137,7 +137,7 @@ def test_a_moving_average_is_resumed_exactly(train, at_batch, tmp_path, monkeypa
 def test_restarts_from_the_best_checkpoint_go_on_exactly(train, at_batch, tmp_path, capsys):
     """Killed after the return, and at the batch that begins with it; by a metric that never improves."""
     plateau = ["scheduler=plateau", "scheduler.restart=true", "scheduler.patience=0", "optimizer.lr=1.0"]
-    plateau += ["trainer.val_check_interval=5"]
+    plateau += ["trainer.val_check_interval=5", "trainer.max_epochs=3"]
     assert train(TRANSLATION, tmp_path / "whole", *plateau) == 0
     assert "restarts from" in capsys.readouterr().out
     for moment in (50, 10):
