@@ -90,7 +90,9 @@ def run(arguments: Namespace) -> int:
         print(f"step {number} of {len(steps)}: {name} translates {len(pairs):,} lines", flush=True)
         _translate(arguments, step)
     counts = _write(arguments, pairs, steps, languages)
-    (arguments.output / "README.md").write_text(_card(arguments, steps, languages, counts), "utf-8")
+    (arguments.output / "README.md").write_text(
+        _card(arguments, steps, languages, counts), encoding="utf-8", newline="\n"
+    )
     print(f"{counts['kept']:,} pairs: {arguments.output / 'pairs'}.{{{','.join(languages)}}}")
     return 0
 
