@@ -156,6 +156,7 @@ def test_the_reader_of_imports_sees_every_form(module: str, source: str, wrong: 
     assert bool(violations(f"seq2seq.{module}", source)) is wrong
 
 
+@pytest.mark.slow
 def test_using_a_model_needs_neither_lightning_nor_hydra() -> None:
     modules = "seq2seq.inference.translator, seq2seq.inference.predictor, seq2seq.bundle"
     code = f"import sys, {modules}; print(*(set(sys.modules) & {set(ONLY_IN)}))"

@@ -382,6 +382,7 @@ class TestPage:
 
 class TestPlot:
     @pytest.mark.parametrize("kind", ["pdf", "png"])
+    @pytest.mark.slow
     def test_pictures_are_files_of_their_format_and_the_same_again(self, tmp_path, kind):
         folder = runs.write(tmp_path / "a run", bundle={"context": "additive"})
         command = ["plot", str(folder), "--format", kind, "--sentences", "1", "-o", str(tmp_path / "out")]

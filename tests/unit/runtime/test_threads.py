@@ -21,6 +21,7 @@ def _restore() -> object:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_importing_the_package_first_lets_waiting_threads_sleep() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in (*WAITING, *threads.OTHERS)}
     code = "import seq2seq, os; print(os.environ['OMP_WAIT_POLICY']); import torch; print(torch.ones(2).sum().item())"

@@ -96,6 +96,7 @@ def test_who_stops_listening_leaves_no_process() -> None:
     assert not ours()
 
 
+@pytest.mark.slow
 def test_no_process_hears_what_a_terminal_sends_to_all_of_them() -> None:
     code = "from tests.unit.runtime.test_worker_pool import *; "
     code += "print([done for _, (_, done) in in_order(Worker, ['deaf'] * 2, 2)])"

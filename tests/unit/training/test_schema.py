@@ -271,6 +271,7 @@ def test_lightnings_arguments_are_known() -> None:
     assert set(inspect.signature(Trainer.__init__).parameters) - {"self", *ELSEWHERE} == packaged_keys | set(TRAINER)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_found_without_lightning() -> None:
     code = (
         "import sys; from seq2seq.cli.main import main; code = main(['train', 'trainer.max_epochs=-7', "
