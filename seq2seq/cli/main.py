@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _escape_unencodable() -> None:
     """Let stdout escape characters that its encoding lacks, as stderr does, instead of raising."""
     if isinstance(out := sys.stdout, TextIOWrapper) and (out.encoding.lower() != "utf-8" or out.errors == "strict"):
-        out.reconfigure(errors="backslashreplace")
+        with suppress(OSError):  # a file when Python started, a pipe by now: it cannot tell where it stands
+            out.reconfigure(errors="backslashreplace")
 
 
 def _flush() -> None:

@@ -5,7 +5,9 @@
     logits = τ σ_v (p · q_v) + b_v
 
 The sum of products is exact, in 32-bit integers, and each row has its own scale: a row of features gives the same
-logits whatever its neighbours. Only the rounding of f and W is lost; measure BLEU before you rely on it.
+logits whatever its neighbours. Only the rounding of f and W is lost; measure BLEU before you rely on it. Features of
+another batch size differ in their last bits, and one that lies between two of the 255 levels is then rounded to the
+other: scores are equal across batch sizes within 1e-3 of their value, not within the 1e-5 of float32.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ The index is the number of the input line, from 0, the rank that of the translat
 
 Numbers have five significant digits and at most four decimals (`rounded`). The order of summation in a matrix product
 depends on the shape of a batch, so scores, log-probabilities and weights of another batch size differ by up to 1e-5
-(relative, for numbers above 1): in the output most are equal, and none differs by more than one in the last digit.
+(relative, for numbers above 1): in the output most are equal, and none differs by more than one in the last digit. With
+--int8 it is up to 1e-3, see `seq2seq.nn.int8`.
 """
 
 from __future__ import annotations

@@ -237,3 +237,17 @@ def test_what_stdout_cannot_say_is_escaped() -> None:
         given = os.environ | {"PYTHONIOENCODING": encoding}
         done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, check=True)
         assert done.stdout.decode().split("\n")[1] == expected
+
+
+def test_output_that_became_a_pipe_after_the_start(monkeypatch, tmp_path):
+    """A parent process may put a pipe in the place of a file: Python then cannot ask where the output stands."""
+    reads, writes = os.pipe()
+    with open(tmp_path / "out", "w", encoding="utf-8") as out, open(reads, encoding="utf-8") as pipe:
+        os.dup2(writes, out.fileno())
+        os.close(writes)
+        with pytest.raises(OSError, match="Illegal seek"):
+            out.reconfigure(errors="backslashreplace")
+        monkeypatch.setattr(sys, "stdout", out)
+        assert main(["--version"]) == 0
+        out.close()
+        assert __version__ in pipe.read()
