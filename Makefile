@@ -67,7 +67,7 @@ torture: $(TESTING)
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.kill_translation --everywhere --chunk 40
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.fuzz --minutes 10
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/bundle/test_attacks.py tests/system/test_dirty_text.py \
-	    tests/unit/models/test_numerical_torture.py tests/unit/training/test_schema.py tests/system/test_large_files.py
+	    tests/unit/models/test_numerical_torture.py tests/unit/training/configuration/test_schema.py tests/system/test_large_files.py
 
 bench: $(RUNNING)
 	$(BIN)/python -m experiments.throughput.run $(ARGS)

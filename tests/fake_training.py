@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.errors import UserError
-from seq2seq.training.callbacks import Watcher
-from seq2seq.training.run_record import Record
+from seq2seq.training.callbacks.watch import Watcher
+from seq2seq.training.records.run_record import Record
 
 VALIDATIONS = 6
 

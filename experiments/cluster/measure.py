@@ -124,10 +124,10 @@ def train(threads: int, tokens: int, steps: int) -> None:
 
     from seq2seq.cli.composing.configurations import composed, composing
     from seq2seq.runtime.distributed import current_rank
-    from seq2seq.training.resuming import Start
+    from seq2seq.training.callbacks.signals import Stopping
     from seq2seq.training.run import check, fit
     from seq2seq.training.setup import RunContext, prepare, quiet
-    from seq2seq.training.signals import Stopping
+    from seq2seq.training.start.resuming import Start
 
     class Clock(lightning.Callback):
         def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, index: int) -> None:

@@ -11,7 +11,7 @@ from experiments.throughput.naive import Naive
 from experiments.throughput.sizes import Sizes
 from seq2seq.models import EncoderDecoder, factory
 from seq2seq.nn.types import Pairs
-from seq2seq.training.optimizers import make_optimizer
+from seq2seq.training.optimization.optimizers import make_optimizer
 
 LARGEST_NORM = 1.0
 RATE = 0.001

@@ -20,9 +20,9 @@ from experiments.throughput.measure import Spread
 from experiments.throughput.sizes import Plan
 from seq2seq.corpora.data_module import Batches
 from seq2seq.runtime.paths import packaged
-from seq2seq.training.callbacks import make_callbacks
-from seq2seq.training.checkpoints import Seeded
-from seq2seq.training.loggers import make_loggers
+from seq2seq.training.callbacks.checkpoints import Seeded
+from seq2seq.training.callbacks.factory import make_callbacks
+from seq2seq.training.records.loggers import make_loggers
 from seq2seq.training.setup import OWN, quiet
 from seq2seq.training.task_module import TaskModule
 

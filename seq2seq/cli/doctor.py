@@ -98,7 +98,7 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _revision() -> str:
-    from seq2seq.training.provenance import git_revision
+    from seq2seq.training.records.provenance import git_revision
 
     return git_revision() or "not a git checkout"
 
@@ -106,7 +106,7 @@ def _revision() -> str:
 def _wandb() -> dict[str, Any]:
     """The mode in which `logger=wandb` would run, and the variables that affect it."""
     from seq2seq.cli.describing.environment import names
-    from seq2seq.training.wandb_options import logged_in, read_settings, resolve
+    from seq2seq.training.configuration.wandb_options import logged_in, read_settings, resolve
 
     mode, account = resolve(None).mode, logged_in(read_settings())
     state = "logged in" if account else "not logged in (`wandb login`; `wandb sync` uploads later)"

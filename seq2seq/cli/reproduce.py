@@ -81,7 +81,7 @@ def _beyond(override: str, trusted: Sequence[str]) -> bool:
 
 def differences(provenance: Mapping[str, Any], overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     """What differs from the bundle's training, one line each: versions, the platform, the data."""
-    from seq2seq.training.provenance import versions
+    from seq2seq.training.records.provenance import versions
 
     differences = [
         f"{key} was {provenance[key]}, is {now}"

@@ -42,7 +42,7 @@ from seq2seq.errors import Stopped, UserError
 from seq2seq.runtime.distributed import JOB, Rank, current_rank
 from seq2seq.runtime.home import writable
 from seq2seq.runtime.paths import packaged
-from seq2seq.training.run_record import claim, read
+from seq2seq.training.records.run_record import claim, read
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _failures: list[Exception] = []
@@ -153,7 +153,7 @@ def job(config: DictConfig) -> float | None:
             if not claimed:
                 raise UserError(f"{folder}: another process is training here; let it end, or choose another folder")
             settled = plain(config, overrides)
-            from seq2seq.training.schema import check
+            from seq2seq.training.configuration.schema import check
 
             trial = check(settled)
             if sweeping and not _begin(settled, folder, sweep, overrides):
@@ -261,7 +261,7 @@ def _end_of_sweep(config: DictConfig) -> int:
     rows = leaderboard(folder, other_sweeps=False)
     print(f"leaderboard: {folder}/leaderboard.md, .csv and .png")
     if "wandb" in config.logger:
-        from seq2seq.training.loggers import log_leaderboard
+        from seq2seq.training.records.loggers import log_leaderboard
 
         log_leaderboard(folder, config.logger.wandb)
     if not _failures and all(row["status"] == "finished" for row in rows):

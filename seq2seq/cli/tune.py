@@ -141,8 +141,8 @@ def _check(space: Space, overrides: list[str], path: Path) -> tuple[tuple[str, s
 def _monitor(config: Mapping[str, Any]) -> tuple[str, str, bool]:
     """The metric that selects a trial's best model, its direction ("min" or "max"), and whether it was `auto` (then it
     depends on the validation data)."""
-    from seq2seq.training import monitoring
     from seq2seq.training.base import load_task
+    from seq2seq.training.configuration import monitoring
 
     monitor = monitoring.best_by(config)
     if not monitor:
@@ -187,7 +187,7 @@ def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> 
     from optuna.trial import TrialState
 
     from seq2seq.cli.composing.job_status import error_message, record_failure
-    from seq2seq.training.run_record import claim
+    from seq2seq.training.records.run_record import claim
     from seq2seq.tuning.study import ERROR, place_of, put_back, reported, suggest
 
     place = place_of(trial, folder)
@@ -223,8 +223,8 @@ def _try(study: optuna.Study, trial: optuna.Trial, plan: Plan, folder: Path) -> 
 def _train(trial: optuna.Trial, overrides: list[str], place: Path) -> dict[str, Any]:
     from seq2seq.cli.composing.configurations import composed, composing
     from seq2seq.cli.composing.job_status import JobStatus, job_status, name_after_sweep, restart
+    from seq2seq.training.records.run_record import read
     from seq2seq.training.run import train
-    from seq2seq.training.run_record import read
 
     def watch(validation: int, value: float) -> bool:
         trial.report(value, validation)
@@ -247,7 +247,7 @@ def _end(study: optuna.Study, plan: Plan, folder: Path) -> int:
 
     from seq2seq.cli.composing.job_status import mark_stale_as_failed
     from seq2seq.reporting.leaderboard import leaderboard
-    from seq2seq.training.loggers import log_leaderboard
+    from seq2seq.training.records.loggers import log_leaderboard
     from seq2seq.tuning.plots import save_plots
     from seq2seq.tuning.study import PUT_BACK
 

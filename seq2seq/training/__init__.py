@@ -1,1 +1,1 @@
-"""Training tasks: thin Lightning modules around the models."""
+"""Training: what runs it, the tasks, and one folder each for options, updates, losses, callbacks, records, start."""

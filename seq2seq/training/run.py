@@ -18,29 +18,23 @@ from seq2seq.errors import Stopped
 from seq2seq.runtime.distributed import JOB, PeerLost, Rank, current_rank, naming_lost
 from seq2seq.runtime.malloc import keep_freed_memory
 from seq2seq.runtime.threads import available_cpus
-from seq2seq.training import (
-    init_from,
-    monitoring,
-    out_of_memory,
-    restarts,
-    resuming,
-    schema,
-    validation_interval,
-    vectors,
-)
 from seq2seq.training.base import Outcome, Task, load_task
-from seq2seq.training.best_models import Best, Patience
-from seq2seq.training.callbacks import Pruned, Watcher
-from seq2seq.training.checkpoints import END, naming_full_disk
+from seq2seq.training.callbacks import restarts
+from seq2seq.training.callbacks.best_models import Best, Patience
+from seq2seq.training.callbacks.checkpoints import END, naming_full_disk
+from seq2seq.training.callbacks.signals import Stopping
+from seq2seq.training.callbacks.watch import Pruned, Watcher
+from seq2seq.training.configuration import monitoring, schema, validation_interval
 from seq2seq.training.finish import finish
 from seq2seq.training.lightning_errors import naming_lightning
-from seq2seq.training.loggers import log_bundle, log_results
-from seq2seq.training.provenance import provenance
-from seq2seq.training.resuming import Start
-from seq2seq.training.run_record import Record
+from seq2seq.training.optimization import out_of_memory
+from seq2seq.training.records.loggers import log_bundle, log_results
+from seq2seq.training.records.provenance import provenance
+from seq2seq.training.records.run_record import Record
+from seq2seq.training.records.wandb_logger import finish_run
 from seq2seq.training.setup import Run, RunContext, make_trainer, prepare, quiet
-from seq2seq.training.signals import Stopping
-from seq2seq.training.wandb_logger import finish_run
+from seq2seq.training.start import init_from, resuming, vectors
+from seq2seq.training.start.resuming import Start
 
 
 class Fitted(NamedTuple):

@@ -22,17 +22,21 @@ from seq2seq.models import factory, vocabulary_transfer
 from seq2seq.runtime.distributed import DATA, Rank, current_rank
 from seq2seq.runtime.redaction import hide
 from seq2seq.runtime.threads import limit_threads
-from seq2seq.training import monitoring, restarts, resuming, validation_interval, vectors
 from seq2seq.training.base import Task
-from seq2seq.training.callbacks import Throughput, Watch, Watcher, make_callbacks
-from seq2seq.training.checkpoints import DurableFiles, ResumeState, Seeded
-from seq2seq.training.freezing import freeze
+from seq2seq.training.callbacks import restarts
+from seq2seq.training.callbacks.checkpoints import DurableFiles, ResumeState, Seeded
+from seq2seq.training.callbacks.factory import make_callbacks
+from seq2seq.training.callbacks.signals import Stopping
+from seq2seq.training.callbacks.throughput import Throughput
+from seq2seq.training.callbacks.watch import Watch, Watcher
+from seq2seq.training.configuration import monitoring, validation_interval
+from seq2seq.training.configuration.monitoring import Settled
 from seq2seq.training.lightning_errors import naming_lightning
-from seq2seq.training.loggers import make_loggers
-from seq2seq.training.monitoring import Settled
-from seq2seq.training.out_of_memory import BatchSplitter
-from seq2seq.training.resuming import Start
-from seq2seq.training.signals import Stopping
+from seq2seq.training.optimization.freezing import freeze
+from seq2seq.training.optimization.out_of_memory import BatchSplitter
+from seq2seq.training.records.loggers import make_loggers
+from seq2seq.training.start import resuming, vectors
+from seq2seq.training.start.resuming import Start
 from seq2seq.training.task_module import TaskModule
 
 OWN = ("threads", "split_out_of_memory")

@@ -21,8 +21,8 @@ from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_no
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from seq2seq.runtime import distributed
-from seq2seq.training.optimizers import make_optimizer, make_scheduler, unfinished_warmup
-from seq2seq.training.out_of_memory import BatchSplitter
+from seq2seq.training.optimization.optimizers import make_optimizer, make_scheduler, unfinished_warmup
+from seq2seq.training.optimization.out_of_memory import BatchSplitter
 
 
 class TaskModule(lightning.LightningModule, ABC):

@@ -10,12 +10,13 @@ from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.runtime.old_names import current
 from seq2seq.runtime.redaction import revealed
-from seq2seq.training import resuming, run_record
 from seq2seq.training.base import Outcome, load_task
-from seq2seq.training.checkpoints import KEY
+from seq2seq.training.callbacks.checkpoints import KEY
+from seq2seq.training.configuration.switched_off import filled
 from seq2seq.training.finish import restore, save
-from seq2seq.training.provenance import provenance
-from seq2seq.training.switched_off import filled
+from seq2seq.training.records import run_record
+from seq2seq.training.records.provenance import provenance
+from seq2seq.training.start import resuming
 
 
 def bundle_checkpoint(run: Path, checkpoint: Path, folder: Path) -> None:

@@ -24,7 +24,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from seq2seq.errors import UserError
-from seq2seq.training.run_record import LOCK, claim
+from seq2seq.training.records.run_record import LOCK, claim
 from seq2seq.tuning.space import Parameter, Suggest, Value
 
 JOURNAL = "study.journal"

@@ -16,7 +16,7 @@ from seq2seq.bundle.format import load_bundle
 from seq2seq.cli.main import main
 from seq2seq.inference.forced_decoding import ForcedDecoder
 from seq2seq.training import setup
-from seq2seq.training.run_record import claim
+from seq2seq.training.records.run_record import claim
 from seq2seq.training.task_module import TaskModule
 from tests.bundles import save
 from tests.integration.test_training import _cache, corpus, run  # noqa: F401

@@ -44,7 +44,7 @@ def test_the_same_command_gives_the_same_bytes(bundle, tmp_path, capsys):
 
 
 def test_what_differs_is_said(bundle, tmp_path, capsys, monkeypatch):
-    from seq2seq.training import provenance
+    from seq2seq.training.records import provenance
 
     monkeypatch.setattr(provenance, "versions", lambda: {"torch": "9.9"})
     with (tmp_path / "data" / "val.tsv").open("a", encoding="utf-8") as file:

@@ -16,8 +16,9 @@ from experiments.reliability import kill
 from seq2seq.cli.main import main
 from seq2seq.corpora import StreamData, Text
 from seq2seq.text import CharacterTrainer
-from seq2seq.training import checkpoints, setup
 from seq2seq.training import run as training
+from seq2seq.training import setup
+from seq2seq.training.callbacks import checkpoints
 from seq2seq.training.task_module import TaskModule
 from tests.forks import Fork
 

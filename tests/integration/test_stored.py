@@ -19,7 +19,7 @@ from seq2seq.cli.main import main
 from seq2seq.inference.captioner import Captioner
 from seq2seq.inference.text_sampler import Sampler, SamplingOptions
 from seq2seq.models.factory import resolve
-from seq2seq.training.resuming import differences
+from seq2seq.training.start.resuming import differences
 from tests import fake_training
 from tests.conftest import CONF
 

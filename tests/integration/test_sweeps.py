@@ -21,11 +21,11 @@ from seq2seq.cli.composing.job_status import (
     restart,
 )
 from seq2seq.cli.main import main
-from seq2seq.training.run_record import LOCK, claim
+from seq2seq.training.records.run_record import LOCK, claim
 from tests.fake_training import train
 
 ROOT = Path(__file__).parents[2]
-HOLD = "import sys, time; from pathlib import Path; from seq2seq.training.run_record import claim\n"
+HOLD = "import sys, time; from pathlib import Path; from seq2seq.training.records.run_record import claim\n"
 HOLD += "with claim(Path(sys.argv[1])) as m: print(m, flush=True); time.sleep(3600)"
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from seq2seq.cli.main import main
-from seq2seq.training.loggers import log_leaderboard, make_loggers
-from seq2seq.training.wandb_logger import RunLogger, finish_run, start_run
-from seq2seq.training.wandb_options import resolve
+from seq2seq.training.configuration.wandb_options import resolve
+from seq2seq.training.records.loggers import log_leaderboard, make_loggers
+from seq2seq.training.records.wandb_logger import RunLogger, finish_run, start_run
 from tests.forks import PATIENCE
 from tests.wandb_file import WandbRun, read, without_account
 

@@ -121,6 +121,21 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
+def test_the_folders_of_training_have_an_order() -> None:
+    """Each folder, and each file next to them, is used by those above it only."""
+
+    def part(module: str) -> str:
+        return module.split(".")[2] if module.count(".") > 1 else ""
+
+    graph: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        if room_of(name) == "training":
+            uses = {module_of(each) or "" for each in imported(path.read_text("utf-8"), name, path.stem == "__init__")}
+            own = {part(each) for each in uses if room_of(each) == "training"}
+            graph[part(name)] = graph.get(part(name), set()) | own - {part(name)}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
 def test_search_knows_no_network() -> None:
     search = {name: path for name, path in MODULES.items() if room_of(name) == "search"}
     known = {name for module, path in search.items() for name in imported(path.read_text("utf-8"), module)}

@@ -10,7 +10,7 @@ import pytest
 
 from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.paths import PACKAGE
-from seq2seq.training.schema import _memory
+from seq2seq.training.configuration.schema import _memory
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

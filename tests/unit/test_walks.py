@@ -120,6 +120,6 @@ def test_a_step_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     short = ["trainer.max_steps=3", "search=greedy", "callbacks=loss"]
     data = ["data=tsv", "tokenizer=whitespace", *kill.corpus(tmp_path / "data", "translation")]
     assert main(["train", *data, *sizes, *short, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
-    callbacks = {"training/best_models.py"}  # whose keys Lightning's progress asks for
+    callbacks = {"training/callbacks/best_models.py"}  # whose keys Lightning's progress asks for
     assert trace.files - callbacks == set(STEP)
     assert len(STEP) <= 16

@@ -18,7 +18,7 @@ from seq2seq.errors import UserError
 from seq2seq.runtime.old_names import current
 from seq2seq.runtime.paths import packaged
 from seq2seq.runtime.redaction import environment, hide
-from seq2seq.training.switched_off import filled
+from seq2seq.training.configuration.switched_off import filled
 
 keep_asserts()
 OmegaConf.register_new_resolver("oc.env", environment, replace=True)  # records which values are secret
@@ -47,7 +47,7 @@ def plain(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         wandb["name"] = wandb.get("name") or settings["name"]  # a given name takes precedence over WANDB_NAME
     settled = filled(settings)
     if settled["init_from"] is not None:
-        from seq2seq.training.init_from import adopted  # imports torch
+        from seq2seq.training.start.init_from import adopted  # imports torch
 
         settled = adopted(settled, overrides)
     return {**settled, "name": hide(settled["name"])}

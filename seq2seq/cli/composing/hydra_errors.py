@@ -15,8 +15,8 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from seq2seq.errors import UserError
 from seq2seq.runtime.paths import PACKAGE
-from seq2seq.training.option_catalogue import nearest
-from seq2seq.training.option_rules import TRAINER
+from seq2seq.training.configuration.option_catalogue import nearest
+from seq2seq.training.configuration.option_rules import TRAINER
 
 NOISE = re.compile(r"\s*(Config search path:.*|See https?://\S+.*|object_type=\S+|reference_type=\S+)", re.DOTALL)
 QUOTE = "a value with other signs than letters, digits and -_./:%+@ is quoted for Hydra, and for the shell: \"KEY='…'\""

@@ -17,7 +17,7 @@ from seq2seq.errors import UserError
 from seq2seq.reporting.sweep_folders import place_in, runs_in
 from seq2seq.runtime.old_names import current_override
 from seq2seq.runtime.redaction import hide
-from seq2seq.training.run_record import LOCK, Record, claim, read
+from seq2seq.training.records.run_record import LOCK, Record, claim, read
 
 KEPT = (LOCK, "hydra")  # files that are already those of the new start
 NOT_COMPARED = ("resume",)  # keys that do not affect the result of a run
@@ -85,7 +85,7 @@ def name_after_sweep(config: dict[str, Any], folder: Path, sweep: Path) -> None:
     job = place_in(sweep, folder).replace("/", "-")
     config["name"] = f"{config['name']}-{job}"
     if (config["logger"] or {}).get("wandb") is not None:
-        from seq2seq.training.wandb_options import sweep_names
+        from seq2seq.training.configuration.wandb_options import sweep_names
 
         config["logger"]["wandb"] = sweep_names(config["logger"]["wandb"], run=job, sweep=sweep.resolve().name)
 

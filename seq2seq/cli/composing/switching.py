@@ -15,8 +15,8 @@ KEPT = ("name",)  # keys that cannot be removed, as others are interpolated from
 def spelled_for_hydra(overrides: Iterable[str]) -> list[str]:
     """The same overrides in Hydra's syntax.
 
-    `GROUP=null` and `~GROUP` mean that there is no such part (`seq2seq.training.switched_off` has the consequences).
-    `~name` is dropped, so that the name is the default.
+    `GROUP=null` and `~GROUP` mean that there is no such part: `seq2seq.training.configuration.switched_off` has the
+    consequences. `~name` is dropped, so that the name is the default.
     """
     return [new for text in overrides if (new := _spelled(text)) is not None]
 

@@ -14,7 +14,7 @@ from typing import Any
 from seq2seq.errors import UserError
 from seq2seq.runtime.locks import try_lock
 from seq2seq.runtime.strict_json import read_json
-from seq2seq.training.run_record import LOCK
+from seq2seq.training.records.run_record import LOCK
 
 RUN, SETTINGS, METRICS, LAST = "run.json", "hparams.yaml", "metrics.csv", "checkpoints/last.ckpt"
 LIMIT = 1 << 20  # most bytes of hparams.yaml

@@ -22,7 +22,7 @@ from seq2seq.runtime.atomic_files import atomic_write
 from seq2seq.runtime.distributed import gathered, part
 from seq2seq.text import EOS, UNK, TokenizerTrainer
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
-from seq2seq.training.init_from import starting_tokenizers
+from seq2seq.training.start.init_from import starting_tokenizers
 from seq2seq.training.task_module import TaskModule
 
 USE = """\

@@ -30,13 +30,14 @@ from seq2seq.scoring import DEFAULT, INTERVALS, NAMES, Scorer, Scores
 from seq2seq.scoring.suitability import JUDGED, Weakness, weakness
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, Tokenizer
-from seq2seq.training import attention_losses, by_language, length_limits
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
-from seq2seq.training.by_language import Group
-from seq2seq.training.callbacks import Samples
-from seq2seq.training.objectives import Objective, check_objective, make_objective
-from seq2seq.training.pair_data import corpus_of, pair_data
+from seq2seq.training.callbacks.samples import Samples
+from seq2seq.training.losses import attention_losses
+from seq2seq.training.losses.objectives import Objective, check_objective, make_objective
 from seq2seq.training.task_module import TaskModule
+from seq2seq.training.tasks import by_language, length_limits
+from seq2seq.training.tasks.by_language import Group
+from seq2seq.training.tasks.pair_data import corpus_of, pair_data
 
 ATTENTION_MAPS = 4  # sentences in attention.png
 SLOW = ("ter",)  # metrics that are left to the test

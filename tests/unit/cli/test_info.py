@@ -14,7 +14,7 @@ from seq2seq.cli.describing.bundles import describe_bundle
 from seq2seq.cli.describing.runs import describe_run
 from seq2seq.cli.describing.text import lines, printable
 from seq2seq.cli.main import main
-from seq2seq.training.run_record import claim
+from seq2seq.training.records.run_record import claim
 from tests.bundles import edit, save
 from tests.labels import save_labelling
 

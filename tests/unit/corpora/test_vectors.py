@@ -14,7 +14,7 @@ from seq2seq.corpora.vectors import read_vectors
 from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.text import SentencePieceTrainer, Tokenizers, WhitespaceTokenizer
-from seq2seq.training import vectors
+from seq2seq.training.start import vectors
 from tests.conftest import model_config
 
 WORDS = ["haus", "hunde", "katze", "katzen"]

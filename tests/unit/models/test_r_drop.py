@@ -11,7 +11,7 @@ from seq2seq.nn.losses import ROWS, symmetric_divergence
 from seq2seq.nn.types import IGNORED, Features, Pairs, Tokens, twice, unpadded_ids
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, WhitespaceTokenizer
-from seq2seq.training.objectives import Objective
+from seq2seq.training.losses.objectives import Objective
 from seq2seq.training.tasks.translation import TranslationModule
 from tests.conftest import model_config
 from tests.unit.models.test_models import SOURCE, TARGET, batch

@@ -15,7 +15,7 @@ from seq2seq.nn.types import Tokens
 from seq2seq.text import SentencePieceTrainer, Tokenizer, Tokenizers, WhitespaceTokenizer
 from seq2seq.text.correspondence import old_tokens
 from seq2seq.text.extension import ExtendingTrainer, extended
-from seq2seq.training.freezing import freeze
+from seq2seq.training.optimization.freezing import freeze
 from tests.bundles import WORDS
 from tests.conftest import model_config, node
 

@@ -11,8 +11,9 @@ import pytest
 from seq2seq.cli.main import main
 from seq2seq.errors import Stopped, UserError
 from seq2seq.runtime.distributed import Rank, as_torchrun, current_rank, gathered, merged, part
-from seq2seq.training import run, schema
-from seq2seq.training.signals import Stopping
+from seq2seq.training import run
+from seq2seq.training.callbacks.signals import Stopping
+from seq2seq.training.configuration import schema
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
 SRUN = {

@@ -7,7 +7,7 @@ import pytest
 
 from seq2seq.errors import UserError
 from seq2seq.runtime.locks import is_still, try_lock
-from seq2seq.training.run_record import claim
+from seq2seq.training.records.run_record import claim
 
 
 def test_one_holder_at_a_time(tmp_path):

@@ -14,7 +14,7 @@ from seq2seq.cli.composing.configurations import composing
 from seq2seq.cli.composing.switching import spelled_for_hydra
 from seq2seq.errors import UserError
 from seq2seq.training import run
-from seq2seq.training.switched_off import filled
+from seq2seq.training.configuration.switched_off import filled
 from tests.configurations import TASKS, Config, composed, get, put
 
 

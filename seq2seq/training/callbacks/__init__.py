@@ -1,0 +1,1 @@
+"""What Lightning calls between steps: checkpoints, best models, progress, signals."""

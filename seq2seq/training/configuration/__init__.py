@@ -1,0 +1,1 @@
+"""What the options of a run may be, and what they mean: checked before anything is read."""

@@ -1,0 +1,1 @@
+"""How weights are updated: optimizers, schedules, frozen parts, batches larger than memory."""

@@ -1,0 +1,1 @@
+"""What a run writes down: run.json, metrics.csv, the loggers, and where its model comes from."""

@@ -1,0 +1,1 @@
+"""Where a run begins: at a checkpoint, at a bundle, or with pretrained vectors."""
