@@ -1,6 +1,6 @@
 """Whether two configurations of a model describe the same equations, so that the weights of the one fit the other.
 
-Shapes do not tell: a GRU's reset gate before or after the product, tanh or relu, softmax or sigmoid have the same
+Shapes do not show it: a GRU's reset gate before or after the product, tanh or relu, softmax or sigmoid have the same
 parameters.
 """
 
@@ -61,7 +61,7 @@ def _node(node: Mapping[str, Any], place: str, trusted: Sequence[str]) -> dict[s
         return given_values
     try:
         kind = factory.resolve(node[TARGET], place, trusted)
-    except UserError:  # it is somebody's own, and building the model says so
+    except UserError:  # not a component of this project; building the model says so
         return given_values
     given = factory.GIVEN.get(role, ())
     usual = {
@@ -69,7 +69,7 @@ def _node(node: Mapping[str, Any], place: str, trusted: Sequence[str]) -> dict[s
         for name, option in options_of(kind).items()
         if name not in (*given, *factory.ROLES) and option.default is not REQUIRED
     }
-    named = {TARGET: f"{kind.__module__}.{kind.__qualname__}"}  # first: another class says most
+    named = {TARGET: f"{kind.__module__}.{kind.__qualname__}"}  # first, since a class differs before its options do
     return named | usual | given_values | named
 
 

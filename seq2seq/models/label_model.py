@@ -37,7 +37,7 @@ class LabelModel(nn.Module):
         self.many = many
 
     def labels(self, features: Float[Tensor, "M F"], counts: Int[Tensor, "B"]) -> Labels:
-        """The labels that the features speak for."""
+        """The labels of the features, with the probability of each."""
         logits = self.head.logits(features)
         if self.many:
             return Labels(logits.sigmoid(), logits >= 0, counts)

@@ -3,8 +3,8 @@
     h_t = cell(e(x_t), h_{t−1})        p(x_{t+1} | x_{≤t}) = softmax(W · readout(h_t) + b)
 
 Mikolov et al., "Recurrent neural network based language model", Interspeech 2010; of characters: Sutskever, Martens &
-Hinton, "Generating Text with Recurrent Neural Networks", ICML 2011. The state is no secret of the module: it comes in
-and goes out, so that who calls decides what to carry, to detach and to save.
+Hinton, "Generating Text with Recurrent Neural Networks", ICML 2011. The state is an argument and a
+result of each call, so that the caller decides what to carry, to detach and to save.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LanguageModel(nn.Module):
         self.head = head
 
     def init_state(self, batch_size: int) -> StackState:
-        """Nothing read yet."""
+        """The zero state, before any token is read."""
         return self.encoder.init_state(batch_size)
 
     def forward(

@@ -1,4 +1,4 @@
-"""The options of a component, read off its constructor, and the checks of a configuration's keys and values.
+"""The options of a component, taken from its constructor, and the checks of a configuration's keys and values.
 
 A parameter that is a dataclass groups options: its fields are keys of the component itself, and no key names the group.
 """

@@ -1,4 +1,4 @@
-"""The tasks, one descriptor each: all that other rooms need to know of a task is here, and nobody compares names.
+"""The tasks, one descriptor each: all that other rooms need to know of a task, so that none compares names.
 
 A new task is a descriptor in `TASKS`, a builder of its model, and a `Task` in seq2seq/training/tasks/.
 """

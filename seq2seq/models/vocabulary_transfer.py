@@ -63,12 +63,12 @@ def carried(rows: Float[Tensor, "V ..."], plan: Sequence[Sequence[int]]) -> Floa
     """The rows of a new vocabulary: the old row where the plan has one, the mean where it has several, and of all but
     the special tokens where it has none. A copied row is equal to the bit."""
     first = torch.tensor([ids[0] if ids else 0 for ids in plan], device=rows.device)
-    found = rows.index_select(0, first)
+    new_rows = rows.index_select(0, first)
     overall = rows[len(SPECIALS) :].mean(0)
     for i, ids in enumerate(plan):
         if len(ids) != 1:
-            found[i] = rows[list(ids)].mean(0) if ids else overall
-    return found
+            new_rows[i] = rows[list(ids)].mean(0) if ids else overall
+    return new_rows
 
 
 def _origin(plan: Sequence[Sequence[int]]) -> Origin:
@@ -76,13 +76,13 @@ def _origin(plan: Sequence[Sequence[int]]) -> Origin:
     return Origin(sizes.count(1), sizes.count(2), sizes.count(0))
 
 
-def described(found: dict[str, Origin], how: InitVocabulary, new: Tokenizers) -> str:
+def described(origins: dict[str, Origin], how: InitVocabulary, new: Tokenizers) -> str:
     """One line about a transfer."""
     if how == "replace":
         return "init_vocabulary=replace: all vectors and outputs are new"
     told = (
         f"of {len(getattr(new, side))} {side} tokens {origin.same} are the bundle's, {origin.composed} start as the "
         f"mean of their old tokens, {origin.unknown} as the mean of all"
-        for side, origin in found.items()
+        for side, origin in origins.items()
     )
     return f"init_vocabulary={how}: {'; '.join(told)}"

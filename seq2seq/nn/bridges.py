@@ -13,7 +13,7 @@ from seq2seq.nn.types import CellState, HiddenState, LSTMState, Memory, StateSha
 
 
 class Bridge(nn.Module, ABC):
-    """Made with the memory's size D and the shapes of the encoder's final and the decoder's first states."""
+    """Base class, constructed with the memory's size D and the encoder's final and the decoder's first state shapes."""
 
     def __init__(
         self, memory_size: int, encoder_states: tuple[StateShape, ...], decoder_states: tuple[StateShape, ...]
@@ -30,7 +30,7 @@ class ZeroBridge(Bridge):
     """Every state starts at zero: the source reaches the decoder through c_t alone."""
 
     def forward(self, memory: Memory) -> tuple[CellState, ...]:
-        """Zeros."""
+        """Return the zero state of every layer."""
         return tuple(shape.zeros(memory.summary.size(0), memory.summary) for shape in self.decoder_states)
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers, one above the other: their states, and what is between two of them.
+"""Recurrent layers, stacked: their states, and the dropout and residual connections between them.
 
     x_1 = input      x_{l+1} = dropout(y_l)      y_l = layer_l(x_l), and + x_l in the layers that are residual
 
@@ -56,7 +56,7 @@ class CellStack(nn.ModuleList):
 
     @property
     def first(self) -> Any:
-        """The lowest layer."""
+        """The lowest layer, which reads the input of the stack."""
         return next(iter(self))
 
     @property

@@ -3,8 +3,8 @@
     e_w = [E_w ; summary(b_1 … b_n)]
 
 after Ling et al. (2015) and Lample et al. (2016), §4.1, whose encoder is a bidirectional LSTM over the characters; here
-it is any `Encoder`, over the bytes of the word. A word that training never saw shares the row of unk, and is told from
-others by its characters.
+it is any `Encoder`, over the bytes of the word. A word that training never saw shares the row of unk, and is
+distinguished from others by its characters.
 """
 
 from __future__ import annotations

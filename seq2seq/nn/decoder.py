@@ -54,7 +54,7 @@ class Decoder(nn.Module):
     vectors.
 
     `wiring` and `layers` are groups of options; a configuration gives their fields as keys of the decoder. `feedback`
-    decides what is read as the previous token in training. Raises `UserError` for combinations that make no model.
+    decides what is read as the previous token in training. Raises `UserError` for invalid combinations.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         self.to_cell = wiring.to_cell
         self.to_readout = wiring.to_readout
         self.first_only = wiring.context_to == "first"  # the gates see c at the first step only
-        self.static_context = self.to_cell and self.context.constant and not self.first_only  # they see one c always
+        self.static_context = self.to_cell and self.context.constant and not self.first_only  # the same c always
         self.query_previous = wiring.query == "previous"
         self.recurrent = wiring.recurrence == "state"
         self.path = layers.path
@@ -110,7 +110,7 @@ class Decoder(nn.Module):
         return DecoderState(layers, feed, h.new_zeros(h.size(0), dtype=torch.long))
 
     def look_at(self, keys: Keys) -> Encoded:
-        """What the single steps of a source read: its keys, and what can be computed of them once."""
+        """Prepare a source for single steps: its keys, and what can be computed from them once."""
         return Encoded(keys, self._context_gates(keys.values[:, 0]) if self.static_context else None)
 
     # One token
@@ -129,7 +129,7 @@ class Decoder(nn.Module):
         masks: list[Tensor] | None = None,
     ) -> tuple[Float[Tensor, "N F"], DecoderState, Float[Tensor, "N S"] | None]:
         """Read one token: features, the next state, and attention weights. N = B·K: the K hypotheses of a sentence are
-        neighbours. `gates` is `project(embedded)` where the caller has it already; for `masks` see `CellStack.step`."""
+        adjacent. `gates` is `project(embedded)` where the caller has it already; for `masks` see `CellStack.step`."""
         gates = self.project(embedded) if gates is None else gates
         state, top, c, weights = self._advance(gates, state, encoded, masks)
         features = self.head.readout(top, c if self.to_readout else None, embedded)

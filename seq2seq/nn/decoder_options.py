@@ -50,7 +50,7 @@ class Wiring:
         return self.context_to in ("readout", "both")
 
     def check(self, context: Context, path: RunPath) -> None:
-        """Raise `UserError` for a combination of these options, the context and the path that makes no model."""
+        """Raise `UserError` for a combination of these options, the context and the path that is invalid."""
         if not context.constant and self.context_to in ("start", "first"):
             what = {"start": "compute c_t for nothing", "first": "use c_t once only"}[self.context_to]
             raise UserError(f"decoder: context_to={self.context_to} would {what}; use context=fixed")

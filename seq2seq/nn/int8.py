@@ -5,7 +5,7 @@
     logits = τ σ_v (p · q_v) + b_v
 
 The sum of products is exact, in 32-bit integers, and each row has its own scale: a row of features gives the same
-logits whatever its neighbours. Only the rounding of f and W is lost; measure BLEU before you rely on it. Features of
+logits in any batch. Only the rounding of f and W is lost; measure BLEU before you rely on it. Features of
 another batch size differ in their last bits, and one that lies between two of the 255 levels is then rounded to the
 other: scores are equal across batch sizes within 1e-3 of their value, not within the 1e-5 of float32.
 """
@@ -36,7 +36,7 @@ class Int8Linear:
         self.bias = bias.detach().float()
 
     def __call__(self, features: Float[Tensor, "N F"]) -> Float[Tensor, "N V"]:
-        """The formula above."""
+        """Compute logits by the formula of the module's docstring."""
         features = features.float()
         scale = (features.abs().amax(1, keepdim=True) / LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
         rows = (features / scale).round_().to(torch.int8)

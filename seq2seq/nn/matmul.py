@@ -1,11 +1,11 @@
-"""Matrix products through the faster of the two libraries that torch brings for them.
+"""Matrix products through the faster of the two libraries that torch includes.
 
-torch.mm asks its BLAS (MKL in the x86 builds). On AMD processors with AVX-512 MKL keeps to narrower instructions, and
+torch.mm calls its BLAS (MKL in the x86 builds). On AMD processors with AVX-512 MKL uses narrower instructions, and
 oneDNN, which torch uses for convolutions and its LSTM, does the same float32 product in half the time. There `mm`,
-`addmm` and `linear` ask oneDNN, through the operator that torch's own compiler emits for a linear layer; elsewhere, and
-for other types and small matrices, they are torch's. The choice is fixed for a machine, so that the same command gives
-the same bytes there; SEQ2SEQ_PRODUCTS=torch or =onednn forces one. The two add in different orders: results differ in
-the last bits, as between any two BLAS.
+`addmm` and `linear` call oneDNN, through the operator that torch's own compiler emits for a linear layer; elsewhere,
+and for other types and small matrices, they are torch's. The choice is fixed for a machine, so that the same command
+gives the same bytes there; SEQ2SEQ_PRODUCTS=torch or =onednn forces one. The two add in different orders: results
+differ in the last bits, as between any two BLAS.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ _packed: ContextVar[Packed | None] = ContextVar("packed", default=None)
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` through `linear`."""
+    """`nn.Linear`, computed by `linear` of this module."""
 
     def forward(self, input: Tensor) -> Tensor:
         """x Wᵀ + b."""
@@ -188,8 +188,8 @@ def _fits(a: Tensor, b: Tensor) -> bool:
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     """The operator takes the transposed right matrix. One row alone would go another way, whose sums are rounded
-    differently: it is given twice, so that a sentence's numbers depend less on its neighbours. (That they do not depend
-    on them at all no library promises.)"""
+    differently: it is given twice, so that a sentence's numbers depend less on the rest of the batch. (No library
+    guarantees that they do not depend on it at all.)"""
     alone = len(a) == 1
     rows = a.expand(2, -1) if alone else a
     product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, _dense(b).t(), bias, "none", [], "")

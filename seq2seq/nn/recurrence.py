@@ -141,9 +141,9 @@ def _paths(cell: Cell[Any]) -> tuple[str, ...]:
 def fused_runs(cell: Cell[Any]) -> bool:
     """Whether `cell.fused` runs as it would be called now: on this device, in this precision, with gradients or not.
 
-    What the libraries have cannot be read off the names of processors (oneDNN has an LSTM in bfloat16 for some
+    What the libraries have does not follow from the names of processors (oneDNN has an LSTM in bfloat16 for some
     instruction sets only, and under autocast torch calls it without asking whether there is one), so a tiny sequence
-    is run, once for each of these. Raises what is no matter of kernels: `torch.OutOfMemoryError`.
+    is run, once for each of these. Raises `torch.OutOfMemoryError`, which has other causes.
     """
     weight = cell.weight_ih
     if weight.is_meta or torch.compiler.is_compiling():
@@ -187,7 +187,7 @@ def _instead_of_fused(cell: Cell[Any], *, forced: bool) -> str:
 
 @cache
 def _say(message: str) -> None:
-    """Once a process."""
+    """Log a warning once a process."""
     log.warning(message)
 
 

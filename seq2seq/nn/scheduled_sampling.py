@@ -39,7 +39,7 @@ class SamplingState(NamedTuple):
     process: int = 0  # of those that train together, each on its own pairs
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """A random generator of this moment."""
+        """A random generator seeded by this state."""
         seed = np.random.SeedSequence([self.seed, self.step, self.process]).generate_state(1, np.uint64)[0]
         return torch.Generator(device).manual_seed(int(seed))
 
@@ -62,7 +62,7 @@ class TeacherForcing(Feedback):
     reads_own = False
 
     def truth(self, step: int) -> float:
-        """1."""
+        """ε = 1 at every step."""
         return 1.0
 
 
@@ -73,7 +73,7 @@ class FreeRunning(Feedback):
         self.choice = choice
 
     def truth(self, step: int) -> float:
-        """0."""
+        """ε = 0 at every step."""
         return 0.0
 
 

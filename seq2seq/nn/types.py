@@ -1,7 +1,7 @@
-"""What flows between the parts: tuples of tensors with named fields, and the one function that maps over them.
+"""The types that parts exchange: tuples of tensors with named fields, and the function that maps over them.
 
 Dimension letters, here and everywhere: B batch, S source time, T target time, E embedding, H hidden, C context,
-D memory, V vocabulary, L layers, K beam, N = B·K, F features, G gates (all of a cell's gates side by side).
+D memory, V vocabulary, L layers, K beam, N = B·K, F features, G gates (all of a cell's gates, concatenated).
 Masks are True where there is a token (or frame). Every state tensor leads with the batch dimension.
 """
 
@@ -84,7 +84,7 @@ CellState = HiddenState | LSTMState
 
 
 class StateShape(NamedTuple):
-    """What a bridge must know of one layer's state: its type and size."""
+    """The type and size of one layer's state, from which a bridge makes states."""
 
     kind: type[HiddenState] | type[LSTMState]
     size: int
@@ -111,7 +111,7 @@ class DeduplicatedEmbedding(NamedTuple):
     rows: Int[Tensor, "B T"]
 
     def dense(self) -> Float[Tensor, "B T E"]:
-        """The vectors themselves."""
+        """Look up the vectors of all positions."""
         return torch.nn.functional.embedding(self.rows, self.table)
 
 
@@ -149,7 +149,7 @@ def unpadded_ids(tokens: Tokens) -> Int[Tensor, "M"]:
 
 
 def dense(vectors: Float[Tensor, "B T E"] | DeduplicatedEmbedding) -> Float[Tensor, "B T E"]:
-    """The vectors themselves."""
+    """Return vectors of all positions, looked up if they are rows of a table."""
     return vectors.dense() if isinstance(vectors, DeduplicatedEmbedding) else vectors
 
 

@@ -1,4 +1,4 @@
-"""What every task is: a `Task`, which `task.name` chooses. What Lightning trains is its `TaskModule`."""
+"""The base class of tasks: `task.name` chooses a `Task`, and Lightning trains its `TaskModule`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Scored = dict[str, dict[str, Any]]
 
 
 class Source(Protocol):
-    """What a run tells of its corpus."""
+    """What a run records about its corpus."""
 
     name: str
     source_language: str
@@ -39,7 +39,7 @@ class Data(lightning.LightningDataModule, ABC):
 
 
 class Outcome(NamedTuple):
-    """What training leaves for scoring: the module's model has the best weights."""
+    """The result of training, to be scored: the module's model has the best weights."""
 
     data: Any
     module: TaskModule
@@ -80,14 +80,13 @@ class Task(ABC):
         return self.descriptor.val_metric
 
     def weakness(self, metric: str, data: Any) -> Weakness | None:
-        """Why a logged metric cannot tell models apart by the references of val; None where nothing speaks against
-        it."""
+        """Why a logged metric cannot distinguish models by the references of val; None where it can."""
         return None
 
     def reporting(self, config: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
         """The configuration's `task`, such that `metric` is logged, and comes first in the test."""
-        found: Mapping[str, Any] = config["task"]
-        return found
+        options: Mapping[str, Any] = config["task"]
+        return options
 
     @abstractmethod
     def check(self, config: Mapping[str, Any], trial: Any) -> None:
@@ -104,15 +103,15 @@ class Task(ABC):
 
     def describe(self, data: Any) -> str:
         """One line for the terminal: what is trained on."""
-        found = data.statistics
+        counts = data.statistics
         return (
-            f"{data.corpus.name}, {found['pairs']:,} pairs to train on "
-            f"({found['dropped_empty']:,} empty and {found['dropped_long']:,} over-long ones dropped), "
-            f"{found['vocabulary']['source']:,} source and {found['vocabulary']['target']:,} target tokens"
+            f"{data.corpus.name}, {counts['pairs']:,} pairs to train on "
+            f"({counts['dropped_empty']:,} empty and {counts['dropped_long']:,} over-long ones dropped), "
+            f"{counts['vocabulary']['source']:,} source and {counts['vocabulary']['target']:,} target tokens"
         )
 
     def remark(self, config: Mapping[str, Any], data: Any) -> str | None:
-        """One more line for the terminal, where the data and the configuration hardly go together."""
+        """One more line for the terminal, where the data and the configuration hardly fit."""
         return None
 
     @abstractmethod
@@ -139,10 +138,10 @@ class Task(ABC):
 def load_task(options: Mapping[str, Any]) -> Task:
     """The task of the configuration's `task`, whose module is imported now. Raises `UserError` for an unknown name or
     option."""
-    found: Task = resolve_name(find_descriptor(options.get("name")).training)()
+    task: Task = resolve_name(find_descriptor(options.get("name")).training)()
     for key in options:
-        factory.check_key(str(key), ("name", *found.options), "task", found.name)
-    return found
+        factory.check_key(str(key), ("name", *task.options), "task", task.name)
+    return task
 
 
 def common(config: Mapping[str, Any]) -> dict[str, Any]:

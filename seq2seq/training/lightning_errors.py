@@ -1,4 +1,4 @@
-"""What Lightning refuses, as one line: combinations of `trainer` options that only it knows."""
+"""Lightning's errors as one line: combinations of `trainer` options that only it knows."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from seq2seq.training.start.resuming import Start
 
 
 class Fitted(NamedTuple):
-    """What training came to, as run.json keeps it: a run that is killed while it is scored does not train again."""
+    """The result of training, as run.json keeps it: a run that is killed while it is scored does not train again."""
 
     status: str  # finished, or interrupted by Ctrl-C
     best: str  # the name of the best checkpoint
@@ -143,7 +143,7 @@ def complete(run: Run, fitted: Fitted, config: Mapping[str, Any], folder: Path, 
 
 
 def check(config: Mapping[str, Any], trial: nn.Module | None = None) -> Task:
-    """Return the task of a configuration; raises `UserError` for whatever can be known to be wrong before data are
+    """Return the task of a configuration; raises `UserError` for every mistake that can be found before data are
     read. `trial` is what `schema.check` returned, if it was called already: that part needs no Lightning."""
     trial = schema.check(config) if trial is None else trial
     task = load_task(config["task"])
@@ -160,7 +160,7 @@ def check(config: Mapping[str, Any], trial: nn.Module | None = None) -> Task:
 
 
 def announce(run: Run, parameters: int, folder: Path, begin: Start) -> None:
-    """Say what is about to be trained on what, and where its results will be."""
+    """Print what is about to be trained on what, and where its results will be."""
     together = f", trained by {size} processes" if (size := run.trainer.world_size) > 1 else ""
     print(f"data: {run.task.describe(run.data)}\nmodel: {parameters:,} parameters{together}")
     print(f"threads: {torch.get_num_threads()} (CPUs available: {available_cpus()})\nfolder: {folder}", flush=True)
@@ -189,7 +189,7 @@ def fit(run: Run, begin: Start) -> Fitted:
     except SystemExit:  # Lightning's answer to Ctrl-C, with SIGINT ignored from there on
         if not trainer.interrupted:
             raise
-        if trainer.world_size > 1:  # nobody knows what the other processes were at: no best model can be agreed on
+        if trainer.world_size > 1:  # the steps of the other processes are not known, nor is a common best model
             raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -206,7 +206,7 @@ def fit(run: Run, begin: Start) -> Fitted:
 
 
 def _explain_end(run: Run) -> None:
-    """Say why training ended before its limit, and what is bundled where nothing was validated."""
+    """Print why training ended before its limit, and what is bundled where nothing was validated."""
     if not run.trainer.is_global_zero:
         return
     for each in run.trainer.early_stopping_callbacks:
@@ -221,7 +221,7 @@ def _explain_end(run: Run) -> None:
 
 def _stop_with_others(stopping: Stopping) -> None:
     """Raise `Stopped` where another process has ended because of a signal, which this process may have received first.
-    Launchers send SIGTERM, too, when a process has made a mistake: that is no reason to begin again."""
+    Launchers send SIGTERM, too, when a process has made a mistake: that is no reason to resume."""
     stopped = current_rank().stopped()
     if stopped or (stopped is None and stopping.received is not None):
         stopping.stop()

@@ -66,7 +66,7 @@ class RunContext(NamedTuple):
 
 
 def quiet() -> None:
-    """Silence what Lightning says about setups that are meant to be as they are."""
+    """Silence Lightning's warnings about setups that are intended."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
@@ -143,7 +143,7 @@ def make_resume_state(config: Mapping[str, Any], data: Any, folder: Path, contex
 
 
 def described_loggers(config: Mapping[str, Any], folder: Path, begin: Start) -> list[Logger]:
-    """The loggers, told the configuration."""
+    """The loggers, to which the configuration was logged."""
     loggers = make_loggers(config["logger"], folder, config["name"], step=begin.step)
     for logger in loggers:
         logger.log_hyperparams({**hide(dict(config), everything=True), "name": config["name"]})
@@ -151,8 +151,8 @@ def described_loggers(config: Mapping[str, Any], folder: Path, begin: Start) -> 
 
 
 def placed(rank: Rank, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Where Lightning trains, and how checkpoints are written. It is told where it is and does not look: it would start
-    processes of its own, or on SLURM write a checkpoint and requeue the job, where `ResumeState` does.
+    """Where Lightning trains, and how checkpoints are written. The environment is given, since Lightning would
+    otherwise start processes of its own, or on SLURM write a checkpoint and requeue the job, where `ResumeState` does.
 
     Several processes train by `DistributedDataParallel`; every component gives all its parameters a gradient (tests
     hold that), and buffers only count what all processes know.
@@ -191,9 +191,9 @@ def make_model(task: Task, config: Mapping[str, Any], data: Any) -> nn.Module:
         start = load_bundle(Path(config["init_from"]), trusted=config["trust"])
         try:
             if how := config.get("init_vocabulary"):
-                found = vocabulary_transfer.transfer(model, start.model, start.tokenizers, data.tokenizers, how)
+                origins = vocabulary_transfer.transfer(model, start.model, start.tokenizers, data.tokenizers, how)
                 if current_rank().is_zero:
-                    print(vocabulary_transfer.described(found, how, data.tokenizers), flush=True)
+                    print(vocabulary_transfer.described(origins, how, data.tokenizers), flush=True)
             else:
                 model.load_state_dict(start.model.state_dict())
         except RuntimeError as error:

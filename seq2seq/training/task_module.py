@@ -1,4 +1,4 @@
-"""What Lightning trains: a model with a loss that is a sum over tokens, one step after the other.
+"""What Lightning trains: a model with a loss that is a sum over tokens, step by step.
 
 A step whose loss or gradient is not finite is skipped. That is decided on the device, so that training never waits for
 it: a loss that is not finite is given a gradient that is not (×NaN, else ×1, which is exact), so that the norm of all
@@ -128,7 +128,7 @@ class TaskModule(lightning.LightningModule, ABC):
             self._step_plateau()
 
     def _step_plateau(self) -> None:
-        """Let a schedule that waits for a plateau count this validation, before a checkpoint is written."""
+        """Step a schedule that waits for a plateau by this validation, before a checkpoint is written."""
         for each in self.trainer.lr_scheduler_configs:
             if isinstance(each.scheduler, ReduceLROnPlateau) and each.monitor in self.metrics:
                 each.scheduler.step(torch.tensor(self.metrics[each.monitor]))  # rounded as Lightning logs it
@@ -190,8 +190,8 @@ class Skipping:
     def __call__(self, optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
         """Decide about the step that is next, by the norm of its gradients.
 
-        Fused Adam is told on the device, as gradient scalers do; others, which have no such way (fused SGD has one, but
-        begins its momentum with uninitialised memory), on the host, by taking their gradients away.
+        Fused Adam reads the decision on the device, as from a gradient scaler; for others (fused SGD could read it,
+        too, but begins its momentum with uninitialised memory) the host removes the gradients.
         """
         bad = ~torch.isfinite(norm)
         self.total = self.total.to(norm.device) + bad

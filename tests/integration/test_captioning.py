@@ -120,7 +120,7 @@ def test_a_run_learns_and_leaves_everything(corpus: Path, tmp_path: Path, overri
     [
         ([], "train.jsonl:1: has 12 numbers a row, but 64 are needed"),  # the image encoder expects 8 × 8
         (["encoder.height=3"], "train.jsonl:1: has 12 numbers a row, but 24 are needed"),
-        ([*IMAGE, "encoder.max_regions=2"], "3 regions side by side, but encoder.max_regions=2; raise it"),
+        ([*IMAGE, "encoder.max_regions=2"], "3 regions in an image, but encoder.max_regions=2; raise it"),
         ([*IMAGE, "bridge=copy"], "no recurrent state to copy"),
         ([*IMAGE, "embedding.share=true"], "the source is numbers"),
         ([*IMAGE, "search.equal_length=true"], "search.equal_length=true"),

@@ -64,7 +64,7 @@ def test_chrf_chooses_the_model_and_is_kept(run):
     assert {kept["callbacks"][place]["monitor"] for place in ("checkpoint", "early_stopping")} == {"val_chrf"}
     assert kept["task"]["metrics"] == ["bleu", "chrf", "ter"]  # as given, so that the same command resumes
     assert all("val_chrf=" in path.name for path in (folder / "checkpoints").glob("epoch=*"))
-    assert before.count("best model by val_chrf, since val_bleu could not tell models apart: 100% of the ref") == 1
+    assert before.count("best model by val_chrf, since val_bleu could not distinguish models: 100% of the ref") == 1
     assert after.count("best model by val_chrf, as before") == 1
 
 

@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,13 +33,6 @@ INSTEAD = {
     r"likeliest\b|bolder\b|wilder\b": "most likely, sharper, flatter",
     r"held at once\b": "in memory at once",
     r"makes? no sense\b": "is inconsistent, is invalid",
-}
-"""Phrases, and the words to use."""
-
-NOT_READ_YET = {"nn", "models", "training"}
-"""Rooms whose prose still has the phrases and names below."""
-
-ALSO_INSTEAD = {
     r"(eos|the end) (not )?counted\b": "with eos, without eos",
     r"strangers?\b": "untrusted, hostile",
     r"(tell|tells|told|telling)( \w+){0,2} apart\b": "distinguish",
@@ -51,7 +44,7 @@ ALSO_INSTEAD = {
     r"com(e|es|ing) to (its|their) end\b": "ends, is complete",
     r"one after the other\b": "in order, concatenated",
 }
-"""Phrases, and the words to use, in all other rooms."""
+"""Phrases, and the words to use."""
 
 NAMES = {
     "TrainingTask": "TaskModule",
@@ -66,11 +59,10 @@ NAMES = {
     "real_rows": "flatten_unpadded",
     "mine": "what the value is",
     "ours": "what the value is",
+    "found": "what the value is",
+    "whole": "what the value is",
 }
 """Names in code, and those to use."""
-
-ALSO_NAMES = {"found": "what the value is", "whole": "what the value is"}
-"""Names in code, and those to use, in all other rooms."""
 
 SHORT = 3
 """Words: a docstring with no more says nothing that the name does not."""
@@ -111,44 +103,38 @@ def prose_of_page(path: Path) -> Iterator[Line]:
             yield path.relative_to(ROOT).as_posix(), number, re.sub(r"`[^`]*`", "", line)
 
 
-def complaints(lines: Iterator[Line], instead: Mapping[str, str] = INSTEAD) -> list[str]:
+def complaints(lines: Iterator[Line]) -> list[str]:
     """What to replace, and by which words."""
     return [
         f"{name}:{number}: {phrase[0]!r}: use {words}"
         for name, number, line in lines
-        for pattern, words in instead.items()
+        for pattern, words in INSTEAD.items()
         for phrase in re.finditer(rf"\b(?:{pattern})", line, re.IGNORECASE)
         if (name, phrase[0].lower()) not in EXCEPTIONS
     ]
 
 
-def files_of_package() -> list[Path]:
-    """The files of the package without the rooms that were not read yet."""
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in NOT_READ_YET]
-
-
-def wrong_names(paths: list[Path], names: Mapping[str, str]) -> list[str]:
+def wrong_names(paths: list[Path]) -> list[str]:
     """Names of functions, classes, variables and arguments that are not to be used."""
     wrong = []
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = getattr(node, "name", None) or getattr(node, "id", None) or getattr(node, "arg", None)
-            if isinstance(name, str) and name in names:
+            if isinstance(name, str) and name in NAMES:
                 line = getattr(node, "lineno", 0)
-                wrong.append(f"{path.relative_to(ROOT)}:{line}: {name}: use {names[name]}")
+                wrong.append(f"{path.relative_to(ROOT)}:{line}: {name}: use {NAMES[name]}")
     return wrong
 
 
 @pytest.mark.parametrize("room", sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()))
 def test_the_prose_of_a_room_uses_the_terms_of_the_field(room: str) -> None:
     files = sorted((PACKAGE / room).rglob("*.py"))
-    instead = INSTEAD if room in NOT_READ_YET else INSTEAD | ALSO_INSTEAD
-    assert [each for path in files for each in complaints(prose_of_python(path), instead)] == []
+    assert [each for path in files for each in complaints(prose_of_python(path))] == []
 
 
 def test_docstrings_say_something() -> None:
     short = []
-    for path in files_of_package():
+    for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             text = isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node)
             if text and (len(text.split()) <= SHORT or text.startswith("See ")):
@@ -158,12 +144,11 @@ def test_docstrings_say_something() -> None:
 
 def test_configurations_and_pages_use_the_terms_of_the_field() -> None:
     lines = [*(prose_of_yaml(path) for path in sorted((ROOT / "conf").rglob("*.yaml"))), *map(prose_of_page, PAGES)]
-    assert [each for some in lines for each in complaints(some, INSTEAD | ALSO_INSTEAD)] == []
+    assert [each for some in lines for each in complaints(some)] == []
 
 
 def test_names_are_those_of_the_field() -> None:
-    assert wrong_names(sorted(PACKAGE.rglob("*.py")), NAMES) == []
-    assert wrong_names(files_of_package(), ALSO_NAMES) == []
+    assert wrong_names(sorted(PACKAGE.rglob("*.py"))) == []
 
 
 def test_the_list_of_exceptions_is_short() -> None:

@@ -1,4 +1,4 @@
-"""What every cell is: weights in torch's gate order and layout, a projection of its inputs, and one time step."""
+"""The base class of cells: weights in torch's gate order and layout, a projection of its inputs, and one time step."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class Cell(nn.Module, ABC, Generic[S]):
         raise UserError(f"{type(self).__name__}: torch has no fused kernel for this form; use path=auto")
 
     def steps(self) -> CellSteps | None:
-        """The derivatives of single steps, where someone has written them."""
+        """The derivatives of single steps; None where the cell has none of its own."""
         return None
 
     def _weights(self) -> list[Tensor]:
@@ -188,5 +188,5 @@ class Cell(nn.Module, ABC, Generic[S]):
         return [w for w in (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh) if w is not None]
 
     def extra_repr(self) -> str:
-        """Sizes, for `print(model)`."""
+        """Input and hidden size, for `print(model)`."""
         return f"{self.input_size}, {self.hidden_size}"

@@ -16,7 +16,7 @@ class CellSteps(ABC):
 
     The loop owns the states: `hs` [T+1, B, H], of which `forward` writes the row t + 1, and the recurrent product.
     With `held`, a draw of zoneout, the units that it marks keep their state: `hold` after `forward`, and D of these
-    units is the loop's to carry, 0 for `backward`.
+    units is carried by the loop and 0 for `backward`.
     """
 
     hs: Float[Tensor, "T1 B H"]
@@ -24,7 +24,7 @@ class CellSteps(ABC):
 
     @abstractmethod
     def begin(self, like: Float[Tensor, "T B G"], hs: Float[Tensor, "T1 B H"], state: Sequence[Tensor]) -> None:
-        """Make room for the steps; `state` is what the first state holds in addition to h."""
+        """Allocate memory for the steps; `state` is what the first state holds in addition to h."""
 
     @abstractmethod
     def forward(self, t: int, gates: Float[Tensor, "B G"], hidden: Float[Tensor, "B G"]) -> None:
@@ -32,7 +32,7 @@ class CellSteps(ABC):
 
     @abstractmethod
     def begin_backward(self, into_inputs: Float[Tensor, "T B G"], into_hidden: Float[Tensor, "T B G"]) -> None:
-        """Where `backward` is to write; what does not depend on the gradient is computed here, for all steps."""
+        """Set where `backward` writes, and compute for all steps what does not depend on the gradient."""
 
     @abstractmethod
     def backward(self, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:

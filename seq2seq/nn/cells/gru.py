@@ -88,7 +88,7 @@ class GRU(Cell[HiddenState]):
     def fused(
         self, inputs: Float[Tensor, "T B I"], state: HiddenState, mask: Bool[Tensor, "T B"] | None
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
-        """nn.GRU's kernel, which knows one of the four forms."""
+        """Run nn.GRU's kernel, which computes one of the four forms."""
         if "fused" not in self.paths:
             return super().fused(inputs, state, mask)
         outputs, last = torch.gru(
@@ -104,7 +104,7 @@ class GRUSteps(CellSteps):
         self.keep = keep
 
     def begin(self, like: Float[Tensor, "T B G"], hs: Float[Tensor, "T1 B H"], state: Sequence[Tensor]) -> None:
-        """Room for r and z, u and n."""
+        """Allocate memory for r and z, u and n."""
         self.hs = hs
         self.size = hs.size(2)
         self.rzs = like.new_empty(*like.shape[:2], 2 * self.size)
@@ -121,14 +121,14 @@ class GRUSteps(CellSteps):
         torch.lerp(n, h, z, out=self.hs[t + 1]) if self.keep else torch.lerp(h, n, z, out=self.hs[t + 1])
 
     def begin_backward(self, into_inputs: Float[Tensor, "T B G"], into_hidden: Float[Tensor, "T B G"]) -> None:
-        """All factors of D."""
+        """Compute all factors of D, for all steps at once."""
         r, self.n_slope, z_slope, self.carry = factors(self.hs[:-1], self.rzs, self.ns, None, self.keep)
         torch.cat([self.n_slope * self.us * r * (1 - r), z_slope, self.n_slope * r], -1, out=into_hidden)
         self.into_inputs = into_inputs
         self.into_hidden = into_hidden
 
     def backward(self, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
-        """The factors times D."""
+        """Multiply the factors by D."""
         gates = self.into_hidden[t]
         gates.unflatten(-1, (3, self.size)).mul_(d[:, None])
         self.into_inputs[t, :, : 2 * self.size] = gates[:, : 2 * self.size]

@@ -153,7 +153,7 @@ def _parts(
 
 
 def _standardised(products: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """x̂, and 1/σ."""
+    """Standardise over the units; returns x̂ and 1/σ."""
     variance, mean = torch.var_mean(products, -1, correction=0, keepdim=True)
     by = (variance + eps).rsqrt()
     return (products - mean) * by, by

@@ -108,7 +108,7 @@ class LSTM(Cell[LSTMState]):
     def fused(
         self, inputs: Float[Tensor, "T B I"], state: LSTMState, mask: Bool[Tensor, "T B"] | None
     ) -> tuple[Float[Tensor, "T B H"], LSTMState]:
-        """nn.LSTM's kernel. It hands out c after the last step only, so c must be carried past each sentence's end:
+        """Run nn.LSTM's kernel. It returns c after the last step only, so c must be carried past each sentence's end:
         one more input column, 1 on padding, closes the input gate and opens the forget gate (σ(±10⁴) is 0 and 1)."""
         if "fused" not in self.paths:
             return super().fused(inputs, state, mask)
@@ -133,7 +133,7 @@ class LSTMSteps(CellSteps):
     """Single steps of the LSTM, with the formulas of `LSTMThroughTime`."""
 
     def begin(self, like: Float[Tensor, "T B G"], hs: Float[Tensor, "T1 B H"], state: Sequence[Tensor]) -> None:
-        """Room for the gates, c_t and tanh(c_t)."""
+        """Allocate memory for the gates, c_t and tanh(c_t)."""
         self.hs = hs
         self.size = hs.size(2)
         self.activations = torch.empty_like(like)
@@ -150,7 +150,7 @@ class LSTMSteps(CellSteps):
         torch.mul(o, torch.tanh(c, out=self.squashed[t]), out=self.hs[t + 1])
 
     def begin_backward(self, into_inputs: Float[Tensor, "T B G"], into_hidden: Float[Tensor, "T B G"]) -> None:
-        """All factors of D and of ∂c."""
+        """Compute all factors of D and of ∂c, for all steps at once."""
         i, self.f, g, o = self.activations.chunk(4, -1)
         self.through = o * (1 - self.squashed * self.squashed)
         factors = (g * i * (1 - i), self.cs[:-1] * self.f * (1 - self.f), i * (1 - g * g), self.squashed * o * (1 - o))
@@ -177,7 +177,7 @@ class LSTMSteps(CellSteps):
         torch.where(self.held[t], self.cs[t], self.cs[t + 1], out=self.cs[t + 1])
 
     def state_gradients(self) -> tuple[Tensor, ...]:
-        """That of c_0."""
+        """The gradient of c_0."""
         return (self.e,)
 
 

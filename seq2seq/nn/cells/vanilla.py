@@ -57,7 +57,7 @@ class Vanilla(Cell[HiddenState]):
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
-        """Run `VanillaThroughTime`."""
+        """Run `VanillaThroughTime` over all steps."""
         bias = self.weight_hh.new_zeros(self.hidden_size) if self.bias_hh is None else self.bias_hh
         outputs, last = VanillaThroughTime.apply(  # type: ignore[no-untyped-call]
             gates, state.h, self.weight_hh, bias, by_unit(mask), reverse, self.activation == "tanh"
@@ -71,7 +71,7 @@ class Vanilla(Cell[HiddenState]):
     def fused(
         self, inputs: Float[Tensor, "T B I"], state: HiddenState, mask: Bool[Tensor, "T B"] | None
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
-        """nn.RNN's kernel."""
+        """Run nn.RNN's fused kernel."""
         kernel: Any = torch.rnn_tanh if self.activation == "tanh" else torch.rnn_relu
         outputs, last = kernel(
             inputs, state.h[None], self._weights(), self.bias_ih is not None, 1, 0.0, self.training, False, False
@@ -86,7 +86,7 @@ class VanillaSteps(CellSteps):
         self.tanh = tanh
 
     def begin(self, like: Float[Tensor, "T B G"], hs: Float[Tensor, "T1 B H"], state: Sequence[Tensor]) -> None:
-        """The outputs are all that is needed."""
+        """Keep the outputs, which is all that the backward pass needs."""
         self.hs = hs
 
     def forward(self, t: int, gates: Float[Tensor, "B G"], hidden: Float[Tensor, "B G"]) -> None:
@@ -95,14 +95,14 @@ class VanillaSteps(CellSteps):
         total.tanh_() if self.tanh else total.relu_()
 
     def begin_backward(self, into_inputs: Float[Tensor, "T B G"], into_hidden: Float[Tensor, "T B G"]) -> None:
-        """φ' for all steps."""
+        """Compute φ' for all steps."""
         outputs = self.hs[1:]
         self.slope = 1 - outputs * outputs if self.tanh else (outputs > 0).to(outputs.dtype)
         self.into_inputs = into_inputs
         self.into_hidden = into_hidden
 
     def backward(self, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
-        """D ⊙ φ'."""
+        """Both kinds of gates have the gradient D ⊙ φ'."""
         torch.mul(self.slope[t], d, out=self.into_inputs[t])
         self.into_hidden[t] = self.into_inputs[t]
         return torch.zeros_like(d)

@@ -49,7 +49,7 @@ class AdditiveContext(Attention):
     def forward(
         self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
-        """c_t and α_t of each query; with several heads, the parts of c_t side by side and the mean of the α_t."""
+        """c_t and α_t of each query; with several heads, the concatenated parts of c_t and the mean of the α_t."""
         if self.num_heads == 1:
             return super().forward(queries, keys, steps)
         assert queries is not None
@@ -67,9 +67,9 @@ class AdditiveContext(Attention):
         return AdditiveSteps() if self.num_heads == 1 else None
 
     def query_weight(self) -> Tensor:
-        """W_q."""
+        """W_q, which maps a state to what is compared with the keys."""
         return self.query.weight
 
     def energy_weight(self) -> Tensor:
-        """v."""
+        """v, which maps a comparison to an energy."""
         return self.energy

@@ -1,4 +1,4 @@
-"""The aligned context: what the encoder says of position t is what the decoder reads at step t (N-to-N with feedback).
+"""The aligned context: at step t the decoder reads the encoder's output of position t (N-to-N with feedback).
 
 c_t = h_t        and c_t = 0 past the end of the source
 
@@ -26,7 +26,7 @@ class AlignedContext(Context):
         self.size = memory_size
 
     def prepare(self, memory: Memory) -> Keys:
-        """The memory itself."""
+        """Keys whose values are the memory itself."""
         return Keys(memory.outputs, None, memory.mask)
 
     def forward(

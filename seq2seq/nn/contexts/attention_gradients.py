@@ -3,7 +3,7 @@
 
 With weights α = softmax(e), c = Σ_s α_s value_s and the gradient ∂c:
     ∂α_s = ∂c·value_s      ∂e = α ⊙ (∂α − Σ_s α_s ∂α_s)      ∂value_s = Σ_t α_{t,s} ∂c_t (one matmul after the loop)
-and what follows from ∂e is the score's own affair.
+and each score function computes its own gradients from ∂e.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ContextSteps(ABC):
     contexts: Float[Tensor, "T B C"]
 
     def begin(self, count: int, values: Tensor, keys: Tensor, energy: Tensor | None, mask: Bool[Tensor, "B S"]) -> None:
-        """Make room for `count` steps over these keys."""
+        """Allocate memory for `count` steps over these keys."""
         self.values = values
         self.keys = keys
         self.energy = energy
@@ -31,14 +31,14 @@ class ContextSteps(ABC):
         self.weights = values.new_empty(count, *values.shape[:2])
 
     def forward(self, t: int, query: Float[Tensor, "B A"]) -> Float[Tensor, "B C"]:
-        """c_t."""
+        """Compute c_t from the query of step t."""
         energies = self.energies(t, query).masked_fill_(self.hidden, torch.finfo(query.dtype).min)
         weights = torch.softmax(energies, -1, out=self.weights[t])
         torch.bmm(weights[:, None], self.values, out=self.contexts[t][:, None])
         return self.contexts[t]
 
     def begin_backward(self) -> None:
-        """Make room for the gradients."""
+        """Allocate memory for the gradients."""
         self.context_gradients = torch.empty_like(self.contexts)
         self.energy_gradients = torch.empty_like(self.weights)
 
@@ -50,7 +50,7 @@ class ContextSteps(ABC):
         return self.query_gradient(t, energies)
 
     def gradients(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Of values, keys and the energy's weight; after all steps."""
+        """The gradients of values, keys and the energy's weight, after all steps."""
         values = torch.bmm(self.weights.permute(1, 2, 0), self.context_gradients.transpose(0, 1))
         return values, self.key_gradient(), self.energy_gradient()
 
@@ -60,7 +60,7 @@ class ContextSteps(ABC):
 
     @abstractmethod
     def query_gradient(self, t: int, energies: Float[Tensor, "B S"]) -> Float[Tensor, "B A"]:
-        """∂q_t from ∂e_t."""
+        """Compute ∂q_t from ∂e_t."""
 
     @abstractmethod
     def key_gradient(self) -> Float[Tensor, "B S A"]:
@@ -74,7 +74,7 @@ class ContextSteps(ABC):
 class AdditiveSteps(ContextSteps):
     """e_s = v·tanh(k_s + q) without a tanh in the loop, and with nothing of size T·B·S·A stored.
 
-    tanh(k + q) = 1 − 2y with y = 1 / (1 + e^{2k} e^{2q}), and the softmax is blind to constants, so e_s = −2 v·y.
+    tanh(k + q) = 1 − 2y with y = 1 / (1 + e^{2k} e^{2q}), and the softmax ignores constants, so e_s = −2 v·y.
     Backwards y is computed again: ∂(k + q) = ∂e_s v ⊙ (1 − tanh²) = 4 ∂e_s v ⊙ (y − y²), and as Σ_s ∂e_s = 0,
     ∂v = −2 Σ ∂e_s y. The exponents are clamped to half of the type's range, where tanh has long been ±1.
     """
@@ -89,7 +89,7 @@ class AdditiveSteps(ContextSteps):
         self.one = keys.new_ones(())
 
     def energies(self, t: int, query: Float[Tensor, "B A"]) -> Float[Tensor, "B S"]:
-        """−2 v·y."""
+        """The energies −2 v·y of all source positions."""
         torch.mul(query, 2, out=self.queries[t]).clamp_(-self.limit, self.limit).exp_()
         assert self.energy is not None
         return (self._y(t) @ self.energy).mul_(-2)
@@ -99,7 +99,7 @@ class AdditiveSteps(ContextSteps):
         return torch.addcmul(self.one, self.exponentials, query, out=self.buffer).reciprocal_()
 
     def begin_backward(self) -> None:
-        """Make room for the sums over the steps."""
+        """Allocate memory for the sums over the steps."""
         super().begin_backward()
         self.key_sum = torch.zeros_like(self.keys)
         self.energy_sum = torch.zeros_like(self.keys[0, 0])
@@ -130,12 +130,12 @@ class MultiplicativeSteps(ContextSteps):
         self.scale = scale
 
     def begin(self, count: int, values: Tensor, keys: Tensor, energy: Tensor | None, mask: Bool[Tensor, "B S"]) -> None:
-        """Make room for the queries."""
+        """Allocate memory for the queries."""
         super().begin(count, values, keys, energy, mask)
         self.queries = keys.new_empty(count, keys.size(0), keys.size(2))
 
     def energies(self, t: int, query: Float[Tensor, "B A"]) -> Float[Tensor, "B S"]:
-        """scale · q·k."""
+        """The energies scale · q·k of all source positions."""
         torch.mul(query, self.scale, out=self.queries[t])
         return torch.bmm(self.keys, self.queries[t][:, :, None])[:, :, 0]
 

@@ -110,7 +110,7 @@ class AttentionThroughTime(Function):
 
 
 def _carried(cell: CellSteps, t: int, d: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
-    """What a step back carries to h_t: D itself for the units that kept their state."""
+    """The gradient that a step carries to h_t: D itself for the units that kept their state."""
     if cell.held is None:
         return cell.backward(t, d)
     held = cell.held[t]

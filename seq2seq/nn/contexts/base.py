@@ -1,4 +1,4 @@
-"""What every context is: the rule that gives the decoder its vector c_t at every step."""
+"""The base class of contexts: the rule that gives the decoder its vector c_t at every step."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Context(nn.Module, ABC):
         `steps` are the queries' positions in the target, from 0. Where no query counts they may be None."""
 
     def steps(self) -> ContextSteps | None:
-        """The derivatives of single steps, where someone has written them; then the two weights below count."""
+        """The derivatives of single steps, which use the two weights below; None where the context has none."""
         return None
 
     def query_weight(self) -> Tensor | None:

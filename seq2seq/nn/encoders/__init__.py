@@ -1,4 +1,4 @@
-"""Encoders: what reads the source and leaves a memory."""
+"""Encoders: they read the source and return a memory."""
 
 from seq2seq.nn.encoders.base import Encoder
 from seq2seq.nn.encoders.gnmt import GNMTEncoder

@@ -1,7 +1,7 @@
 """The encoder of Google's neural machine translation system (Wu et al. 2016, §3.1 and §3.2).
 
-Only the bottom layer reads both ways, so that all others can run one after the other in parallel; their outputs are
-added to their inputs from the third layer on (eq. 6), which is what lets eight layers be trained.
+Only the bottom layer reads both ways, so that the others can run in parallel, each a step after the one below; their
+outputs are added to their inputs from the third layer on (eq. 6), which makes eight layers trainable.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     g_r = relu(W · pool(relu(K_2 ∗ relu(K_1 ∗ image_r))) + b + p_r)        c = tanh(Σ_r V_r g_r + d)
 
-with 3 × 3 kernels (the smallest that tell left from right, Simonyan & Zisserman 2015), p_r the vector of the r-th place
-(Gehring et al. 2017, §3.1), which attention sees, and V_r the r-th place's own matrix, which lets c tell 37 from 73.
+with 3 × 3 kernels (the smallest that distinguish left from right, Simonyan & Zisserman 2015), p_r the vector of the
+r-th place (Gehring et al. 2017, §3.1), which attention sees, and V_r the r-th place's own matrix, which lets c
+distinguish 37 and 73.
 """
 
 from __future__ import annotations
@@ -73,11 +74,11 @@ class ImageEncoder(Encoder):
         self.dropout = Dropout(dropout)
         for layer in (self.convolutions[0], self.convolutions[2], self.linear):
             begin(layer, "relu")
-        nn.init.normal_(self.summary.weight, std=hidden_size**-0.5)  # few places are filled: one alone must be heard
+        nn.init.normal_(self.summary.weight, std=hidden_size**-0.5)  # few places are filled: each counts
 
     @property
     def state_shapes(self) -> tuple[StateShape, ...]:
-        """None: nothing recurs."""
+        """Empty: there is no recurrent state."""
         return ()
 
     def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
@@ -85,7 +86,7 @@ class ImageEncoder(Encoder):
         places = vectors.size(1)
         if places > len(self.positions):
             raise UserError(
-                f"encoder: {places} regions side by side, but encoder.max_regions={len(self.positions)}; raise it"
+                f"encoder: {places} regions in an image, but encoder.max_regions={len(self.positions)}; raise it"
             )
         convolved = self.dropout(self.convolutions(vectors[mask].view(-1, 1, *self.image)))
         positions = self.positions[:places].expand(len(mask), -1, -1)[mask]

@@ -2,8 +2,8 @@
 
     h_t^j = layer^j([h_{2t}^{j−1} ; h_{2t+1}^{j−1}])
 
-Every layer above the first reads pairs of neighbours and so halves time: with J layers the memory is 2^{J−1} times
-shorter than the source, and so is what the decoder attends to and what the upper layers loop over.
+Every layer above the first reads pairs of adjacent positions and so halves time: with J layers the memory is 2^{J−1}
+times shorter than the source, and so is what the decoder attends to and what the upper layers loop over.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class PyramidalEncoder(LayeredEncoder):
 def halve(
     vectors: Float[Tensor, "B S D"], mask: Bool[Tensor, "B S"]
 ) -> tuple[Float[Tensor, "B P 2*D"], Bool[Tensor, "B P"]]:
-    """Neighbouring pairs side by side, P = ⌈S/2⌉; the last frame of an odd sequence is paired with zeros.
+    """Adjacent positions concatenated in pairs, P = ⌈S/2⌉; the last frame of an odd sequence is paired with zeros.
 
     `vectors` must be 0 where the mask is False, as a `Layer` leaves them, so that padding is such a zero too.
     """

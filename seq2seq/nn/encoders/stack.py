@@ -60,7 +60,7 @@ class RecurrentStack(Encoder):
 
     @property
     def state_shapes(self) -> tuple[StateShape, ...]:
-        """One a layer."""
+        """One shape a layer, the lowest first."""
         return self.layers.state_shapes
 
     def layered(self) -> Encoder:
@@ -88,7 +88,7 @@ class RecurrentStack(Encoder):
     def run(
         self, vectors: Float[Tensor, "B T E"], state: StackState, *, reach: int | None = None
     ) -> tuple[Float[Tensor, "B T D"], StackState]:
-        """Read on from `state`; the outputs, and the state after them.
+        """Continue reading from `state`; the outputs, and the state after them.
 
         With a `reach` of k the error of step t is carried back over at most k recurrent connections, to the steps
         t … t − k: `bptt_truncate` of many courses, exactly (reference/truncation.py, the left picture; Williams & Peng
@@ -114,7 +114,7 @@ class RecurrentStack(Encoder):
         self, vectors: Float[Tensor, "B T E"], state: StackState, reach: int
     ) -> tuple[Float[Tensor, "B T D"], StackState]:
         """The first k steps reach the state before them. Each later step t becomes a sequence of its own, the steps
-        t − k … t from a constant state, of which only the last output counts; all of them run side by side.
+        t − k … t from a constant state, of which only the last output counts; all of them are one batch.
 
         Dropout, if any, is drawn anew for the constant states.
         """

@@ -41,7 +41,7 @@ class VectorEncoder(Encoder):
 
     @property
     def state_shapes(self) -> tuple[StateShape, ...]:
-        """None: nothing recurs."""
+        """Empty: there is no recurrent state."""
         return ()
 
     def forward(self, vectors: Float[Tensor, "B S E"], mask: Bool[Tensor, "B S"]) -> Memory:
@@ -51,10 +51,10 @@ class VectorEncoder(Encoder):
 
 
 def begin(layer: nn.Module, activation: Activation) -> None:
-    """Start a layer as its nonlinearity needs it to keep the size of what passes (He et al. 2015, eq. 10).
+    """Initialise a layer such that its nonlinearity keeps the variance of its inputs (He et al. 2015, eq. 10).
 
-    Torch's own start divides a signal by about 2.4 at each layer with relu: after four of them little is left of what
-    tells one image from another, and training stands still.
+    torch's default initialisation divides a signal by about 2.4 at each layer with relu: after four of them the
+    outputs for different images hardly differ, and training makes no progress.
     """
     nn.init.kaiming_normal_(layer.weight, nonlinearity=activation)  # type: ignore[arg-type]
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

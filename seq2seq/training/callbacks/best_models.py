@@ -21,12 +21,12 @@ LOSS = "val_loss"
 
 def _loss(metrics: Mapping[str, Tensor]) -> float:
     """The validation loss, ∞ where it is not known or not a number."""
-    found = float(metrics.get(LOSS, math.inf))
-    return math.inf if math.isnan(found) else found
+    loss = float(metrics.get(LOSS, math.inf))
+    return math.inf if math.isnan(loss) else loss
 
 
 class _AtValidations(Callback):
-    """Knows whether there was a validation since it last looked: an epoch that ends without one has the metrics of the
+    """Knows whether there was a validation since the last check: an epoch that ends without one has the metrics of the
     one before, and other weights."""
 
     _validated = False
@@ -38,19 +38,19 @@ class _AtValidations(Callback):
         return super().state_key.replace(type(self).__qualname__, lightning_class.__qualname__, 1)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """There are new numbers to look at."""
+        """Note that there are new metrics to compare."""
         self._validated = not trainer.sanity_checking
         super().on_validation_end(trainer, pl_module)
 
     def _look(self) -> bool:
-        """Whether there is a validation that was not looked at; now it was."""
-        found, self._validated = self._validated, False
-        return found
+        """Whether there is a validation that was not compared yet; from now on it was."""
+        pending, self._validated = self._validated, False
+        return pending
 
 
 class Best(_AtValidations, ModelCheckpoint):
-    """Lightning's keeper of the best models, which breaks ties by the validation loss, and looks at each validation
-    once. It removes no file: the last checkpoint may still know it, see `ResumeState`.
+    """Lightning's keeper of the best models, which breaks ties by the validation loss, and compares each validation
+    once. It removes no file: the last checkpoint may still refer to it, see `ResumeState`.
 
     `losses` are those of the kept models, by path. Its state holds names, not paths, so that a run's folder can be
     moved.
@@ -61,7 +61,7 @@ class Best(_AtValidations, ModelCheckpoint):
         self.losses: dict[str, float] = {}
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """After each validation, where steps decide when (Lightning takes an interval of 1 step for 1.0)."""
+        """Compare after each validation where steps decide when (Lightning takes an interval of 1 step for 1.0)."""
         super().setup(trainer, pl_module, stage)
         if isinstance(trainer.val_check_interval, int):
             self._save_on_train_epoch_end = False
@@ -79,7 +79,7 @@ class Best(_AtValidations, ModelCheckpoint):
         return tied and _loss(trainer.callback_metrics) < self.losses.get(worst, -math.inf)
 
     def _update_best_and_save(self, *arguments: Any) -> None:
-        """Lightning notes a best model before it is written; where the writing is interrupted, it was none."""
+        """Lightning notes a best model before it is written; where the writing is interrupted, undo that."""
         before = {**self.__dict__, "best_k_models": dict(self.best_k_models)}
         try:
             super()._update_best_and_save(*arguments)
@@ -104,15 +104,15 @@ class Best(_AtValidations, ModelCheckpoint):
             self.kth_best_model_path, self.kth_value = ranked[-1], self.best_k_models[ranked[-1]]
 
     def _remove_checkpoint(self, trainer: lightning.Trainer, filepath: str) -> None:
-        """Leave it to `ResumeState`."""
+        """Do nothing; `ResumeState` removes files."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Lightning's, without folders."""
+        """Return Lightning's state, with file names in place of paths."""
         state = {**super().state_dict(), "losses": self.losses}
         return self._renamed(state, lambda name: Path(name).name) | {"dirpath": None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put this run's folder back, and the last score, which Lightning forgets."""
+        """Restore paths in this run's folder, and the last score, which Lightning does not restore."""
         self.current_score = state_dict["current_score"]
         folder = Path(str(self.dirpath))
         state = self._renamed({"losses": {}, **state_dict}, lambda name: str(folder / name))
@@ -128,7 +128,7 @@ class Best(_AtValidations, ModelCheckpoint):
 
 class Patience(_AtValidations, EarlyStopping):
     """Lightning's early stopping, for which a lower validation loss is an improvement, too, where the metric is the
-    same; it looks at each validation once."""
+    same; it compares each validation once."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -166,7 +166,7 @@ class Patience(_AtValidations, EarlyStopping):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Lightning's, and the loss of the best score."""
+        """Return Lightning's state, and the loss of the best score."""
         return {**super().state_dict(), "best_loss": self.best_loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,12 +1,12 @@
-"""Checkpoints from which a run resumes exactly, and which no crash and no full disk can spoil.
+"""Checkpoints from which a run resumes exactly, and which no crash and no full disk can corrupt.
 
     checkpoints/last.ckpt        everything, at the beginning of a training batch: a run resumes from it
     checkpoints/epoch=….ckpt     the best models so far
     checkpoints/end.ckpt         the last weights, where training ended before there was a best model
 
 At the beginning of a batch nothing is half done: no gradient is accumulated, no validation is running, all counters are
-those of the batches before. What Lightning's loops know is put back at the very same place, so that nothing is guessed
-about where in an epoch the run was. Randomness is not saved: `Seeded` makes it a function of seed, epoch and batch.
+those of the batches before. The state of Lightning's loops is restored at the very same place, so that the place
+in the epoch is exact. Randomness is not saved: `Seeded` makes it a function of seed, epoch and batch.
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ class Seeded(Callback):
 
 class ResumeState(Callback):
     """Writes `last.ckpt` at the beginning of a batch: after each validation, every so many steps, when so many minutes
-    have passed, and when a signal ends the run; puts what it holds back at the same place.
+    have passed, and when a signal ends the run; restores what it holds at the same place.
 
     `facts` are kept in the checkpoint and compared when the run is resumed; `began` is when the run did, by the
-    monotonic clock. After a checkpoint was written, best models that it does not know any more are removed.
+    monotonic clock. After a checkpoint was written, best models to which it does not refer any more are removed.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class ResumeState(Callback):
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep it until the first batch begins."""
+        """Keep the state until the first batch begins."""
         self._resumed = {"loops": checkpoint["loops"]["fit_loop"], **checkpoint[KEY]}
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -141,7 +141,7 @@ class ResumeState(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, index: int
     ) -> None:
-        """Put back, or write; never between batches whose gradients are added up."""
+        """Restore the state, or write it; never between batches whose gradients are added up."""
         if self._resumed:
             self._put_back(trainer)
         elif index % trainer.accumulate_grad_batches == 0:
@@ -157,20 +157,20 @@ class ResumeState(Callback):
             self.stopping.stop()
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """The next batch's beginning is due."""
+        """A checkpoint is due at the beginning of the next batch."""
         self._validated = True
 
     def _late(self) -> bool:
         return self.every_minutes is not None and time.monotonic() - self._written[0] >= 60 * self.every_minutes
 
     def _due(self, trainer: lightning.Trainer) -> bool:
-        """The same in every process, without asking."""
+        """Whether a checkpoint is due: the same in every process, without communication."""
         steps = trainer.global_step - self._written[1]
         return self._validated or (self.every_steps is not None and steps >= self.every_steps)
 
     @staticmethod
     def _any(trainer: lightning.Trainer, index: int, flag: bool) -> bool:
-        """Whether it holds in any process. That costs time: several are asked now and then only."""
+        """Whether `flag` is set in any process; of several, they communicate only at logged steps, as it takes time."""
         if trainer.world_size == 1:
             return flag
         asked = index % (trainer.log_every_n_steps * trainer.accumulate_grad_batches) == 0  # type: ignore[attr-defined]
@@ -184,7 +184,7 @@ class ResumeState(Callback):
         self.sweep(trainer)
 
     def sweep(self, trainer: lightning.Trainer) -> None:
-        """Remove the best models that are no longer among the best; what else lies there is the user's."""
+        """Remove the best models that are no longer among the best; other files there are kept."""
         keepers = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
         known = {Path(name).name for each in keepers for name in each.best_k_models}
         if trainer.is_global_zero:

@@ -41,7 +41,7 @@ def make_callbacks(config: Mapping[str, Any], folder: Path, *, progress: bool, l
     ]
     if stopping.get("patience") is not None:
         callbacks.append(Patience(**stopping, strict=False))  # training may end before a validation
-    callbacks += moving_average(config.get("ema") or {})  # after Throughput, whose tokens it would turn back
+    callbacks += moving_average(config.get("ema") or {})  # after Throughput, whose count of tokens it would reset
     return callbacks + ([progress_of(checkpoint["monitor"], label=label)] if progress else [])
 
 

@@ -1,6 +1,6 @@
-"""Too many steps in a row that were skipped, for their loss or gradient was not finite, end the run.
+"""The run ends when too many steps in a row were skipped because their loss or gradient was not finite.
 
-What skips and counts them is `Skipping` in `training.task_module`.
+They are skipped and counted by `Skipping` in `training.task_module`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HEADER = "epoch\tbatch\tlines (1 = the first of the training data)\n"
 
 
 class NotFinite(Callback):
-    """Logs `skipped_steps` once there are any, and ends the run after `limit` of them in a row (looked at when
+    """Logs `skipped_steps` once there are any, and ends the run after `limit` of them in a row (checked when
     something is logged): the lines of their batches are then in `not_finite.tsv`."""
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -35,13 +35,13 @@ class NotFinite(Callback):
         self._counts: dict[str, int] = {}
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Count on from where a resumed run stood."""
+        """Restore the counts of a resumed run."""
         self._batches = deque(maxlen=self.limit + trainer.log_every_n_steps)  # type: ignore[attr-defined]
         for name, count in self._counts.items():
             setattr(module.skipping, name, torch.tensor(count))
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
-        """Remember the batch; look at the counts when something is logged."""
+        """Remember the batch; check the counts when something is logged."""
         self._batches.append((trainer.current_epoch, index, getattr(batch, "rows", None)))
         if not trainer._logger_connector.should_update_logs:
             return
@@ -52,12 +52,12 @@ class NotFinite(Callback):
             self._end(self._counts["in_a_row"], trainer.global_step)
 
     def on_save_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
-        """The counts as they are."""
+        """Save the current counts."""
         counts = {name: int(getattr(module.skipping, name)) for name in ("total", "in_a_row")}
         checkpoint["seq2seq_skipped"] = counts
 
     def on_load_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
-        """Keep them until training starts."""
+        """Keep the counts until training starts."""
         self._counts = checkpoint["seq2seq_skipped"]
 
     def _end(self, count: int, step: int) -> None:

@@ -1,4 +1,4 @@
-"""What a training says of its progress: a bar on a terminal, else one line a validation."""
+"""How training shows its progress: a bar on a terminal, else one line a validation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from seq2seq.reporting.wording import duration
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's own, without the run's version number."""
+    """Lightning's progress bar, without the run's version number."""
 
     def get_metrics(self, *arguments: Any) -> dict[str, int | str | float | dict[str, float]]:
-        """The logged metrics, short."""
+        """The logged metrics with four digits."""
         metrics = super().get_metrics(*arguments)
         metrics.pop("v_num", None)
         return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in metrics.items()}
@@ -32,7 +32,7 @@ class ValidationLines(BaseProgressBar):
 
     Shown are the `metrics` that were logged, the speed since the validation before, the time since this process began
     to train, and the time left until the last epoch or step; "at most" where early stopping may end the training.
-    `label` begins the line, so that runs which print into one log are told apart. Of several processes rank 0 prints.
+    `label` begins the line, to distinguish runs that print into one log. Of several processes rank 0 prints.
     """
 
     def __init__(self, *metrics: str, label: str = "") -> None:
@@ -42,11 +42,11 @@ class ValidationLines(BaseProgressBar):
         self.enabled = True
 
     def disable(self) -> None:
-        """Print nothing."""
+        """Print nothing from here on."""
         self.enabled = False
 
     def enable(self) -> None:
-        """Print again."""
+        """Print lines from here on."""
         self.enabled = True
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
@@ -64,7 +64,7 @@ class ValidationLines(BaseProgressBar):
         self._tokens = tokens
 
     def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Print the line."""
+        """Print the line of this validation."""
         super().on_validation_end(trainer, module)
         if trainer.sanity_checking:
             return
@@ -76,8 +76,8 @@ class ValidationLines(BaseProgressBar):
         """What is printed after a validation."""
         epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
         steps = f"/{trainer.max_steps:,}" if trainer.max_steps > 0 else ""
-        found = {name: trainer.callback_metrics.get(name) for name in self.metrics}
-        parts = [f"{name} {float(value):.4g}" for name, value in found.items() if value is not None]
+        values = {name: trainer.callback_metrics.get(name) for name in self.metrics}
+        parts = [f"{name} {float(value):.4g}" for name, value in values.items() if value is not None]
         parts += [f"{self._speed:,.0f} tokens/s", f"{duration(time.monotonic() - self._began)} elapsed"]
         if (left := self._left(trainer)) is not None:
             early = any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks)  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ class ValidationLines(BaseProgressBar):
         return f"{self.label}{where}: {', '.join(parts)}"
 
     def _left(self, trainer: lightning.Trainer) -> float | None:
-        """Seconds until the end of the training, as far as one is set; None where nothing can be told."""
+        """Seconds until the end of the training, as far as one is set; None where it is not known."""
         times = [
             left
             for callback in trainer.callbacks  # type: ignore[attr-defined]

@@ -48,17 +48,17 @@ class Restart(Callback):
         self._rate = 0.0
 
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """The rate before this validation."""
+        """Remember the rate before this validation."""
         self._rate = _rate(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """The task has stepped the schedule by now."""
+        """Compare the rate; the task has stepped the schedule by now."""
         self.due = self.due or _rate(trainer) < self._rate
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, index: int
     ) -> None:
-        """Restore, if it is due."""
+        """Return to the best checkpoint, if that is due."""
         best = trainer.checkpoint_callback
         if not self.due or not isinstance(best, ModelCheckpoint) or not best.best_model_path:
             return

@@ -1,6 +1,6 @@
 """SIGTERM and SLURM's warning signal: a training run writes a checkpoint and ends, so that it can be resumed.
 
-A scheduler that wants its machine back sends SIGTERM, and before that, if it was asked to (`sbatch --signal=USR1@120`),
+A scheduler that preempts a job sends SIGTERM, and before that, if it was asked to (`sbatch --signal=USR1@120`),
 SIGUSR1. Within training both wait for the next batch, where a checkpoint can be exact; SIGTERM does not wait for the
 end of a validation, and a second SIGTERM for nothing. Everywhere else both act at once: there is nothing to write.
 """
@@ -18,10 +18,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1) if hasattr(signal, "SIGUSR1") else (s
 
 
 class Stopping:
-    """A block in which the signals raise `Stopped`, at once or, while it `waits`, when somebody asks.
+    """A block in which the signals raise `Stopped`, at once or, while it `waits`, when `stop` is called.
 
-    Only the main thread is given signals: in another one, they are what they were. Where processes train `together`, a
-    launcher sends SIGTERM to all others when the first of them ends: a process that is ending already then finishes
+    Only the main thread receives signals; in another one, the handlers are unchanged. Where processes train `together`,
+    a launcher sends SIGTERM to all others when the first of them ends: a process that is ending already then finishes
     without being interrupted, its record above all.
     """
 
@@ -48,13 +48,13 @@ class Stopping:
                 signal.signal(each, self._receive)
 
     def now(self) -> None:
-        """From here on signals act at once, one that waits among them."""
+        """Let signals act at once from here on, also one that was received already."""
         self.waits = False
         if self.received is not None:
             self.stop()
 
     def stop(self) -> None:
-        """Raise `Stopped`."""
+        """Raise `Stopped` with the name of the signal."""
         name = self.received.name if self.received else "a signal to another process"
         raise Stopped(f"stopped by {name}; the same command with resume=auto resumes it")
 

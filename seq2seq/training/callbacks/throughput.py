@@ -14,8 +14,8 @@ from seq2seq.training.task_module import TaskModule
 class Throughput(Callback):
     """Logs `tokens_per_second`: tokens of training batches over the time spent on them, validation left out.
 
-    The task counts its tokens on its own device; they are read only when something is logged. A resumed run counts
-    on.
+    The task counts its tokens on its own device; they are read only when something is logged. A resumed run
+    continues the count.
     """
 
     def __init__(self) -> None:
@@ -24,31 +24,31 @@ class Throughput(Callback):
         self._since: float | None = None
 
     def on_save_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
-        """What was counted up to here."""
+        """Save the counts up to here."""
         checkpoint["seq2seq_throughput"] = {"tokens": int(module.trained_tokens), "seconds": self.seconds}
 
     def on_load_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
-        """Count on."""
+        """Continue the counts of the checkpoint."""
         self.tokens, self.seconds = checkpoint["seq2seq_throughput"].values()
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """What the task counts, too."""
+        """Add the tokens of the checkpoint to those that the task counts."""
         assert isinstance(module, TaskModule)
         module.trained_tokens += self.tokens
         self._window, self._since = self.seconds, time.perf_counter()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Start the clock; making batches counts."""
+        """Start the clock; the time of making batches is included."""
         self._since = time.perf_counter()
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Validation's time does not count."""
+        """Restart the clock, since the time of validation is excluded."""
         self._since = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Log now and then."""
+        """Log the tokens a second since the last log."""
         now = time.perf_counter()
         self.seconds += now - (self._since or now)
         self._since = now

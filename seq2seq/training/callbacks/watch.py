@@ -9,15 +9,15 @@ import pytorch_lightning as lightning
 from pytorch_lightning.callbacks import Callback
 
 Watcher = Callable[[int, float], bool]
-"""From a validation's number, counted from 0, and the monitored value, to whether the run is to be given up."""
+"""From a validation's number, counted from 0, and the monitored value, to whether the run is to end."""
 
 
 class Pruned(Exception):  # noqa: N818  (no error: what was asked for)
-    """A run was given up by who watches it."""
+    """A run was ended by its `Watcher`."""
 
 
 class Watch(Callback):
-    """Tells a `Watcher` the monitored metric after every validation, and raises `Pruned` where it says so.
+    """Passes the monitored metric to a `Watcher` after every validation, and raises `Pruned` where it returns True.
 
     Optuna's own callback does the same for its trials, but comes in a package of integrations with every framework.
     """
@@ -26,7 +26,7 @@ class Watch(Callback):
         self.monitor, self.watcher, self.validations = monitor, watcher, 0
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Report; what was logged at the end of the validation is known by now."""
+        """Call the `Watcher`; what was logged at the end of the validation is known by now."""
         if trainer.sanity_checking:
             return
         number, self.validations = self.validations, self.validations + 1

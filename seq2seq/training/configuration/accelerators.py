@@ -16,7 +16,7 @@ def check_accelerator(trainer: Mapping[str, Any]) -> None:
     asked = trainer.get("accelerator") or "auto"
     what, is_there = ACCELERATORS.get(asked, ("", lambda: True))
     if not is_there():
-        there = ", ".join(name for name, (_, found) in ACCELERATORS.items() if found())
+        there = ", ".join(name for name, (_, is_available) in ACCELERATORS.items() if is_available())
         others = f" ({there} is there)" if there else ""
         raise UserError(f"trainer.accelerator={asked}: this machine has no {what}{others}; set it to auto or cpu")
     double = str(trainer.get("precision", "32")) in ("64", "64-true")

@@ -1,7 +1,7 @@
 """Which metric chooses the best model, ends a run early and lowers the learning rate, and which way of it is better.
 
 A configuration names it as `monitor`: a logged metric, or `auto`, the task's own, for which another is taken before
-training starts where it cannot tell models apart by the references of val. `mode` follows from the metric.
+training starts where it cannot distinguish models by the references of val. `mode` follows from the metric.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Mode = Literal["min", "max"]
 
 class Settled(NamedTuple):
     """A configuration in which every `monitor` is a metric and every `mode` is min or max; `remarks` say what was
-    chosen, and `warnings` what the user chose although it cannot tell models apart."""
+    chosen, and `warnings` what the user chose although it cannot distinguish models."""
 
     config: dict[str, Any]
     remarks: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ def settle(task: Task, config: Mapping[str, Any], data: Any, recorded: Mapping[s
     `recorded` are the metrics by place that a resumed run has been using: they are kept. A metric that the task does
     not log is added to `task.metrics`, and the one that chooses the best model is first there.
     """
-    found, remarks, warnings = dict(config), dict[str, None](), list[str]()
+    settled, remarks, warnings = dict(config), dict[str, None](), list[str]()
     for place, node in monitored(config):
         monitor = node["monitor"]
         if monitor == AUTO:
@@ -78,24 +78,24 @@ def settle(task: Task, config: Mapping[str, Any], data: Any, recorded: Mapping[s
             monitor, remark = _chosen(task, data, default, (recorded or {}).get(place))
             remarks |= {remark: None} if remark else {}
             if monitor != default or monitor not in task.logged(config):
-                found["task"] = task.reporting(found, monitor)
+                settled["task"] = task.reporting(settled, monitor)
         elif (weak := task.weakness(monitor, data)) and not recorded:
             warnings.append(
-                f"{place}.monitor={monitor} is kept as given, but hardly tells models apart: {weak.reason}; "
+                f"{place}.monitor={monitor} is kept as given, but hardly distinguishes models: {weak.reason}; "
                 f"{place}.monitor={AUTO} would take val_{weak.instead}"
             )
-        found |= _with(found, place, monitor=monitor, mode=direction(monitor))
-    return Settled(found, tuple(remarks), tuple(warnings))
+        settled |= _with(settled, place, monitor=monitor, mode=direction(monitor))
+    return Settled(settled, tuple(remarks), tuple(warnings))
 
 
 def _chosen(task: Task, data: Any, default: str, recorded: str | None) -> tuple[str, str]:
-    """The metric of an `auto`, and what there is to say about it."""
+    """The metric of an `auto`, and a line about the choice."""
     if recorded is not None:
         return recorded, "" if recorded == default else f"best model by {recorded}, as before"
     if (weak := task.weakness(default, data)) is None:
         return default, ""
     chosen = f"val_{weak.instead}"
-    return chosen, f"best model by {chosen}, since {default} could not tell models apart: {weak.reason}"
+    return chosen, f"best model by {chosen}, since {default} could not distinguish models: {weak.reason}"
 
 
 def recorded_in(config: Mapping[str, Any]) -> dict[str, str]:
@@ -110,11 +110,11 @@ def best_by(config: Mapping[str, Any]) -> str:
 
 def adopt(config: Mapping[str, Any], recorded: Mapping[str, str]) -> dict[str, Any]:
     """The configuration with the `recorded` metrics in the place of `auto`: what is compared when a run is resumed."""
-    found = dict(config)
+    adopted = dict(config)
     for place, node in monitored(config):
         monitor = recorded.get(place, node["monitor"]) if node["monitor"] == AUTO else node["monitor"]
-        found |= _with(found, place, monitor=monitor, mode=direction(monitor))
-    return found
+        adopted |= _with(adopted, place, monitor=monitor, mode=direction(monitor))
+    return adopted
 
 
 def _with(config: Mapping[str, Any], place: str, **values: Any) -> dict[str, Any]:

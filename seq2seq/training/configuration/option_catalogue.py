@@ -1,4 +1,4 @@
-"""The options that the packaged YAML files have, by their places: what a mistyped key is compared with."""
+"""The options that the packaged YAML files have, by their places: mistyped keys are compared with them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LEFT_OUT = ("defaults", "hydra")
 @cache
 def catalogue() -> dict[str, list[Any]]:
     """Each option's place (`encoder.hidden_size`), and the values that it has in the YAML files."""
-    found: dict[str, list[Any]] = {}
+    values: dict[str, list[Any]] = {}
     for path, places in files():
         for place in places:
             for name, value in leaves(read(path), place):
-                found.setdefault(name, []).append(value)
-    return found
+                values.setdefault(name, []).append(value)
+    return values
 
 
 def files() -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -42,8 +42,8 @@ def read(path: Path) -> dict[str, Any]:
     """A YAML file without what is Hydra's own."""
     import yaml
 
-    found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    return {key: value for key, value in found.items() if key not in LEFT_OUT}
+    options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return {key: value for key, value in options.items() if key not in LEFT_OUT}
 
 
 def leaves(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
@@ -64,8 +64,7 @@ def below(place: str) -> list[str]:
 
 
 def nearest(place: str) -> str | None:
-    """The option (or node) that somebody may have meant by a place that there is not; None where there is one, or
-    nothing like it."""
+    """The option (or node) nearest to a place that does not exist; None where it exists, or nothing is like it."""
     known = {".".join(name.split(".")[: i + 1]) for name in catalogue() for i in range(name.count(".") + 1)}
     known |= {path.parent.name for path, _ in files() if path.parent != packaged("conf")}
     return None if place in known else next(iter(difflib.get_close_matches(place, sorted(known), 1)), None)

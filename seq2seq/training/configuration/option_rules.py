@@ -14,7 +14,7 @@ from seq2seq.scoring import NAMES
 from seq2seq.training.optimization.freezing import PARTS
 
 LARGEST = 1 << 40
-"""No option that counts has a larger value on purpose."""
+"""A larger value of a count is a mistake."""
 
 
 def integer(least: int, most: int = LARGEST) -> Any:
@@ -67,7 +67,7 @@ BY_TYPE = {
 def like(values: Sequence[Any]) -> Any:
     """The type of the values that the YAML files have for an option; numbers are not below 0."""
     names = {type(value).__name__ for value in values}
-    if names <= {"NoneType"}:  # the files do not tell; who reads it checks it
+    if names <= {"NoneType"}:  # the files do not show its type; its reader checks it
         return Any
     return Union[tuple(BY_TYPE[name] for name in sorted(names - ({"int"} if "float" in names else set())))]  # noqa: UP007
 
@@ -82,7 +82,7 @@ def check_value(place: str, value: object, rule: Any) -> None:
 
 @cache
 def _adapter(rule: Any) -> Any:  # TypeAdapter[Any], which beartype does not know
-    """What checks values of a type; making it takes a hundred times as long as a check."""
+    """A validator of a type; making it takes a hundred times as long as a check."""
     return TypeAdapter(rule, config={"strict": True})
 
 
@@ -199,7 +199,7 @@ RULES: dict[str, Any] = {
     "callbacks.ema.update_every_n_steps": integer(1),
     "callbacks.samples": integer(0, 10_000) | None,
 }
-"""Those that the YAML files' values do not tell: see `like`, which holds for all others."""
+"""Those that do not follow from the YAML files' values: see `like`, which holds for all others."""
 
 TRAINER = """
 fast_dev_run min_epochs min_steps limit_train_batches limit_test_batches overfit_batches

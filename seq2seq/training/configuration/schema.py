@@ -74,7 +74,7 @@ def _check_parts(task: TaskDescriptor, config: Mapping[str, Any]) -> None:
         value = config.get(name)
         if not isinstance(value, Mapping):
             off = "is switched off" if value is None else f"is {value!r}, not options"
-            remedy = f"use {name}={'|'.join(found)}" if (found := choices(name)) else f"leave {name} as it is"
+            remedy = f"use {name}={'|'.join(known)}" if (known := choices(name)) else f"leave {name} as it is"
             raise UserError(f"{name}: {off}, and task={task.name} needs it; {remedy}{INSTEAD.get(name, '')}")
 
 
@@ -122,7 +122,7 @@ def _options(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
 
 def _check_known(place: str) -> None:
     parent, _, key = place.rpartition(".")
-    if parent != "optimizer":  # torch's own, see optimization.check
+    if parent != "optimizer":  # torch's own, see `optimizers.check`
         factory.check_key(
             key, [*below(parent), *MORE.get(parent, ())], parent or "config", parent or "the configuration"
         )

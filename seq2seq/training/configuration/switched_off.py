@@ -34,24 +34,24 @@ def filled(config: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a configuration in which each part that is switched off, and each key that is missing, has the value
     that it stands for. What is there, right or wrong, stays as it is."""
     usual = _file("train")
-    found = _with({**{key: usual[key] for key in TOP}, "name": "unnamed"}, config)
-    found["trainer"] = _with(_file("trainer/default"), found.get("trainer"))
-    found["scheduler"] = _scheduler(found.get("scheduler"))
-    found["logger"] = _logger(found.get("logger"))
-    found["callbacks"] = _callbacks(found.get("callbacks"))
-    found["optimizer"] = _optimizer(found.get("optimizer"))
-    if isinstance(found.get("embedding"), Mapping):
-        found["embedding"] = _with({"size": usual["embedding"]["size"]}, found["embedding"])
-    if isinstance(decoder := found.get("decoder"), Mapping) and decoder.get("feedback", 0) is None:
-        found["decoder"] = {key: value for key, value in decoder.items() if key != "feedback"}
-    settled: dict[str, Any] = found | _task(found)
+    full = _with({**{key: usual[key] for key in TOP}, "name": "unnamed"}, config)
+    full["trainer"] = _with(_file("trainer/default"), full.get("trainer"))
+    full["scheduler"] = _scheduler(full.get("scheduler"))
+    full["logger"] = _logger(full.get("logger"))
+    full["callbacks"] = _callbacks(full.get("callbacks"))
+    full["optimizer"] = _optimizer(full.get("optimizer"))
+    if isinstance(full.get("embedding"), Mapping):
+        full["embedding"] = _with({"size": usual["embedding"]["size"]}, full["embedding"])
+    if isinstance(decoder := full.get("decoder"), Mapping) and decoder.get("feedback", 0) is None:
+        full["decoder"] = {key: value for key, value in decoder.items() if key != "feedback"}
+    settled: dict[str, Any] = full | _task(full)
     return settled
 
 
 def _file(name: str) -> dict[str, Any]:
     """The options of a packaged file; none where there is no such file."""
-    found: dict[str, Any] = deepcopy(_read(name))
-    return found
+    options: dict[str, Any] = deepcopy(_read(name))
+    return options
 
 
 @cache
@@ -93,10 +93,10 @@ def _logger(given: Any) -> Any:
 def _callbacks(given: Any) -> Any:
     if given is not None and not isinstance(given, Mapping):
         return given
-    found, usual = dict(given or {}), _file("callbacks/default")
+    callbacks, usual = dict(given or {}), _file("callbacks/default")
     for place, off in OFF.items():
-        found[place] = _with({**usual[place], **({} if found.get(place) else off)}, found.get(place))
-    return found
+        callbacks[place] = _with({**usual[place], **({} if callbacks.get(place) else off)}, callbacks.get(place))
+    return callbacks
 
 
 def _task(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _task(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(task, Mapping) or not isinstance(task.get("name"), str):
         return {}
     usual = _file(f"task/{task['name']}")
-    found = {"task": _with(usual.get("task", usual), task)} if usual else {}
+    nodes = {"task": _with(usual.get("task", usual), task)} if usual else {}
     if "labels" in usual:
-        found["labels"] = _with(usual["labels"], config.get("labels"))
-    return found
+        nodes["labels"] = _with(usual["labels"], config.get("labels"))
+    return nodes

@@ -35,7 +35,7 @@ class EverySteps(Callback):
         trainer.val_check_batch = NEVER
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Set the interval; batches whose gradients are still being added up are no step."""
+        """Set the interval; batches that are accumulated into one are one step."""
         loop = trainer.fit_loop.epoch_loop
         steps = trainer.global_step if self.across else _steps(trainer, loop.batch_progress.current.ready)
         due = not loop._should_accumulate() and steps % self.every == 0

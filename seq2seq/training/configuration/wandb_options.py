@@ -51,14 +51,14 @@ def resolve(options: Mapping[str, Any] | None) -> WandbOptions:
     for key in options:
         check_key(str(key), KEYS, "logger.wandb", "wandb")
     settings = read_settings()
-    found = {key: _text(options, key, settings) for key in OPTIONS}
+    texts = {key: _text(options, key, settings) for key in OPTIONS}
     given = options.get("tags")
     tags = settings.run_tags if given is None else tuple(_assign(settings, "run_tags", given, "logger.wandb.tags"))
     own = ("silent", "console", "init_timeout", "finish_timeout")
     chosen = {key: getattr(settings, key) for key in own if key in settings.model_fields_set}
     root = settings.root_dir if os.environ.get("WANDB_DIR") else None
-    project = found.pop("project") or PROJECT
-    return WandbOptions(_mode(options, settings), project, **found, tags=tags or (), root=root, settings=chosen)
+    project = texts.pop("project") or PROJECT
+    return WandbOptions(_mode(options, settings), project, **texts, tags=tags or (), root=root, settings=chosen)
 
 
 def read_settings() -> Any:
@@ -106,7 +106,7 @@ def _refusing(where: str, value: object) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Pydantic's own message is of several lines."""
+    """The reason in one line; pydantic's own message has several."""
     from pydantic import ValidationError
 
     if isinstance(error, ValidationError):
@@ -130,13 +130,13 @@ def _text(options: Mapping[str, Any], key: str, settings: Any) -> str | None:
         value, where = getattr(settings, name), "WANDB_NAME" if key == "name" else f"WANDB_{name.upper()}"
     if value is not None and not 0 < len(value) <= LONGEST:
         raise UserError(f"{where}={value!r}: must have 1 to {LONGEST} characters, and has {len(value)}")
-    if key == "entity" and (found := REFUSED & set(value or "")):
-        raise UserError(f"{where}={value!r}: cannot contain {' '.join(sorted(found))}")
+    if key == "entity" and (refused := REFUSED & set(value or "")):
+        raise UserError(f"{where}={value!r}: cannot contain {' '.join(sorted(refused))}")
     return value
 
 
 def _mode(options: Mapping[str, Any], settings: Any) -> str:
-    """One of MODES; without anything that chooses, offline unless somebody is logged in."""
+    """One of MODES; without anything that chooses, offline unless an account is logged in."""
     asked, where = options.get("mode"), "logger.wandb.mode"
     if asked is not None and asked not in (*MODES, *ALIASES):
         raise UserError(f"{where}={asked!r}: must be one of {', '.join(MODES)}, or null")
@@ -149,8 +149,8 @@ def _mode(options: Mapping[str, Any], settings: Any) -> str:
     mode: str = ALIASES.get(asked, asked)
     if mode in ("online", "shared") and not logged_in(settings):
         raise UserError(
-            f"{where}={asked}: nobody is logged in to {settings.base_url}; run `wandb login`, set WANDB_API_KEY, or "
-            "choose the mode offline"
+            f"{where}={asked}: no account is logged in to {settings.base_url}; run `wandb login`, set WANDB_API_KEY, "
+            "or choose the mode offline"
         )
     return mode
 
@@ -180,8 +180,8 @@ def logged_in(settings: Any) -> bool:
             raise AuthenticationError("an API key and WANDB_IDENTITY_TOKEN_FILE are both set; keep one of them")
         if settings.api_key:
             wbauth.AuthApiKey(host=host, api_key=settings.api_key)
-        found = settings.api_key or settings.identity_token_file or wbauth.session_credentials(host=host)
-        return bool(found or wbauth.read_netrc_auth(host=host))
+        credentials = settings.api_key or settings.identity_token_file or wbauth.session_credentials(host=host)
+        return bool(credentials or wbauth.read_netrc_auth(host=host))
     except AuthenticationError as error:
         where = "WANDB_API_KEY" if os.environ.get("WANDB_API_KEY") else "wandb's account"
         raise UserError(f"{where}: {error}") from None

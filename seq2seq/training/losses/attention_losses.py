@@ -52,18 +52,18 @@ def token_links(data: EncodedPairs, tokenizers: Tokenizers, links: Iterator[tupl
     which UserError is raised for a word that a sentence does not have."""
     source_words, target_words = Words(tokenizers.source), Words(tokenizers.target)
     rows: list[list[tuple[int, int]]] = []
-    for i, (place, found) in enumerate(links):
+    for i, (place, word_links) in enumerate(links):
         source = _tokens_by_word(source_words.of(_ids(data.source, i)))
         target = _tokens_by_word(target_words.of(_ids(data.target, i)))
-        rows.append(_expanded(source, target, found, place))
+        rows.append(_expanded(source, target, word_links, place))
     flat = np.fromiter(chain.from_iterable(chain.from_iterable(rows)), np.int32)
     return TokenLinks(flat.reshape(-1, 2), np.cumsum([0, *map(len, rows)], dtype=np.int64))
 
 
 def _ids(side: Ragged, i: int) -> list[int]:
     """The tokens of a sentence, without eos."""
-    found: list[int] = side.values[side.offsets[i] : side.offsets[i + 1] - 1].tolist()
-    return found
+    ids: list[int] = side.values[side.offsets[i] : side.offsets[i + 1] - 1].tolist()
+    return ids
 
 
 def _tokens_by_word(words: Sequence[int]) -> list[list[int]]:
@@ -76,13 +76,13 @@ def _tokens_by_word(words: Sequence[int]) -> list[list[int]]:
 def _expanded(
     source: list[list[int]], target: list[list[int]], links: Sequence[Link], place: str
 ) -> list[tuple[int, int]]:
-    found = set()
+    expanded = set()
     for link in links:
         for side, tokens, word in (("source", source, link.source), ("target", target, link.target)):
             if word >= len(tokens):
                 raise UserError(f"{place}: links word {word} of the {side}, which has {len(tokens)}, counted from 0")
-        found |= {(s, t) for s in source[link.source] for t in target[link.target]}
-    return sorted(found)
+        expanded |= {(s, t) for s in source[link.source] for t in target[link.target]}
+    return sorted(expanded)
 
 
 class AttentionLosses:
@@ -122,11 +122,11 @@ class AttentionLosses:
         assert self.links is not None
         rows = batch.rows.tolist()
         tags = batch.source.lengths.cpu().numpy()[: len(rows)] - self.lengths[rows]
-        found = [(np.full(len(links), b), links) for b, row in enumerate(rows) for links in [self.links.of(row)]]
+        linked = [(np.full(len(links), b), links) for b, row in enumerate(rows) for links in [self.links.of(row)]]
         shares = torch.zeros_like(weights)
-        if found:
-            b = np.concatenate([owner for owner, _ in found])
-            s, t = np.concatenate([links for _, links in found]).T
+        if linked:
+            b = np.concatenate([owner for owner, _ in linked])
+            s, t = np.concatenate([links for _, links in linked]).T
             shares[torch.from_numpy(b), torch.from_numpy(t).long(), torch.from_numpy(s + tags[b]).long()] = 1
         return shares / shares.sum(-1, keepdim=True).clamp_(min=1)
 
@@ -170,13 +170,13 @@ def made(config: Mapping[str, Any], data: TranslationData) -> AttentionLosses | 
         return None
     pairs, links = data.encoded("train"), None
     if guided:
-        found = data.divided("train")
-        links = token_links(pairs, data.tokenizers, links_of(found.parts, found.bounds))
+        divided = data.divided("train")
+        links = token_links(pairs, data.tokenizers, links_of(divided.parts, divided.bounds))
     return AttentionLosses(guided, coverage, links, np.diff(pairs.source.offsets))
 
 
 def check_options(config: Mapping[str, Any], model: EncoderDecoder, corpus: Corpus) -> None:
-    """Raise `UserError` where the options of a run do not go together, before data are read."""
+    """Raise `UserError` where the options of a run do not fit, before data are read."""
     guided, coverage = (config["task"].get(key, 0.0) for key in OPTIONS)
     files = [part.alignments for part in corpus.parts("train") if part.alignments]
     check(model, guided, coverage, bool(files))
@@ -196,7 +196,7 @@ def check_options(config: Mapping[str, Any], model: EncoderDecoder, corpus: Corp
 
 
 def check(model: EncoderDecoder, guided: float, coverage: float, aligned: bool) -> None:
-    """Raise `UserError` where the losses have nothing to be computed of."""
+    """Raise `UserError` where the losses cannot be computed."""
     if not guided and not coverage:
         if aligned:
             raise UserError("data.corpus.alignments: nothing is done with them; set task.guided_alignment, 0.1 for one")

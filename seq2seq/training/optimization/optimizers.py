@@ -56,7 +56,7 @@ def check(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
 
 
 def _try(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
-    """Take one step with one number, to see what torch says of the options. Raises `UserError` where it refuses."""
+    """Take one step with one number, to check the options by torch. Raises `UserError` where it refuses."""
     weight, place = Parameter(torch.zeros(1)), "optimizer"
     weight.grad = torch.ones(1)
     try:
@@ -90,7 +90,7 @@ def make_scheduler(
 ) -> dict[str, Any] | None:
     """Lightning's description of a schedule; None where the learning rate never changes.
 
-    Lightning would look at a plateau once an epoch, or once a step; a `TaskModule` does at each validation.
+    Lightning would check a plateau once an epoch, or once a step; a `TaskModule` does at each validation.
     """
     name, warmup = config["name"], config.get("warmup_steps", 0)
     if name == "plateau":

@@ -29,15 +29,15 @@ class BatchSplitter:
         self.module = module
         self.factor: Tensor | float = 1.0  # d (what is minimised) / d (Σ loss)
         self._batch: Any = None
-        self._gradients: Gradients | None = None  # of Σ loss, where they were found in the forward pass
+        self._gradients: Gradients | None = None  # of Σ loss, where the forward pass computed them
 
     def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Σ loss and its count, from the whole batch or from its parts. Raises `UserError` where memory does not hold
         one row."""
         self._batch, self._gradients = batch, None
         with suppressed():
-            found: tuple[Tensor, Tensor] = self.module.loss(batch, training=True)
-            return found
+            loss_and_count: tuple[Tensor, Tensor] = self.module.loss(batch, training=True)
+            return loss_and_count
         total, count, self._gradients = self._in_parts()
         return total, count
 
@@ -80,7 +80,7 @@ def named(module: Any) -> Iterator[None]:
 
 
 def shape(batch: Any) -> str:
-    """What a batch measures, for people."""
+    """The sizes of a batch, for a message."""
     if not isinstance(batch, Pairs | Captions):
         rows, length = batch.inputs.shape
         return f"{rows} rows of {length} tokens"

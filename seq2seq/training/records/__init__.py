@@ -1,1 +1,1 @@
-"""What a run writes down: run.json, metrics.csv, the loggers, and where its model comes from."""
+"""What a run writes down: run.json, metrics.csv, the loggers, and the provenance of its model."""

@@ -61,11 +61,11 @@ def log_leaderboard(folder: Path, options: Mapping[str, Any]) -> None:
     `options` are those of the configuration's `logger.wandb`. The run's own files are in `.leaderboard`, which is no
     job of the sweep's.
     """
-    found = resolve(options)
-    group, run_id = found.group or folder.name[:LONGEST], found.id and f"{found.id}-leaderboard"
-    found = found._replace(group=group, name=None, id=run_id)
+    resolved = resolve(options)
+    group, run_id = resolved.group or folder.name[:LONGEST], resolved.id and f"{resolved.id}-leaderboard"
+    resolved = resolved._replace(group=group, name=None, id=run_id)
     own, name = folder / ".leaderboard", f"leaderboard-{group}"
-    if (run := start_run(found, own, name=name, job_type="leaderboard")) is not None:
+    if (run := start_run(resolved, own, name=name, job_type="leaderboard")) is not None:
         RunLogger(run, own).attempt(partial(_log_table, run, folder))
         finish_run(0)
 

@@ -1,4 +1,4 @@
-"""Where a model comes from: everything that decides its weights and has a name."""
+"""The provenance of a model: everything with a name that its weights depend on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seq2seq.runtime.paths import PACKAGE
 
 
 def provenance(config: Mapping[str, Any], data: Any, progress: Mapping[str, int], command: str) -> dict[str, Any]:
-    """Where a model comes from: versions, seed, threads, data and command; `progress` is how far it came."""
+    """The provenance of a model: versions, seed, threads, data and command; `progress` is how far it came."""
     return {
         **versions(),
         "seed": config["seed"],

@@ -42,13 +42,13 @@ def claim(folder: Path) -> Iterator[bool]:
     """Hold the run in `folder`, which is made, during the block; False where another process that lives holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("ab") as file:
-        yield try_lock(file) is not False  # where there are no locks, there is nothing to know
+        yield try_lock(file) is not False  # None where the file system has no locks
 
 
 def read(folder: Path) -> dict[str, Any]:
     """The record of a run; empty where there is none that can be read."""
     try:
-        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}

@@ -1,4 +1,4 @@
-"""Lightning's logger for wandb, made so that no trouble of wandb's ends a run: local files are the source of truth."""
+"""Lightning's logger for wandb, whose errors never end a run: local files are the source of truth."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RunLogger(WandbLogger):
         return not self.experiment.offline
 
     def attempt(self, action: Callable[[], object]) -> None:
-        """Do something with the run; a failure is one line, and the last one."""
+        """Run `action`; a failure is printed in one line, and nothing more is logged."""
         if self._lost:
             return
         try:
@@ -44,11 +44,11 @@ class RunLogger(WandbLogger):
             _say(f"{_line(error)}; this run is logged to local files only from here on")
 
     def log_hyperparams(self, params: Any) -> None:
-        """The configuration."""
+        """Log the configuration of the run."""
         self.attempt(lambda: super(RunLogger, self).log_hyperparams(params))
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Numbers, or tables and pictures, of a step."""
+        """Log numbers, or tables and pictures, of a step."""
         self.attempt(lambda: super(RunLogger, self).log_metrics(metrics, step))
 
 
@@ -106,11 +106,11 @@ def _id(folder: Path, chosen: str | None) -> str:
     """The run's name for wandb's server, kept in the folder."""
     path = folder / "wandb" / "id"
     known = path.read_text(encoding="utf-8").strip() if path.exists() else None
-    found = chosen or known or secrets.token_hex(4)
-    if found != known:
+    run_id = chosen or known or secrets.token_hex(4)
+    if run_id != known:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{found}\n", encoding="utf-8", newline="\n")
-    return found
+        path.write_text(f"{run_id}\n", encoding="utf-8", newline="\n")
+    return run_id
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _without(names: list[str]) -> Iterator[None]:
 
 
 def _teardown() -> None:
-    """wandb begins anew after that: its service would refuse the same run a second time."""
+    """Reset wandb: its service would refuse the same run a second time."""
     import wandb
 
     with suppress(Exception):

@@ -21,9 +21,9 @@ from seq2seq.text import Tokenizers, TokenizerTrainer, description, load_tokeniz
 from seq2seq.text.extension import ExtendingTrainer
 from seq2seq.training.configuration.option_catalogue import PLACES, choices, read
 
-EVERYWHERE = ("model", "experiment")  # groups whose files set what they like
+EVERYWHERE = ("model", "experiment")  # groups whose files may set any option
 DECIDING = (TARGET, "model_type", "normalization", "byte_fallback", "lowercase", "joint", "vocabulary_size", "symbols")
-"""Options of a tokenizer that its trained files tell."""
+"""Options of a tokenizer that its trained files determine."""
 WITH_VOCABULARY = ("translation", "language_modeling")
 SHOWN = 8  # differences in one message
 
@@ -35,17 +35,17 @@ def adopted(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, An
     """
     start, task = config.get("init_from"), config.get("task")
     if not isinstance(start, str) or not start or not isinstance(task, Mapping) or "name" not in task:
-        return dict(config)  # what is wrong with it, `configuration.check` says
+        return dict(config)  # `schema.check` reports what is wrong with it
     model = _model(config, start)
     typed = list(places(overrides))
     refuse(start, [each for each in _differing(config, model) if _covered(each.key, typed)])
-    found = dict(config) | {name: _merged(config.get(name), node) for name, node in model.items()}
+    merged = dict(config) | {name: _merged(config.get(name), node) for name, node in model.items()}
     how = config.get("init_vocabulary")
     if isinstance(config.get("tokenizer"), Mapping) and how == "extend":
-        found["tokenizer"] = _extending(config["tokenizer"], load_tokenizers(Path(start)), start, typed)
+        merged["tokenizer"] = _extending(config["tokenizer"], load_tokenizers(Path(start)), start, typed)
     elif isinstance(config.get("tokenizer"), Mapping) and how is None:
-        found["tokenizer"] = _tokenizer(config["tokenizer"], load_tokenizers(Path(start)), start, typed)
-    return found
+        merged["tokenizer"] = _tokenizer(config["tokenizer"], load_tokenizers(Path(start)), start, typed)
+    return merged
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -82,12 +82,12 @@ def places(overrides: Iterable[str]) -> Iterable[str]:
         yield from (package,) if package else PLACES.get(group, (group,))
 
 
-def refuse(start: str, found: Sequence[Difference]) -> None:
+def refuse(start: str, differences: Sequence[Difference]) -> None:
     """Raise `UserError` where there are differences, with the overrides that remove them."""
-    if not found:
+    if not differences:
         return
-    first, more = found[0], f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
-    wanted = " ".join(_spelled(each.key, each.one) for each in found[:SHOWN])
+    first, more = differences[0], f" (and {len(differences) - SHOWN} more)" if len(differences) > SHOWN else ""
+    wanted = " ".join(_spelled(each.key, each.one) for each in differences[:SHOWN])
     raise UserError(
         f"init_from={start}: its model has {_spelled(first.key, first.one)}, and this run has "
         f"{_spelled(first.key, first.other)}: the same weights would mean something else; use {wanted}{more}, or train "
@@ -104,11 +104,11 @@ def _model(config: Mapping[str, Any], start: str) -> dict[str, Any]:
 
 
 def _differing(config: Mapping[str, Any], model: Mapping[str, Any]) -> list[Difference]:
-    """What differs; of a component that is another class, the options that the bundle's has."""
+    """The differences; of a component that is another class, the options that the bundle's has."""
     nodes = {name: config.get(name) for name in model}
-    found = list(equations.differences(model, nodes, config["trust"]))
-    others = [each.key.removesuffix(TARGET) for each in found if each.key.endswith(TARGET)]
-    return [each for each in found if each.one is not None or not each.key.startswith(tuple(others))]
+    differences = list(equations.differences(model, nodes, config["trust"]))
+    others = [each.key.removesuffix(TARGET) for each in differences if each.key.endswith(TARGET)]
+    return [each for each in differences if each.one is not None or not each.key.startswith(tuple(others))]
 
 
 def _covered(key: str, typed: Iterable[str]) -> bool:

@@ -49,11 +49,11 @@ class Start(NamedTuple):
 
 
 END = Start(step=sys.maxsize, optimizer_steps=sys.maxsize)
-"""Training is done, and only scoring is left: nothing that was logged is forgotten."""
+"""Training is done, and only scoring is left: nothing that was logged is removed."""
 
 
 def earlier(folder: Path, resume: str | None) -> dict[str, Any]:
-    """What run.json says of an earlier process, {} where there was none.
+    """The run.json of an earlier process, {} where there was none.
 
     Raises `UserError` where there was one and `resume` is null.
     """
@@ -64,9 +64,9 @@ def earlier(folder: Path, resume: str | None) -> dict[str, Any]:
         raise UserError(
             f"{folder}: already holds a run; resume it (resume=auto), or choose another folder (hydra.run.dir=…)"
         )
-    if not (found := run_record.read(folder)):
+    if not (record := run_record.read(folder)):
         raise UserError(f"{path}: cannot be read; remove it to begin anew")
-    return found
+    return record
 
 
 def start(folder: Path, config: Mapping[str, Any], known: Mapping[str, Any]) -> Start:
@@ -81,8 +81,8 @@ def start(folder: Path, config: Mapping[str, Any], known: Mapping[str, Any]) -> 
     path = folder / "checkpoints" / LAST if resume == "auto" else Path(resume or "")
     if resume is None or (resume == "auto" and not path.exists()):
         return Start()
-    found = read(path)
-    facts = found[KEY]
+    checkpoint = read(path)
+    facts = checkpoint[KEY]
     monitors = monitoring.recorded_in(facts["config"])
     adopted = monitoring.adopt(config, monitors)
     for key, now, before in differences(hide(adopted, everything=True), facts["config"]):
@@ -90,17 +90,17 @@ def start(folder: Path, config: Mapping[str, Any], known: Mapping[str, Any]) -> 
             f"resume: {key} is {now!r}, but {before!r} in {path}; use the overrides it was trained with, or begin anew "
             "in another folder (with init_from=BUNDLE, if it is to start from these weights)"
         )
-    return Start(path, facts["step"], found["global_step"], facts["seconds"], facts["data"], monitors)
+    return Start(path, facts["step"], checkpoint["global_step"], facts["seconds"], facts["data"], monitors)
 
 
 def read(path: Path) -> dict[str, Any]:
     """A checkpoint of this project's, its tensors still on disk. Raises `UserError` where it is none, or is damaged."""
     if not path.is_file():
         raise UserError(f"resume={path}: no such checkpoint; give auto, the folder of a run, or one of its checkpoints")
-    found = read_checkpoint(path, remedy="; remove it to begin anew")
-    if not isinstance(found.get(KEY), dict) or "config" not in found[KEY]:
+    checkpoint = read_checkpoint(path, remedy="; remove it to begin anew")
+    if not isinstance(checkpoint.get(KEY), dict) or "config" not in checkpoint[KEY]:
         raise UserError(f"{path}: was written by an older seq2seq, or by something else; no run can resume from it")
-    return found
+    return checkpoint
 
 
 def differences(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -140,7 +140,7 @@ def tidy(folder: Path, begin: Start) -> None:
 
 
 def _flat(node: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in node.items():
-        found |= _flat(value, f"{place}{key}.") if isinstance(value, Mapping) else {f"{place}{key}": value}
-    return found
+        flat |= _flat(value, f"{place}{key}.") if isinstance(value, Mapping) else {f"{place}{key}": value}
+    return flat

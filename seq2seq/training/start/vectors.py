@@ -58,13 +58,13 @@ def place(model: nn.Module, config: Mapping[str, Any], tokenizers: Tokenizers) -
     frozen, told = config["embedding"].get("freeze_vectors") or (), []
     for side, path in given(config).items():
         table: Any = model.get_submodule(TABLES[config["task"]["name"]][side])
-        found = read_vectors(path, _words(getattr(tokenizers, side)), table.weight.size(1))
-        chosen = torch.from_numpy(found.exact | found.composed)
+        pretrained = read_vectors(path, _words(getattr(tokenizers, side)), table.weight.size(1))
+        chosen = torch.from_numpy(pretrained.exact | pretrained.composed)
         with torch.no_grad():
-            table.weight[chosen] = torch.from_numpy(found.values)[chosen].to(table.weight)
+            table.weight[chosen] = torch.from_numpy(pretrained.values)[chosen].to(table.weight)
         if side in frozen:
             table.weight.requires_grad_(False)
-        told.append(f"embedding.vectors.{side}: {found}")
+        told.append(f"embedding.vectors.{side}: {pretrained}")
     return told
 
 

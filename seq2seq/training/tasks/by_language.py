@@ -35,10 +35,10 @@ def languages(part: Part, corpus: Corpus) -> tuple[str, str]:
     return part.source_language or corpus.source_language, part.target_language or corpus.target_language
 
 
-def groups(found: Divided, corpus: Corpus) -> dict[str, Group]:
+def groups(divided: Divided, corpus: Corpus) -> dict[str, Group]:
     """The groups of a split by their labels; none where all pairs would be in one."""
     rows: dict[str, Group] = {}
-    for part, begin, end in zip(found.parts, found.bounds, found.bounds[1:], strict=False):
+    for part, begin, end in zip(divided.parts, divided.bounds, divided.bounds[1:], strict=False):
         group = rows.setdefault(label(part, corpus), Group([], languages(part, corpus)[1]))
         group.rows.extend(range(begin, end))
     return rows if len(rows) > 1 else {}
@@ -48,30 +48,34 @@ def scores(
     groups: Mapping[str, Group], texts: Mapping[int, str], references: Sequence[str], metrics: Sequence[str]
 ) -> dict[str, float]:
     """The scores of each group by the names under which a validation logs them; `texts` are outputs by their rows."""
-    found: dict[str, float] = {}
+    by_name: dict[str, float] = {}
     for name, group in groups.items():
         if rows := [i for i in group.rows if i in texts]:
             scored = Scorer(metrics, language=group.language)([texts[i] for i in rows], [references[i] for i in rows])
-            found |= {f"val_{metric}_{name}": scored[NAMES[metric]].value for metric in metrics}
-    return found
+            by_name |= {f"val_{metric}_{name}": scored[NAMES[metric]].value for metric in metrics}
+    return by_name
 
 
-def language_of(found: Divided, corpus: Corpus) -> str:
+def language_of(divided: Divided, corpus: Corpus) -> str:
     """The language of a split's references: that of its parts where they agree, else the corpus's."""
-    own = {languages(part, corpus)[1] for part in found.parts}
+    own = {languages(part, corpus)[1] for part in divided.parts}
     return own.pop() if len(own) == 1 else corpus.target_language
 
 
-def tagged(sources: Sequence[str], found: Divided) -> list[TaggedRequest]:
+def tagged(sources: Sequence[str], divided: Divided) -> list[TaggedRequest]:
     """The sources of a split with the tags of their entries."""
-    return [TaggedRequest(source, tag=tag) for source, tag in zip(sources, found.tags(), strict=True)]
+    return [TaggedRequest(source, tag=tag) for source, tag in zip(sources, divided.tags(), strict=True)]
 
 
 def write_table(
     parts: Mapping[str, Sequence[Part]], tests: Mapping[str, Mapping[str, Any]], corpus: Corpus, folder: Path
 ) -> list[str]:
     """A table of the tests by language pair, in `folder` and as lines to print; none where there is one pair only."""
-    rows = [(split, *languages(part, corpus), part.tag or "") for split, found in parts.items() for part in found[:1]]
+    rows = [
+        (split, *languages(part, corpus), part.tag or "")
+        for split, split_parts in parts.items()
+        for part in split_parts[:1]
+    ]
     if len({row[1:] for row in rows}) < 2:
         return []
     names = list(dict.fromkeys(name for split in parts for name in tests[split]))

@@ -53,9 +53,9 @@ class Captioning(Translation):
         corpus = dict(config["data"]["corpus"])
         if "width" in corpus and corpus["width"] is None:
             corpus["width"] = _pixels(config["encoder"])
-        found = pair_data({**config, "data": {**config["data"], "corpus": corpus}}, FeatureData)
-        assert isinstance(found, FeatureData)
-        return found
+        data = pair_data({**config, "data": {**config["data"], "corpus": corpus}}, FeatureData)
+        assert isinstance(data, FeatureData)
+        return data
 
     def sizes(self, data: FeatureData) -> dict[str, int]:
         """The width of the rows and the size of the target vocabulary."""
@@ -63,11 +63,11 @@ class Captioning(Translation):
 
     def describe(self, data: FeatureData) -> str:
         """Describe for the terminal how many sequences are trained on."""
-        found = data.statistics
+        counts = data.statistics
         return (
-            f"{data.corpus.name}, {found['pairs']:,} sequences of rows of {data.width:,} numbers to train on "
-            f"({found['dropped_long']:,} over-long ones and {found['dropped_empty']:,} without text dropped), "
-            f"{found['vocabulary']['target']:,} target tokens"
+            f"{data.corpus.name}, {counts['pairs']:,} sequences of rows of {data.width:,} numbers to train on "
+            f"({counts['dropped_long']:,} over-long ones and {counts['dropped_empty']:,} without text dropped), "
+            f"{counts['vocabulary']['target']:,} target tokens"
         )
 
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
@@ -78,11 +78,11 @@ class Captioning(Translation):
             frames = (frames for frames, _ in corpus.examples(split))
             best = [hypotheses[0] for hypotheses in captioner.caption_stream(frames)]
             length_limits.report_cut_off(split, (each.hypothesis for each in best), captioner.bundle.search)
-            found = [each.text for each in best]
+            captions = [each.text for each in best]
             references = [text for _, text in corpus.examples(split)]
             write_lines(references, folder / f"{split}.references.txt")
-            write_lines(found, folder / f"{split}.captions.txt")
-            tests[split] = scorer(found, references, INTERVALS).as_dict()
+            write_lines(captions, folder / f"{split}.captions.txt")
+            tests[split] = scorer(captions, references, INTERVALS).as_dict()
         if captioner.bundle.model.decoder.context.attends:
             shown = islice((frames for frames, _ in corpus.examples("val") if len(frames) > 1), ATTENTION_MAPS)
             draw_attention(captioner, shown, folder / "attention.png")
@@ -101,10 +101,10 @@ def draw_attention(captioner: Captioner, sequences: Iterable[Frames], path: Path
     if not chosen:
         return
     options = captioner.options(n_best=1, return_attention=True)
-    found = [best[0].hypothesis for best in captioner.caption_stream(chosen, options)]
+    hypotheses = [best[0].hypothesis for best in captioner.caption_stream(chosen, options)]
     tokens_of = captioner.bundle.tokenizers.target.tokens
     maps = []
-    for frames, best in zip(chosen, found, strict=True):
+    for frames, best in zip(chosen, hypotheses, strict=True):
         assert best.attention is not None
         rows, words = _places(len(frames), captioner.bundle.model.encoder.stride), tokens_of(best.tokens)
         words += ["</s>"] * best.finished

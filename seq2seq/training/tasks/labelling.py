@@ -96,10 +96,10 @@ class LabelModule(TaskModule):
         self.validation_texts = {}
 
     def validate(self, batch: Pairs) -> None:
-        """Predicted labels, as text."""
+        """Predict the labels, as text."""
         model: Any = self.model
-        found = written(model.predict(self._source(batch)), self.scorer.labels)
-        self.validation_texts.update(zip(batch.rows.tolist(), (each.text for each in found), strict=True))
+        predictions = written(model.predict(self._source(batch)), self.scorer.labels)
+        self.validation_texts.update(zip(batch.rows.tolist(), (each.text for each in predictions), strict=True))
 
     def validated(self) -> dict[str, float]:
         """F1 and accuracy in percent, of the labels of all processes."""
@@ -110,7 +110,7 @@ class LabelModule(TaskModule):
 
 
 class LabelData(TranslationData):
-    """Texts and labels; what is wrong with a label is said before anything is encoded."""
+    """Texts and labels; mistakes in labels are reported before anything is encoded."""
 
     def prepare_data(self) -> None:
         """Check all labels, then prepare the data as `TranslationData` does."""
@@ -144,7 +144,7 @@ class Labelling(Task):
         return self.descriptor.label_unit
 
     def check(self, config: Mapping[str, Any], trial: LabelModel) -> None:
-        """Raise `UserError` for parts that do not go together; the model labels one text of five words."""
+        """Raise `UserError` for parts that do not fit each other; the model labels one text of five words."""
         smoothing = config["task"]["label_smoothing"]
         if config["labels"]["many"] and smoothing:
             raise UserError(f"task.label_smoothing={smoothing}: labels.many=true knows no smoothing; set it to 0")
@@ -175,16 +175,16 @@ class Labelling(Task):
 
     def data(self, config: Mapping[str, Any]) -> LabelData:
         """Read the texts and labels."""
-        found = pair_data(config, LabelData, self.trainer(config))
-        assert isinstance(found, LabelData)
-        return found
+        data = pair_data(config, LabelData, self.trainer(config))
+        assert isinstance(data, LabelData)
+        return data
 
     def describe(self, data: Any) -> str:
-        """One line for the terminal."""
-        found = data.statistics
+        """Describe for the terminal how many texts are trained on."""
+        counts = data.statistics
         return (
-            f"{data.corpus.name}, {found['pairs']:,} texts to train on ({found['dropped_empty']:,} empty and "
-            f"{found['dropped_long']:,} over-long ones dropped), {len(data.tokenizers.target.labels):,} labels"
+            f"{data.corpus.name}, {counts['pairs']:,} texts to train on ({counts['dropped_empty']:,} empty and "
+            f"{counts['dropped_long']:,} over-long ones dropped), {len(data.tokenizers.target.labels):,} labels"
         )
 
     def module(self, config: Mapping[str, Any], model: LabelModel, data: Any) -> LabelModule:
@@ -210,11 +210,11 @@ class Labelling(Task):
         tests = {}
         for split in outcome.data.corpus.splits[2:]:
             sources, references = outcome.data.text(split)
-            found = predictor.predict(sources)
-            for name, lines in (("sources", sources), ("references", references), ("labels", found)):
+            predictions = predictor.predict(sources)
+            for name, lines in (("sources", sources), ("references", references), ("labels", predictions)):
                 write_lines(lines, folder / f"{split}.{name}.txt")
-            label_figures(scorer, found, references, folder, split)
-            tests[split] = scorer(found, references, INTERVALS).as_dict()
+            label_figures(scorer, predictions, references, folder, split)
+            tests[split] = scorer(predictions, references, INTERVALS).as_dict()
         return tests
 
     def card(self, outcome: Outcome) -> Card:

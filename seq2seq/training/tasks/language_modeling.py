@@ -37,7 +37,7 @@ class LanguageModelingModule(TaskModule):
 
     `state` is what the training's rows have read so far: carried from window to window as a constant, and reset where
     a window begins the stream; also, with probability `reset`, of any one row at any window: a network that only
-    ever reads on may come to rely on what thousands of steps leave in its state, and be lost where a text begins.
+    continues reading may come to rely on what thousands of steps leave in its state, and fail where a text begins.
     Within a window errors are carried back `truncate` recurrent connections, or all the way. Validation carries
     `validation_state` through its own stream. `characters_per_token` is that of the validation text.
     """
@@ -72,22 +72,22 @@ class LanguageModelingModule(TaskModule):
         return total, torch.tensor(batch.targets.numel(), device=batch.targets.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The carried state, as plain tensors, of the rows of all processes."""
+        """Save the carried state, as plain tensors, of the rows of all processes."""
         super().on_save_checkpoint(checkpoint)
-        found: list[Tensor] = []
-        map_tensors(lambda x: found.append(x.cpu()) or x, self.state)  # type: ignore[func-returns-value]
-        checkpoint["seq2seq_state"] = [torch.cat(rows) for rows in zip(*gathered(found), strict=True)]
+        tensors: list[Tensor] = []
+        map_tensors(lambda x: tensors.append(x.cpu()) or x, self.state)  # type: ignore[func-returns-value]
+        checkpoint["seq2seq_state"] = [torch.cat(rows) for rows in zip(*gathered(tensors), strict=True)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See above: the rows of this rank; before the first batch there was none."""
+        """Restore the state of this rank's rows; a checkpoint before the first batch has none."""
         super().on_load_checkpoint(checkpoint)
-        if found := checkpoint["seq2seq_state"]:
-            rows = part(len(found[0]), self.trainer.global_rank, self.trainer.world_size)
-            values = iter(found)
+        if tensors := checkpoint["seq2seq_state"]:
+            rows = part(len(tensors[0]), self.trainer.global_rank, self.trainer.world_size)
+            values = iter(tensors)
             self.state = map_tensors(lambda _: next(values)[rows], self.model.init_state(1))
 
     def on_train_start(self) -> None:
-        """A state that was loaded goes where the model is."""
+        """Move a loaded state to the model's device."""
         self.state = map_tensors(lambda x: x.to(self.device), self.state)
 
     def _before(self, batch: Window, *, training: bool) -> StackState:
@@ -101,7 +101,7 @@ class LanguageModelingModule(TaskModule):
         return map_tensors(lambda x: x * kept, self.state)
 
     def validated(self) -> dict[str, float]:
-        """Bits per character."""
+        """Compute bits per character, as `val_bpc`."""
         nats = float(self._validation[0] / self._validation[1])
         return {"val_bpc": nats / math.log(2) / self.characters_per_token}
 
@@ -137,11 +137,11 @@ class LanguageModeling(Task):
         return StreamData(corpus, trainer, seed=config["seed"], window=window, tokenizers=tokenizers, **options)
 
     def describe(self, data: StreamData) -> str:
-        """One line for the terminal: how much text."""
-        found = data.statistics
+        """Describe for the terminal how much text there is."""
+        counts = data.statistics
         return (
-            f"{data.corpus.name}, {found['train_tokens']:,} tokens to train on, {found['val_tokens']:,} to validate "
-            f"on, {found['vocabulary']['target']:,} different ones; {found['windows']:,} windows an epoch"
+            f"{data.corpus.name}, {counts['train_tokens']:,} tokens to train on, {counts['val_tokens']:,} to validate "
+            f"on, {counts['vocabulary']['target']:,} different ones; {counts['windows']:,} windows an epoch"
         )
 
     def module(self, config: Mapping[str, Any], model: LanguageModel, data: StreamData) -> LanguageModelingModule:
@@ -157,10 +157,10 @@ class LanguageModeling(Task):
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
         """Bits per character and perplexity a token of each test, read as one stream. SPLIT.lines.txt holds the bits
         per character of each line, a tab, and the line."""
-        found: dict[str, Scored] = {}
+        tests: dict[str, Scored] = {}
         for split in outcome.data.corpus.splits[2:]:
-            found[split] = _score(split, outcome, folder)
-        return found
+            tests[split] = _score(split, outcome, folder)
+        return tests
 
     def card(self, outcome: Outcome) -> Card:
         """With the beginning of the validation text as a prompt."""

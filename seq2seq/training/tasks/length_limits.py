@@ -16,7 +16,7 @@ def too_long(data: EncodedPairs, options: SearchOptions) -> tuple[int, int]:
     """How many references of a split no output could equal, since the search ends before; and the
     `max_length_extra` with which one could equal each of them.
 
-    Lengths are in tokens, eos counted, or rows of a float sequence, as the search counts them.
+    Lengths are in tokens, with eos, or rows of a float sequence, as the search counts them.
     """
     if options.equal_length or not len(data):
         return 0, options.max_length_extra

@@ -15,8 +15,8 @@ from seq2seq.training.start.init_from import starting_tokenizers
 
 def corpus_of(config: Mapping[str, Any]) -> Corpus:
     """The corpus of a configuration, of which nothing is read yet."""
-    found: Corpus = factory.component(config["data"]["corpus"], "data.corpus", (), config["trust"], Corpus)()
-    return found
+    corpus: Corpus = factory.component(config["data"]["corpus"], "data.corpus", (), config["trust"], Corpus)()
+    return corpus
 
 
 def pair_data(

@@ -40,7 +40,7 @@ class Tagging(Labelling):
         return LabelTrainer(form, str(options["separator"]), str(options["none"]))
 
     def module(self, config: Mapping[str, Any], model: LabelModel, data: Any) -> LabelModule:
-        """Make the module; the log says so where F1 counts labels since the tags are none of entities."""
+        """Make the module; the log says so where F1 counts labels since the tags do not mark entities."""
         odd = next((tag for tag in data.tokenizers.target.labels if not is_entity_tag(tag)), None)
         if odd is not None and config["task"]["entities"]:
             log.warning(

@@ -1,4 +1,4 @@
-"""Translation as a task: loss per target token, and scores from real search on the raw references."""
+"""Translation as a task: loss per target token, and scores of a search on the raw references."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class TranslationModule(TaskModule):
         self.validation_texts = {}
 
     def validate(self, batch: Pairs | Captions) -> None:
-        """Translations by real search."""
-        found = translate_ids(self.model, batch.source, self.search)  # type: ignore[arg-type]
-        texts = self.target_tokenizer.decode_batch([hypotheses[0].tokens for hypotheses in found])
+        """Translate the batch by a search."""
+        translations = translate_ids(self.model, batch.source, self.search)  # type: ignore[arg-type]
+        texts = self.target_tokenizer.decode_batch([hypotheses[0].tokens for hypotheses in translations])
         self.validation_texts.update(zip(batch.rows.tolist(), texts, strict=True))
 
     def validated(self) -> dict[str, float]:
@@ -115,9 +115,9 @@ class TranslationModule(TaskModule):
         order = sorted(self.validation_texts)
         scores = self.scorer([self.validation_texts[i] for i in order], [self.references[i] for i in order])
         loss = float(self._validation[0] / self._validation[1])
-        found = {f"val_{name}": scores[NAMES[name]].value for name in self.scorer.metrics}
+        overall = {f"val_{name}": scores[NAMES[name]].value for name in self.scorer.metrics}
         groups = by_language.scores(self.groups, self.validation_texts, self.references, self.scorer.metrics)
-        return {"val_perplexity": math.exp(min(loss, 700.0)), **found, **groups}
+        return {"val_perplexity": math.exp(min(loss, 700.0)), **overall, **groups}
 
 
 class Translation(Task):
@@ -157,8 +157,8 @@ class Translation(Task):
         return {**config["task"], "metrics": [name, *(other for other in test_metrics(config) if other != name)]}
 
     def check(self, config: Mapping[str, Any], trial: EncoderDecoder) -> None:
-        """Raise `UserError` for metrics that cannot be computed, a search that the model cannot do, and losses that do
-        not go together."""
+        """Raise `UserError` for metrics that cannot be computed, a search that the model cannot do, and losses that
+        exclude each other."""
         Scorer(test_metrics(config))
         check_objective(config, trial)
         check_search(trial, search_options(config["search"]))
@@ -166,9 +166,9 @@ class Translation(Task):
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
         """Read the pairs; a language that cannot be scored is refused before its text is read."""
-        found = pair_data(config)
-        Scorer(test_metrics(config), language=found.corpus.target_language)
-        return found
+        data = pair_data(config)
+        Scorer(test_metrics(config), language=data.corpus.target_language)
+        return data
 
     def remark(self, config: Mapping[str, Any], data: Any) -> str | None:
         """Warn of references that are longer than outputs can be."""
@@ -198,9 +198,9 @@ class Translation(Task):
         return [Samples(folder, sources, references, count)] if count else []
 
     def search(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The group `search`."""
-        found: Mapping[str, Any] = config["search"]
-        return found
+        """The options of the group `search`."""
+        options: Mapping[str, Any] = config["search"]
+        return options
 
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
         """Translations, scores and BLEU by length of each test split; heat maps where there is attention."""
@@ -209,9 +209,9 @@ class Translation(Task):
             divided = outcome.data.divided(split)
             scorer = Scorer(test_metrics(outcome.config), language=by_language.language_of(divided, corpus))
             sources, references = outcome.data.text(split)
-            found = translator.translate_full(by_language.tagged(sources, divided))
-            texts = [best[0].text for best in found]
-            length_limits.report_cut_off(split, (best[0].hypothesis for best in found), translator.bundle.search)
+            translations = translator.translate_full(by_language.tagged(sources, divided))
+            texts = [best[0].text for best in translations]
+            length_limits.report_cut_off(split, (best[0].hypothesis for best in translations), translator.bundle.search)
             tests[split] = _score(split, folder, sources, references, texts, scorer).as_dict()
         for line in by_language.write_table({split: corpus.parts(split) for split in tests}, tests, corpus, folder):
             print(line)
@@ -264,8 +264,8 @@ def draw_attention(translator: Translator, sources: Sequence[Request], path: Pat
     """Heat maps of a few validation sentences of middling length."""
     middling = [request for request in sources if 5 <= len(request.text.split()) <= 14]
     chosen = middling[:ATTENTION_MAPS] or sources[:ATTENTION_MAPS]
-    found = translator.translate_full(chosen, translator.options(n_best=1, return_attention=True))
-    maps = [attention_map(translator, each.text, best[0]) for each, best in zip(chosen, found, strict=True)]
+    translations = translator.translate_full(chosen, translator.options(n_best=1, return_attention=True))
+    maps = [attention_map(translator, each.text, best[0]) for each, best in zip(chosen, translations, strict=True)]
     attention_maps([item for item in maps if item is not None], path)
 
 

@@ -184,7 +184,7 @@ def test_values_that_make_no_encoder(name: str, changes: dict[str, Any], words: 
 
 
 def test_more_regions_than_places() -> None:
-    with pytest.raises(UserError, match=r"8 regions side by side, but encoder.max_regions=7; raise it"):
+    with pytest.raises(UserError, match=r"8 regions in an image, but encoder.max_regions=7; raise it"):
         read(make("image", max_regions=7), frames())
 
 

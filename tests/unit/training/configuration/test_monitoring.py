@@ -82,7 +82,7 @@ def test_the_chosen_metric_is_logged_and_comes_first_in_tests():
     found = settle(config(), THAI)
     assert found.config["task"]["metrics"] == ["bleu-char", "bleu", "chrf", "ter"]
     assert found.remarks == (
-        "best model by val_bleu-char, since val_bleu could not tell models apart: 100% of the references are written "
+        "best model by val_bleu-char, since val_bleu could not distinguish models: 100% of the references are written "
         "without spaces between words",
     )
     task = load_task(found.config["task"])
@@ -103,7 +103,7 @@ def test_what_the_user_chose_is_kept_with_a_warning():
     assert found.config["callbacks"]["early_stopping"]["monitor"] == "val_chrf"
     assert len(found.warnings) == 1
     assert (
-        "callbacks.checkpoint.monitor=val_bleu is kept as given, but hardly tells models apart: 100%"
+        "callbacks.checkpoint.monitor=val_bleu is kept as given, but hardly distinguishes models: 100%"
         in (found.warnings[0])
     )
     assert not settle(config(checkpoint={"monitor": "val_bleu"}), NORMAL).warnings

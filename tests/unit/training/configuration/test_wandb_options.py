@@ -84,8 +84,8 @@ def test_what_is_given_wins_over_the_environment(monkeypatch):
     [
         ({"WANDB_MODE": "ofline"}, {}, "WANDB_MODE='ofline'"),
         ({"WANDB_DISABLED": "maybe"}, {}, "WANDB_DISABLED='maybe'"),
-        ({"WANDB_MODE": "online"}, {}, "WANDB_MODE=online: nobody is logged in"),
-        ({}, {"mode": "online"}, "logger.wandb.mode=online: nobody is logged in"),
+        ({"WANDB_MODE": "online"}, {}, "WANDB_MODE=online: no account is logged in"),
+        ({}, {"mode": "online"}, "logger.wandb.mode=online: no account is logged in"),
         ({}, {"mode": "ofline"}, "logger.wandb.mode='ofline': must be one of online"),
         ({"WANDB_PROJECT": "a/b"}, {}, "WANDB_PROJECT='a/b'"),
         ({}, {"project": "a/b"}, "logger.wandb.project='a/b'"),

@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import MultiStepLR
 from seq2seq.errors import UserError
 from seq2seq.training.callbacks.restarts import Restart
 from seq2seq.training.optimization import optimizers
-from tests.unit.training.test_validation_interval import ADAM, PLATEAU, Scripted, best, fit, step_of
+from tests.unit.training.configuration.test_validation_interval import ADAM, PLATEAU, Scripted, best, fit, step_of
 
 STEP = {"name": "step", "warmup_steps": 0, "start": 5, "every": 3, "factor": 0.4}
 
