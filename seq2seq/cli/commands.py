@@ -20,5 +20,6 @@ COMMANDS = {
     "plot": "the figures of runs for a paper, as PNG or PDF",
     "info": "describe a bundle or a run: model, sizes, scores, origin, progress, and how to resume",
     "doctor": "describe this machine and installation, and what is wrong with them: for a bug report",
+    "lessons": "copy the course, eight notebooks in English or Chinese, and open Jupyter",
     "demo": "train on the embedded corpus, score, and translate: minutes on two cores",
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from seq2seq.cli.composing.other_names import overrides_of
 from seq2seq.errors import UserError
 from seq2seq.runtime.paths import PACKAGE
 from seq2seq.training.configuration.option_catalogue import nearest
@@ -98,6 +99,8 @@ def _missing(error: MissingConfigException) -> str:
         return f"--config-name {name}: there is no such file; leave it out, or give --config-dir the folder it is in"
     near = next(iter(difflib.get_close_matches(name, options, 1)), None)
     guess = f"did you mean {group}={near}? " if near else ""
+    if here := overrides_of(group, name):
+        guess = f"here it is {here}; "
     return f"{group}={name}: there is no such option; {guess}{group} has {', '.join(options) or 'none'}"
 
 

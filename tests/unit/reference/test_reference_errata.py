@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from seq2seq.reference import sequence
 from seq2seq.reference.differences import central_differences, relative_error
@@ -17,7 +18,7 @@ from seq2seq.reference.losses import softmax_cross_entropy
 from seq2seq.reference.lstm import LSTM
 from seq2seq.reference.network import backward, forward, initialise
 from seq2seq.reference.sequence import Weights
-from seq2seq.reference.squashing import softmax
+from seq2seq.reference.squashing import sigmoid, softmax
 from seq2seq.reference.truncation import kept_by_truncation, paths_of_time, truncated
 from seq2seq.runtime.paths import PACKAGE
 
@@ -45,16 +46,23 @@ def by_hand(slip: str) -> np.ndarray:
         before, now = caches[0 if slip == "one cache for all steps" else t]
         if slip == "s[-1] read as the initial state" and t == 0:
             before = s[-1]
+        if slip == "the state after the step for the one before":
+            before = now
         y_hat = softmax(c + V @ s[t + 1])
         e = y_hat - np.eye(O)[Y[t]]
         if slip == "a factor ŷ(1−ŷ) that has cancelled":
             e = e * y_hat * (1 - y_hat)
         slope = 1 - a[t] ** 2 if slip == "the slope taken of a" else 1 - now**2
         later = 1 - s[t + 2] ** 2 if slip == "the slope of the step after" and t + 1 < T else slope
+        d_s = V.T @ e + sent_back
         d_a = slope * (V.T @ e) + later * sent_back
         share = np.outer(d_a, before)
+        if slip == "one step's term, summed T times":
+            return T * share
         gradient = share if slip == "W is given one step's gradient" else gradient + share
         sent_back = (W if slip == "W for its transpose" else W.T) @ d_a
+        if slip == "the slope and Wᵀ in the wrong order":
+            sent_back = slope * (W.T @ d_s)
         if slip == "the sum over earlier steps forgotten":
             sent_back = np.zeros(H)
     return gradient
@@ -69,6 +77,9 @@ OF_THE_NETWORK = [
     "the slope taken of a",
     "the slope of the step after",
     "s[-1] read as the initial state",
+    "the state after the step for the one before",
+    "one step's term, summed T times",
+    "the slope and Wᵀ in the wrong order",
 ]
 
 
@@ -105,6 +116,38 @@ def test_one_unit() -> None:
     for wrong in (1.0, a[0]):  # nor is it a⁰, which leaves out the slope
         assert abs(derivative(wrong) / judge - 1) > WRONG
     assert (1 - np.tanh(u * x[0]) ** 2) * 0 == 0  # from a⁰ = 0, the usual start, it is 0
+
+
+def test_the_slope_of_the_sigmoid() -> None:
+    """«ŷ(1 − y)» for the slope of ŷ = σ(o): a target y in it is a slip of the pen, and 0 where y is 1."""
+    o = RNG.normal(size=O)
+    y, y_hat = np.eye(O)[0], sigmoid(o)
+    judge = central_differences(lambda o: float(sigmoid(o).sum()), o)
+    assert relative_error(y_hat * (1 - y_hat), judge) < RIGHT
+    assert relative_error(y_hat * (1 - y), judge) > WRONG
+
+
+def test_the_input_of_step_1() -> None:
+    """«a¹ = g(W_aa a⁰ + W_ax x⁴)»: a state depends on no later input."""
+    U, W, _, b, _ = NETWORK
+    s_1 = forward(NETWORK, X, S_0).s[1]
+    assert relative_error(np.tanh(b + W @ S_0 + U @ X[0]), s_1) < RIGHT
+    assert relative_error(np.tanh(b + W @ S_0 + U @ X[3]), s_1) > WRONG
+    later = np.concatenate([X[:3], X[3:] + 1])
+    np.testing.assert_array_equal(forward(NETWORK, later, S_0).s[:4], forward(NETWORK, X, S_0).s[:4])
+
+
+def test_the_first_axis_of_nn_rnn_is_time() -> None:
+    """«(batch, steps, features)» for `nn.RNN` without batch_first: it runs, over the other axis."""
+    rnn, x = torch.nn.RNN(D, H), torch.randn(2, T, D)
+    output, h_n = rnn(x)  # two steps of T sentences, not T steps of two
+    assert h_n.shape == (1, T, H)
+    torch.testing.assert_close(output[:, 0], rnn(x[:, :1])[0][:, 0])
+    right = torch.nn.RNN(D, H, batch_first=True)
+    right.load_state_dict(rnn.state_dict())
+    torch.testing.assert_close(right(x)[0], rnn(x.transpose(0, 1))[0].transpose(0, 1))
+    assert not torch.allclose(right(x)[0], output, atol=WRONG)
+    assert right(x)[1].shape == (1, 2, H)  # h_n keeps layers first
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])
@@ -187,9 +230,11 @@ def test_gated(slip: str) -> None:
     assert relative_error(gradients[wrong], judge) > WRONG
 
 
-def test_the_page_names_these_tests() -> None:
+@pytest.mark.parametrize("page", ["ERRATA.md", "ERRATA.zh.md"])
+def test_the_page_names_these_tests(page: str) -> None:
     """Each entry names its test with its id, and each test has its entry."""
-    page = (PACKAGE / "reference" / "ERRATA.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^Test: `([^`]+)`$", page, re.MULTILINE))
-    ours = {f"test_vanilla[{slip}]" for slip in OF_THE_NETWORK} | {f"test_gated[{slip}]" for slip in GATED}
-    assert named == ours | {"test_one_unit", "test_truncation_off_by_one"}
+    text = (PACKAGE / "reference" / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"^(?:Test: |测试：)`([^`]+)`$", text, re.MULTILINE))
+    slips = {f"test_vanilla[{slip}]" for slip in OF_THE_NETWORK} | {f"test_gated[{slip}]" for slip in GATED}
+    single = {"test_the_slope_of_the_sigmoid", "test_the_input_of_step_1", "test_the_first_axis_of_nn_rnn_is_time"}
+    assert named == slips | single | {"test_one_unit", "test_truncation_off_by_one"}
