@@ -52,11 +52,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_carries_code_configuration_corpus_and_nothing_else(wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     code = {file.relative_to(ROOT).as_posix() for file in PACKAGE.rglob("*.py")}
-    code |= {"seq2seq/py.typed", *(f"seq2seq/reference/{page}.md" for page in ("ERRATA", "README", "README.zh"))}
+    code |= {"seq2seq/py.typed", *(f"seq2seq/reference/{page}.md" for page in ("ERRATA", "ERRATA.zh", "README", "README.zh"))}
     code |= {f"seq2seq/reporting/page/report.{kind}" for kind in ("html", "css", "js")}
     carried = {
         f"seq2seq/{file.relative_to(ROOT).as_posix()}"
-        for folder in ("conf", "data")
+        for folder in ("conf", "data", "experiments/lessons")
         for file in (ROOT / folder).rglob("*")
         if file.is_file()
     }
@@ -71,6 +71,8 @@ def test_wheel_installs_outside_the_checkout(installed: Path, tmp_path: Path) ->
     command = installed / "bin" / "seq2seq"
     assert call(command, "--version", cwd=tmp_path, path=installed) == f"seq2seq {__version__}\n"
     assert "translate-file" in call(command, "--help", cwd=tmp_path, path=installed)
+    call(command, "lessons", "mine", "--language", "zh", "--no-open", cwd=tmp_path, path=installed)
+    assert len([*(tmp_path / "mine").glob("*.ipynb")]) == 8
 
 
 CELL = """
