@@ -52,7 +52,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_carries_code_configuration_corpus_and_nothing_else(wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     code = {file.relative_to(ROOT).as_posix() for file in PACKAGE.rglob("*.py")}
-    code |= {"seq2seq/py.typed", *(f"seq2seq/reference/{page}.md" for page in ("ERRATA", "ERRATA.zh", "README", "README.zh"))}
+    code |= {
+        "seq2seq/py.typed",
+        *(f"seq2seq/reference/{page}.md" for page in ("ERRATA", "ERRATA.zh", "README", "README.zh")),
+    }
     code |= {f"seq2seq/reporting/page/report.{kind}" for kind in ("html", "css", "js")}
     carried = {
         f"seq2seq/{file.relative_to(ROOT).as_posix()}"
