@@ -15,6 +15,7 @@ from seq2seq.runtime.paths import PACKAGE
 
 ROOT = PACKAGE.parent
 PAGES = [PACKAGE / "reference" / name for name in ("README.md", "README.zh.md")]
+ERRATA = [PACKAGE / "reference" / name for name in ("ERRATA.md", "ERRATA.zh.md")]
 NAMED = re.compile(r"(?:seq2seq|tests|conf|experiments)/[\w./-]+")
 
 
@@ -84,7 +85,11 @@ def test_the_commands_compose() -> None:
             compose("train", overrides=shlex.split(command)[2:])
 
 
-@pytest.mark.parametrize("page", [*PAGES, PACKAGE / "reference" / "ERRATA.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *ERRATA],
+    ids=lambda page: page.name,
+)
 def test_no_symbol_is_taken_for_html(page: Path) -> None:
     """A bare <t> is a tag to Markdown, and vanishes; links lead somewhere."""
     text = re.sub(r"`[^`\n]*`", "", page.read_text(encoding="utf-8"))
