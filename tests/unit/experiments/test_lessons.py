@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from experiments.lessons import execute
 from seq2seq.cli import lessons
 from seq2seq.cli.main import main
+from seq2seq.errors import UserError
 from seq2seq.runtime.paths import PACKAGE
 
 ROOT = PACKAGE.parent
@@ -102,6 +104,26 @@ def test_every_cell_and_every_answer_runs(tmp_path: Path, monkeypatch: pytest.Mo
     nbclient.NotebookClient(book, timeout=120, kernel_name="python3", resources=place).execute()
     drawn = [output for cell in book.cells for output in cell.outputs if "image/png" in output.get("data", {})]
     assert len(drawn) >= len(NAMES)
+
+
+def test_outputs_are_stored_in_both_languages() -> None:
+    def book(code: str, outputs: list[dict[str, str]]) -> dict[str, Any]:
+        cell = {
+            "cell_type": "code",
+            "source": code,
+            "outputs": outputs,
+            "execution_count": 1,
+            "metadata": {"execution": {}},
+        }
+        return {"cells": [{"cell_type": "markdown", "source": code}, cell]}
+
+    english, chinese = book("print(1)", [{"name": "stderr"}, {"name": "stdout", "text": "1"}]), book("print(1)", [])
+    execute.tidy(english)
+    execute.copy_outputs(english, chinese, "1.ipynb")
+    assert chinese["cells"][1]["outputs"] == [{"name": "stdout", "text": "1"}]
+    assert english["cells"][1]["metadata"] == {}
+    with pytest.raises(UserError, match=r"1\.ipynb: code cell 1 differs"):
+        execute.copy_outputs(english, book("print(2)", []), "1.ipynb")
 
 
 def test_the_command_copies_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
