@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from experiments.lessons import execute
+from experiments import run_lessons
 from seq2seq.cli import lessons
 from seq2seq.cli.main import main
 from seq2seq.errors import UserError
@@ -118,12 +118,12 @@ def test_outputs_are_stored_in_both_languages() -> None:
         return {"cells": [{"cell_type": "markdown", "source": code}, cell]}
 
     english, chinese = book("print(1)", [{"name": "stderr"}, {"name": "stdout", "text": "1"}]), book("print(1)", [])
-    execute.tidy(english)
-    execute.copy_outputs(english, chinese, "1.ipynb")
+    run_lessons.tidy(english)
+    run_lessons.copy_outputs(english, chinese, "1.ipynb")
     assert chinese["cells"][1]["outputs"] == [{"name": "stdout", "text": "1"}]
     assert english["cells"][1]["metadata"] == {}
     with pytest.raises(UserError, match=r"1\.ipynb: code cell 1 differs"):
-        execute.copy_outputs(english, book("print(2)", []), "1.ipynb")
+        run_lessons.copy_outputs(english, book("print(2)", []), "1.ipynb")
 
 
 def test_the_command_copies_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Run lessons and store their outputs in both languages: `python -m experiments.lessons.execute [NUMBER ...]`."""
+"""Run lessons and store their outputs in both languages: `python -m experiments.run_lessons [NUMBER ...]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from seq2seq.errors import UserError
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "lessons"
 
 
 def main(numbers: Sequence[str]) -> None:
