@@ -96,5 +96,5 @@ $(RUNNING): constraints.txt pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(TESTING): $(RUNNING)
-	$(PIP) -c constraints.txt --no-build-isolation -e '.[dev,sweep,tune,export]'
+	$(PIP) -c constraints.txt --no-build-isolation -e '.[dev,sweep,tune,export,serve]'
 	@touch $@

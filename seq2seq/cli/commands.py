@@ -6,6 +6,8 @@ COMMANDS = {
     "reproduce": "train a bundle's model again, by its recorded command, and compare the weights",
     "translate-file": "translate a file, line by line, with a trained bundle",
     "augment": "more training pairs from the same data: translated forwards, backwards, or distilled",
+    "translate": "translate what you type, line by line, with a trained bundle",
+    "serve": "serve bundles over HTTP, with a page to try them",
     "merge": "join the shards that translate-file --shard wrote into one file",
     "force-decode": "log-probabilities of given translations, per token and per sentence",
     "filter": "leave out pairs of a parallel corpus: by length, ratio, script, repetition or a model's score",

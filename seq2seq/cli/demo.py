@@ -64,6 +64,8 @@ def _show(folder: Path) -> int:
     if code := _translate(folder, bundle):
         return code
     print("\nFigures:", *sorted(folder.glob("*.png")), sep="\n  ")
+    print("\nTranslate sentences of your own, in this terminal or in a browser:")
+    print(*(f"  $ {shlex.join(['seq2seq', name, str(bundle)])}" for name in ("translate", "serve")), sep="\n")
     print(f"\ntest BLEU = {results['BLEU'].value:.2f}\nbundle: {bundle}")
     return 0
 

@@ -10,11 +10,13 @@ captioner.caption(read_features(Path("digits.npz")))
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any
 
 import torch
 
 from seq2seq.corpora.features import to_frames
+from seq2seq.corpora.store import Frames
 from seq2seq.inference.batching import BATCH_SIZE
 from seq2seq.inference.request import EncodedRequest
 from seq2seq.inference.translator import Translation, Translator
@@ -46,13 +48,19 @@ class Captioner(Translator):
         *,
         batch_size: int = BATCH_SIZE,
         chunk: int = CHUNK,
+        numbers: Iterable[int] | None = None,
     ) -> Iterator[list[Translation]]:
-        """The `options.n_best` texts of each sequence, best first; `chunk` sequences are in memory at once."""
-        return self._stream(enumerate(sequences), options, batch_size=batch_size, chunk=chunk)
+        """The `options.n_best` texts of each sequence, best first; `chunk` sequences are in memory at once. `numbers`
+        are those of `translate_stream`."""
+        numbered = zip(count() if numbers is None else numbers, sequences)
+        return self._stream(numbered, options, batch_size=batch_size, chunk=chunk)
+
+    def frames(self, sequence: Any, number: int) -> Frames:
+        """A sequence as an array; `number`, from 0, is for the message of the `UserError`."""
+        return to_frames(sequence, f"sequence {number + 1}", self.bundle.model.features)
 
     def _encode(self, items: list[tuple[int, Any]], options: SearchOptions) -> list[EncodedRequest]:
-        width = self.bundle.model.features
-        frames = [to_frames(sequence, f"sequence {number + 1}", width) for number, sequence in items]
+        frames = [self.frames(sequence, number) for number, sequence in items]
         tensors = map(torch.from_numpy, frames)
         return [EncodedRequest(number, values) for (number, _), values in zip(items, tensors, strict=True)]
 

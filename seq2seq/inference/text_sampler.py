@@ -56,6 +56,10 @@ class Sampler:
         """Sample a text that continues `prompt`; the same seed gives the same text, on the same device."""
         return "".join(self.stream(prompt, options, seed=seed))
 
+    def check_prompt(self, prompt: str) -> None:
+        """Raise `UserError` for a prompt with unknown characters or words."""
+        self._encode(prompt.replace("\r\n", "\n"))
+
     @torch.inference_mode()
     def stream(self, prompt: str, options: SamplingOptions, *, seed: int) -> Iterator[str]:
         """The same text as a stream of parts. Raises `UserError` for a prompt with unknown characters or words."""

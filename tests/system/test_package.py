@@ -189,12 +189,12 @@ def test_demo_installs_what_running_needs_and_test_the_rest(
     assert any(line.endswith("seq2seq demo ") for line in running)
     assert installs(running)[0].startswith("torch==")
     assert installs(running)[1:] == ["setuptools-scm", "."]
-    assert installs(testing) == [*installs(running), ".[dev,sweep,tune,export]"]
+    assert installs(testing) == [*installs(running), ".[dev,sweep,tune,export,serve]"]
     assert all("-c constraints.txt" in line for line in testing if "-m pip" in line and "torch==" not in line)
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     for name in ("bin/python", ".installed"):
         (tmp_path / "venv" / name).touch()
     assert installs(would_run("demo")) == []
-    assert installs(would_run("test")) == installs(would_run("test-quick")) == [".[dev,sweep,tune,export]"]
+    assert installs(would_run("test")) == installs(would_run("test-quick")) == [".[dev,sweep,tune,export,serve]"]
     (tmp_path / "venv" / ".installed-dev").touch()
     assert installs(would_run("lint")) == []

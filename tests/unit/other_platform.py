@@ -13,15 +13,18 @@ import signal
 import sys
 from pathlib import Path
 
+import fastapi  # noqa: F401
 import hydra  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
 import onnx  # noqa: F401
 import optuna  # noqa: F401
 import portalocker  # noqa: F401
+import prometheus_client  # noqa: F401
 import pytorch_lightning  # noqa: F401
 import sacrebleu  # noqa: F401
 import scipy.stats  # noqa: F401
 import torch  # noqa: F401
+import uvicorn  # noqa: F401
 from pytorch_lightning.trainer.connectors import signal_connector
 
 MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "syslog", "posix"}

@@ -108,7 +108,7 @@ def test_a_reader_that_goes_away_is_not_an_error() -> None:
     ("argv", "message"),
     [
         (["trian"], "seq2seq: error: no command 'trian'; did you mean 'train'?\n"),
-        (["translate"], "seq2seq: error: no command 'translate'; did you mean 'translate-file'?\n"),
+        (["translate-fil"], "seq2seq: error: no command 'translate-fil'; did you mean 'translate-file'?\n"),
         (["qqq"], f"seq2seq: error: no command 'qqq'; choose from {', '.join(COMMANDS)}\n"),
         (["demo", "--fodler", "x"], "seq2seq: error: unrecognized arguments: --fodler\n"),
         (
@@ -189,6 +189,7 @@ def test_demo_shows_scores_translations_pictures_and_the_bundle(
     assert trained.argv == ["experiment=demo", f"hydra.run.dir='{folder}'", "cell=lstm"]
     lines = capsys.readouterr().out.removesuffix("\n").split("\n")
     assert lines[-2:] == ["test BLEU = 93.10", f"bundle: {folder / 'bundle'}"]
+    assert lines[-5:-3] == [f"  $ seq2seq {name} '{folder / 'bundle'}'" for name in ("translate", "serve")]
     assert {"  BLEU = 93.10  BLEU|v:1", "  chrF = 97.00  chrF|v:1", f"  {folder / 'learning.png'}"} <= set(lines)
     assert [line for line in lines if line.startswith("  translation")] == [
         f"  translation Wort {n}" for n in range(0, 12, 3)

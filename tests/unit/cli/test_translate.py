@@ -1,0 +1,91 @@
+"""The prompt of `seq2seq translate`: translations, settings, attention as text, mistakes, and history."""
+
+import io
+import sys
+
+import pytest
+
+from seq2seq import Translator
+from seq2seq.cli.main import main
+from seq2seq.cli.translate import SHADES, drawn
+from tests.bundles import save
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    save(folder := tmp_path_factory.mktemp("prompt") / "b", context="additive")
+    return folder
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def enter(bundle, text, monkeypatch, capsys, *, terminal=False):
+    monkeypatch.setattr(sys, "stdin", (Terminal if terminal else io.StringIO)(text))
+    code = main(["translate", str(bundle)])
+    return code, *capsys.readouterr()
+
+
+def test_lines_are_translated_as_by_the_translator(bundle, monkeypatch, capsys):
+    lines = ["a man sleeps", "", "the dog runs"]
+    assert enter(bundle, "\n".join(lines) + "\n", monkeypatch, capsys) == (
+        0,
+        "".join(f"{text}\n" for text in Translator.load(bundle).translate(lines)),
+        "",
+    )
+
+
+def test_settings_change_the_search_and_a_list_widens_the_beam(bundle, monkeypatch, capsys):
+    translator = Translator.load(bundle)
+    wide = translator.translate_full(["a dog"], translator.options(beam_size=7, n_best=7, length_penalty=2.0))
+    code, out, _ = enter(bundle, ":n-best 7\n:length-penalty 2\na dog\n:beam 1\na dog\n:quit\nx\n", monkeypatch, capsys)
+    expected = [f"{each.hypothesis.score:8.3f}  {each.text}" for each in wide[0]]
+    greedy = translator.translate(["a dog"], beam_size=1)
+    assert (code, out.splitlines()) == (0, [*expected, *greedy])
+
+
+def test_attention_is_drawn_below_the_translation(bundle, monkeypatch, capsys):
+    shown = Translator.load(bundle).show("a man")
+    _, out, _ = enter(bundle, ":attention\na man\n:attention\na man\n", monkeypatch, capsys)
+    text, *rows, again = out.splitlines()
+    assert text == again == shown.text
+    assert "\n".join(rows) == drawn(shown.source, shown.target, shown.weights)
+    assert len(rows) == len("</s>") + len(shown.target)
+
+
+def test_shades_are_of_the_weights():
+    picture = drawn(["ab", "犬"], ["x", "</s>"], [[0.0, 1.0], [0.5, 0.3]])
+    assert picture.split("\n") == ["     a", "     b 犬", "x      ██", "</s> ▒▒░░"]
+    assert len(SHADES) == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (":bean 3", ":bean: is no setting; did you mean :beam?"),
+        (":beam x", ":beam x: needs a number, such as :beam 5"),
+        (":beam 0", "search.beam_size=0: must be a whole number of at least 1"),
+        (":nothing", ":nothing: is no setting; see :help"),
+    ],
+)
+def test_a_mistake_is_one_line_and_ends_a_pipe_but_not_a_prompt(bundle, line, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("SEQ2SEQ_CACHE", str(tmp_path))
+    code, out, err = enter(bundle, f"{line}\na man\n", monkeypatch, capsys)
+    assert (code, out, err) == (2, "", f"seq2seq: error: {message}\n")
+    code, out, err = enter(bundle, f"{line}\na man\n", monkeypatch, capsys, terminal=True)
+    assert (code, err) == (0, f"seq2seq: {message}\n")
+    assert Translator.load(bundle)("a man") in out
+
+
+def test_help_lists_every_setting(bundle, monkeypatch, capsys):
+    from seq2seq.cli.translate import COMMANDS
+
+    _, out, _ = enter(bundle, ":help\n", monkeypatch, capsys)
+    assert all(f":{name}" in out for name in COMMANDS)
+
+
+def test_attention_of_a_model_without_it_is_refused(tmp_path, monkeypatch, capsys):
+    save(tmp_path / "b")
+    assert "no attention" in enter(tmp_path / "b", ":attention\n", monkeypatch, capsys)[2]
