@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("service.js", "translation.js", "tree.js", "drawing.js", "page.js")
+SCRIPTS = ("service.js", "translation.js", "tree.js", "labels.js", "drawing.js", "page.js")
 """The scripts, in their order; all are one <script>."""
 
 
