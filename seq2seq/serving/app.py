@@ -94,6 +94,7 @@ def make_app(service: Service, token: str | None = None) -> App:
         description="Translations, labels, captions and samples of trained bundles.",
         docs_url=None,  # these pages would load scripts from the network
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     for path, (body, answer) in ENDPOINTS.items():
@@ -172,7 +173,7 @@ def _refusal(status: int) -> Callable[[Request, Exception], Coroutine[Any, Any, 
     headers = {"Retry-After": "1"} if status == 429 else None
 
     async def handle(request: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": str(error)}, status, headers)
+        return JSONResponse({"detail": str(UserError(str(error)))}, status, headers)  # one line, of limited length
 
     return handle
 

@@ -67,10 +67,14 @@ class Guard:
                 await refused.response(scope, receive, counted)
         except ClientLeftError:
             self.metrics.cancelled.inc()
-            return
-        endpoint = scope["path"] if scope["path"] in self.paths else "other"
+        finally:
+            if status:
+                self._count(scope["path"], status, time.monotonic() - begin)
+
+    def _count(self, path: str, status: int, seconds: float) -> None:
+        endpoint = path if path in self.paths else "other"
         self.metrics.requests.labels(endpoint, str(status)).inc()
-        self.metrics.seconds.labels(endpoint).observe(time.monotonic() - begin)
+        self.metrics.seconds.labels(endpoint).observe(seconds)
 
     async def _answer(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self._check_token(scope)

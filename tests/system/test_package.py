@@ -57,6 +57,7 @@ def test_wheel_carries_code_configuration_corpus_and_nothing_else(wheel: Path) -
         *(f"seq2seq/reference/{page}.md" for page in ("ERRATA", "ERRATA.zh", "README", "README.zh")),
     }
     code |= {f"seq2seq/reporting/page/report.{kind}" for kind in ("html", "css", "js")}
+    code |= {file.relative_to(ROOT).as_posix() for file in (PACKAGE / "serving" / "page").iterdir() if file.is_file()}
     carried = {
         f"seq2seq/{file.relative_to(ROOT).as_posix()}"
         for folder in ("conf", "data", "experiments/lessons")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +363,12 @@ def test_openapi_describes_every_endpoint_and_the_page_loads_nothing(folder: Pat
     assert described["paths"]["/translate"]["post"]["requestBody"]["required"]
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert "://" not in page.text.replace("http://www.w3.org/2000/svg", "")
+    policy = page.headers["Content-Security-Policy"]
+    for tag in ("style", "script"):
+        content = page.text.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+        assert b64encode(sha256(content.encode()).digest()).decode() in policy
+    used, defined = (re.findall(pattern, page.text) for pattern in (r'\$\("([^"]+)"\)', r'\bid="([^"]+)"'))
+    assert {"text", "output"} <= set(used) <= set(defined)
 
 
 def test_two_bundles_of_one_name_get_two(tmp_path: Path) -> None:
