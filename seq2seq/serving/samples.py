@@ -9,7 +9,7 @@ from seq2seq.errors import UserError
 from seq2seq.inference.text_sampler import Sampler, SamplingOptions
 from seq2seq.serving.hosted import Hosted, Work, texts_of
 from seq2seq.serving.limits import Limits
-from seq2seq.serving.scheduler import Group
+from seq2seq.serving.scheduler import Group, check_wanted
 from seq2seq.serving.schemas import PredictBody, SampleBody
 from seq2seq.text import check_text
 
@@ -46,4 +46,11 @@ class HostedSampler(Hosted[SampleBody]):
         return str(result)
 
     def _compute(self, batch: list[tuple[str, int]], options: SamplingOptions) -> list[str]:
-        return [prompt + self.sampler(prompt, options, seed=seed) for prompt, seed in batch]
+        return [self._continued(prompt, options, seed) for prompt, seed in batch]
+
+    def _continued(self, prompt: str, options: SamplingOptions, seed: int) -> str:
+        parts = [prompt]
+        for part in self.sampler.stream(prompt, options, seed=seed):
+            check_wanted()
+            parts.append(part)
+        return "".join(parts)

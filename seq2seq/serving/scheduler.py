@@ -2,14 +2,16 @@
 
 While a batch is computed, further requests wait in a queue; the next batch has lines of all waiting requests that may
 be computed together (of the same `Group`, the oldest request's), up to the group's size. A request with more lines than
-that is computed in several batches, between which others have their turn.
+that is computed in several batches, between which others have their turn. A batch for which no client waits any longer
+ends at its next `check_wanted`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -28,6 +30,10 @@ class QueueFullError(Exception):
     """The queue has no room for a request."""
 
 
+class UnwantedError(Exception):
+    """All requests of a batch were cancelled while it was computed."""
+
+
 @dataclass(eq=False)
 class Job:
     """The items of one request, and their results so far."""
@@ -41,6 +47,17 @@ class Job:
     def left(self) -> int:
         """The number of items without a result."""
         return len(self.items) - len(self.results)
+
+
+_current = threading.local()  # .jobs: those of the batch that this thread computes
+
+
+def check_wanted() -> None:
+    """Raise `UnwantedError` if this thread computes a batch whose requests were all cancelled. Long computations call
+    it now and then; in other threads it does nothing."""
+    jobs: list[Job] = getattr(_current, "jobs", [])
+    if jobs and all(job.future.done() for job in jobs):
+        raise UnwantedError
 
 
 class Scheduler:
@@ -117,11 +134,11 @@ class Scheduler:
 
     async def _round(self, parts: list[tuple[Job, int]]) -> None:
         """Compute a batch. If it fails, each job is computed alone: an error is that of its own request."""
-        batch = [item for job, size in parts for item in job.items[len(job.results) :][:size]]
-        self._observe(len(batch))
+        parts = [(job, size) for job, size in parts if not job.future.done()]
+        if not parts:
+            return
         try:
-            loop = asyncio.get_running_loop()
-            results = iter(await loop.run_in_executor(self._thread, parts[0][0].group.compute, batch))
+            results = iter(await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, parts))
         except Exception as error:
             if len(parts) > 1:
                 for part in parts:
@@ -129,6 +146,20 @@ class Scheduler:
             elif not (job := parts[0][0]).future.done():
                 job.future.set_exception(error)
             return
+        self._deliver(parts, results)
+
+    def _compute(self, parts: list[tuple[Job, int]]) -> list[Any]:
+        """The results of a batch; runs in the thread."""
+        batch = [item for job, size in parts for item in job.items[len(job.results) :][:size]]
+        self._observe(len(batch))
+        _current.jobs = [job for job, _ in parts]
+        try:
+            return parts[0][0].group.compute(batch)
+        finally:
+            _current.jobs = []
+
+    def _deliver(self, parts: list[tuple[Job, int]], results: Iterator[Any]) -> None:
+        """Give each job its results; one that needs more waits again, after the others."""
         for job, size in parts:
             job.results += [next(results) for _ in range(size)]
             if job.future.done():

@@ -14,10 +14,10 @@ from seq2seq.inference.files.formats import weights
 from seq2seq.inference.request import Request, change_options, check_requests
 from seq2seq.inference.stepper import check_search
 from seq2seq.inference.translator import Translation, Translator
-from seq2seq.search import SearchOptions
+from seq2seq.search import SearchOptions, StepFn
 from seq2seq.serving.hosted import Hosted, Work, texts_of
 from seq2seq.serving.limits import Limits
-from seq2seq.serving.scheduler import Group
+from seq2seq.serving.scheduler import Group, check_wanted
 from seq2seq.serving.schemas import CaptionBody, PredictBody, SearchBody, TranslateBody
 from seq2seq.text import check_text
 
@@ -77,6 +77,7 @@ class HostedTranslator(Searched[TranslateBody]):
     def __init__(self, name: str, bundle: Bundle, limits: Limits, max_source: int, int8: bool = False) -> None:
         super().__init__(name, bundle, limits)
         self.translator: AlternativesTranslator = AlternativesTranslator(bundle, max_source=max_source, int8=int8)
+        self.translator.step = while_wanted(self.translator.step)
         self.aligner = self.translator.aligner() if bundle.model.attends else None
 
     def work(self, body: TranslateBody) -> Work:
@@ -152,6 +153,7 @@ class HostedCaptioner(Searched[CaptionBody]):
     def __init__(self, name: str, bundle: Bundle, limits: Limits) -> None:
         super().__init__(name, bundle, limits)
         self.translator: Captioner = Captioner(bundle)
+        self.translator.step = while_wanted(self.translator.step)
 
     def describe(self) -> dict[str, Any]:
         """The entry, with the length F of a row of features."""
@@ -178,6 +180,16 @@ class HostedCaptioner(Searched[CaptionBody]):
         numbers, sequences = zip(*items, strict=True)
         results = self.translator.caption_stream(sequences, options, numbers=numbers)
         return [[self.as_dict(each) for each in translations] for translations in results]
+
+
+def while_wanted(step: StepFn[Any, Any]) -> StepFn[Any, Any]:
+    """The same step function, which ends the search when no client waits for the batch any longer."""
+
+    def checked(ids: Any, state: Any, memory: Any) -> Any:
+        check_wanted()
+        return step(ids, state, memory)
+
+    return checked
 
 
 def finite(value: float) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seq2seq.serving.scheduler import Group, QueueFullError, Scheduler
+from seq2seq.serving.scheduler import Group, QueueFullError, Scheduler, UnwantedError, check_wanted
 
 batches: list[list[Any]] = []
 
@@ -99,3 +99,39 @@ def test_a_full_queue_refuses_and_cancelled_jobs_leave_it() -> None:
 
     assert scheduled(use, capacity=3) == ["<kept>"]
     assert batches == [["kept"]]
+
+
+def test_a_batch_that_no_client_waits_for_ends_early() -> None:
+    busy, cancelled = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def steps(items: list[Any]) -> list[Any]:
+        busy.set()
+        assert cancelled.wait(10)
+        try:
+            check_wanted()
+        except UnwantedError:
+            ended.append("early")
+            raise
+        ended.append("late")
+        return items
+
+    async def use(scheduler: Scheduler, leaving: int) -> Any:
+        group = Group("steps", 4, steps)
+        jobs = [asyncio.create_task(scheduler.submit(group, [item])) for item in ("x", "y")]
+        await asyncio.to_thread(busy.wait, 10)
+        for job in jobs[:leaving]:
+            job.cancel()
+        await asyncio.sleep(0.01)
+        cancelled.set()
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        return results, await scheduler.submit(GROUP, ["after"])
+
+    for leaving in (1, 2):
+        busy.clear()
+        cancelled.clear()
+        (_, last), after = scheduled(lambda scheduler, n=leaving: use(scheduler, n))
+        assert (last == ["y"]) is (leaving == 1)
+        assert after == ["<after>"]
+    assert ended == ["late", "early"]
+    check_wanted()  # outside of a batch

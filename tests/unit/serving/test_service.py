@@ -71,9 +71,9 @@ def use(
     async def main() -> Any:
         given = Limits(**limits)
         service = Service(catalogue(folder, names, given), given)
-        transport = httpx.ASGITransport(make_app(service, token))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(make_app(service, token))
         async with (
-            service.lifespan(None),  # type: ignore[arg-type]
+            service.lifespan(None),
             httpx.AsyncClient(transport=transport, base_url="http://test") as client,
         ):
             return await what(client, service)
@@ -240,7 +240,7 @@ class Slow:
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         self.busy, self.go = threading.Event(), threading.Event()
-        translator = service.catalogue.choose("fixed").translator  # type: ignore[attr-defined]
+        translator = service.catalogue.choose("fixed").translator
         stream = translator.translate_stream
         monkeypatch.setattr(translator, "translate_stream", lambda *rest, **named: self._wait(stream, *rest, **named))
 
