@@ -93,7 +93,8 @@ class HostedTranslator(Searched[TranslateBody]):
         for number, request in enumerate(requests, 1):
             for text in (request.text, request.prefix, *request.constraints):
                 check_text(text, f"line {number}")
-        check_requests(requests, self.bundle.tokenizers, options, self.translator.max_source)
+        if body.prefixes or body.constraints:
+            check_requests(requests, self.bundle.tokenizers, options, self.translator.max_source)
         wanted = body.alignments, body.attention, body.alternatives
         key = (self.name, options, wanted)
         group = Group(key, self.limits.batch, lambda items: self._compute(items, options, *wanted))
