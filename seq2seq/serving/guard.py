@@ -49,7 +49,7 @@ class Guard:
         self.paths = paths
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request, or pass on what is no HTTP request, such as the lifespan."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

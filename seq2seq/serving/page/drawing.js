@@ -12,7 +12,7 @@ class Drawing {
     this.strokes = [];
     this.pen = null; // of the keyboard
     this.canvas = element("canvas", {
-      width: 224, height: 224, tabindex: "0", role: "img",
+      width: 224, height: 224, tabindex: "0", role: "application",
       "aria-label": `Drawing ${number}: draw a digit; with the keyboard, arrows move, space lowers or lifts the pen, ` +
         "Delete clears",
     });
