@@ -49,7 +49,7 @@ def copy(folder: Path, language: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for notebook in notebooks:
             if notebook not in kept:
-                (folder / notebook.name).write_text(without_links(notebook), encoding="utf-8")
+                (folder / notebook.name).write_text(without_links(notebook), encoding="utf-8", newline="\n")
     except OSError as error:
         raise UserError(f"lessons: {folder}: {error.strerror}; name another folder") from error
     also = f", {len(kept)} kept as they are" if kept else ""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import fastapi  # noqa: F401
 import hydra  # noqa: F401
+import joblib.externals.loky  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
 import onnx  # noqa: F401
 import optuna  # noqa: F401
@@ -53,11 +54,11 @@ def hide() -> None:
     pwd.getpwuid = unknown
     original = builtins.__import__
 
-    def guarded(name, variables=None, *rest):
-        who = (variables or {}).get("__name__", "")
+    def guarded(name, globals=None, *rest, **options):
+        who = (globals or {}).get("__name__", "")
         if name.partition(".")[0] in MODULES and who.partition(".")[0] == "seq2seq":
             raise ModuleNotFoundError(f"{who} imports {name}, which this system does not have")
-        return original(name, variables, *rest)
+        return original(name, globals, *rest, **options)
 
     builtins.__import__ = guarded
 

@@ -31,7 +31,7 @@ def test_the_lock_has_the_versions_of_the_constraints() -> None:
     assert {name: locked[name] for name in wanted if name in locked} == {
         n: v for n, v in wanted.items() if n != "torch"
     }
-    systems = re.compile("os_name|sys_platform == 'darwin'")
+    systems = re.compile("os_name ==|sys_platform == 'darwin'")
     elsewhere = {canonical(match[1]) for match in LINE.finditer(LOCK) if match[3] and systems.search(match[3])}
     assert set(locked) - set(wanted) == elsewhere  # what only another system asks for
 
@@ -48,7 +48,7 @@ def test_what_the_project_asks_for_is_locked() -> None:
     extras = project["optional-dependencies"]
     asked = [
         *project["dependencies"],
-        *(name for extra in ("dev", "sweep", "tune", "export", "serve") for name in extras[extra]),
+        *(name for extra in ("dev", "sweep", "tune", "export", "serve", "lessons") for name in extras[extra]),
     ]
     names = {canonical(match[0]) for line in asked if (match := re.match(r"[\w.-]+", line))}
     assert names <= set(pinned(LOCK)) | {"torch"}
