@@ -42,7 +42,7 @@ def run(arguments: Namespace) -> int:
     for line in differences(provenance, overrides, arguments.config_dir):
         print(f"warning: {line}")
     print(f"weights: sha256 {weights}", flush=True)
-    return _again(options, overrides, folder, weights) if arguments.run else 0
+    return _again(options, overrides, folder, weights, provenance.get("products")) if arguments.run else 0
 
 
 def recorded(provenance: Mapping[str, Any], trusted: Sequence[str], config_dir: Path | None) -> list[str]:
@@ -113,10 +113,12 @@ def _fingerprint(overrides: Sequence[str]) -> str:
     return str(data.fingerprint)
 
 
-def _again(options: Sequence[str], overrides: Sequence[str], folder: Path, weights: str) -> int:
+def _again(options: Sequence[str], overrides: Sequence[str], folder: Path, weights: str, products: Any) -> int:
     from seq2seq.bundle.format import read_provenance
     from seq2seq.cli import train
+    from seq2seq.nn import matmul_library
 
+    matmul_library.use(products)
     code = train.run([*options, *overrides, f"hydra.run.dir={quoted(folder)}"])
     if code:
         return code

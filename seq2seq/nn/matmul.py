@@ -1,23 +1,15 @@
 """Matrix products through the faster of the two libraries that torch includes.
 
-torch.mm calls its BLAS (MKL in the x86 builds). On AMD processors with AVX-512 MKL uses narrower instructions, and
-oneDNN, which torch uses for convolutions and its LSTM, does the same float32 product in half the time. There `mm`,
-`addmm` and `linear` call oneDNN, through the operator that torch's own compiler emits for a linear layer; elsewhere,
-and for other types and small matrices, they are torch's. The choice is fixed for a machine, so that the same command
-gives the same bytes there; SEQ2SEQ_PRODUCTS=torch or =onednn forces one. The two add in different orders: results
-differ in the last bits, as between any two BLAS.
+Where oneDNN is the faster one (seq2seq/nn/matmul_library.py), `mm`, `addmm` and `linear` call it, through the operator
+that torch's own compiler emits for a linear layer; elsewhere, and for other types and small matrices, they are torch's.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
-import os
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,21 +19,12 @@ from torch.autograd.function import Function
 from torch.nn import functional as F
 
 from seq2seq.errors import UserError
-
-log = logging.getLogger(__name__)
-
-ROWS = 64
-"""The number of rows that packed weights are ordered for; any other number works as well."""
+from seq2seq.nn.matmul_library import ROWS, onednn
 
 SMALLEST = 1 << 14
 """Elements of the right matrix. Below, the operator's ten microseconds a call are more than it saves."""
 
 Backward = Callable[..., tuple[Tensor | None, ...]]
-
-
-def onednn() -> bool:
-    """Whether this process sends its products to oneDNN."""
-    return _ONEDNN
 
 
 def mm(a: Float[Tensor, "M K"], b: Float[Tensor, "K N"]) -> Float[Tensor, "M N"]:
@@ -183,7 +166,7 @@ class _Linear(Function):
 def _fits(a: Tensor, b: Tensor) -> bool:
     same = a.dtype == b.dtype == torch.float32 and a.device.type == "cpu"
     large = b.numel() >= SMALLEST and a.numel() > 0
-    return _ONEDNN and same and large and not torch.compiler.is_compiling()  # an exported network is for any machine
+    return same and large and onednn() and not torch.compiler.is_compiling()  # an exported network is for any machine
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
@@ -199,40 +182,3 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
 def _dense(b: Tensor) -> Tensor:
     """Either memory order is fast, but for columns out of a wider matrix oneDNN has only its slow reference code."""
     return b if b.is_contiguous() or b.t().is_contiguous() else b.contiguous()
-
-
-def _choose() -> bool:
-    asked = os.environ.get("SEQ2SEQ_PRODUCTS") or "auto"
-    if asked not in ("auto", "torch", "onednn"):
-        log.warning("SEQ2SEQ_PRODUCTS=%s: is not one of auto, torch and onednn; auto is taken", asked)
-    if asked == "onednn" and not _works():
-        log.warning("SEQ2SEQ_PRODUCTS=onednn: this torch or this processor has no such operator; torch's is taken")
-    if asked in ("torch", "onednn"):
-        return asked == "onednn" and _works()
-    return _amd() and torch.backends.cpu.get_cpu_capability().startswith("AVX512") and _works()
-
-
-@functools.cache
-def _works() -> bool:
-    """Whether oneDNN's operator is there and gives, in the three forms that are used here, torch's own result."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    a, weight, plus = torch.eye(2, 4), torch.arange(12.0).view(3, 4), torch.ones(2, 3)
-    try:
-        operator = torch.ops.mkldnn._linear_pointwise
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
-        products = [operator(a, w, plus[0], "none", [], "") for w in (weight, packed)]
-        products.append(operator.binary(a, plus, weight, None, "add"))
-    except (AttributeError, RuntimeError):
-        return False
-    return all(torch.equal(one, plus + a @ weight.t()) for one in products)
-
-
-def _amd() -> bool:
-    try:
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")[:4096]
-    except OSError:
-        return "AuthenticAMD" in platform.processor()
-
-
-_ONEDNN = _choose()

@@ -38,6 +38,15 @@ def cached(*names: str) -> Path:
     return home.fallback().joinpath("cache", *names)
 
 
+def optional_cache(*names: str) -> Path | None:
+    """The path of an entry in the cache that can be made anew in no time: None, without a message, where the cache
+    cannot be written."""
+    if not os.environ.get("SEQ2SEQ_CACHE") and home.settle():
+        return None
+    place = cache_root().joinpath(*names)
+    return place if place.exists() or _can_hold(place.parent) else None
+
+
 def _user_cache() -> Path:
     import platformdirs
 

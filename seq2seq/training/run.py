@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from seq2seq.errors import Stopped
+from seq2seq.nn import matmul_library
 from seq2seq.runtime.distributed import JOB, PeerLost, Rank, current_rank, naming_lost
 from seq2seq.runtime.malloc import keep_freed_memory
 from seq2seq.runtime.threads import available_cpus
@@ -77,7 +78,8 @@ def train(
         return earlier
     begin = resuming.start(folder, config, earlier)
     record = Record(folder, name=config["name"], seed=config["seed"], overrides=list(overrides))
-    record.update(status="running", error=None, options=list(options))
+    matmul_library.use(earlier.get("products"))
+    record.update(status="running", error=None, options=list(options), products=matmul_library.name())
     exit_code, rank = 1, current_rank()
     try:
         with Stopping(together=rank.world_size > 1) as stopping, naming_full_disk(folder):
@@ -97,7 +99,8 @@ def _train(task: Task, config: Mapping[str, Any], folder: Path, context: RunCont
     """Train, unless training is done already, then score and bundle; a run that `watch` ends is recorded as pruned."""
     begin = context.begin
     if begin is not resuming.END:
-        context.rank.broadcast(JOB, {"config": config, "folder": str(folder), "begin": begin.as_list()})
+        job = {"config": config, "folder": str(folder), "begin": begin.as_list(), "products": matmul_library.name()}
+        context.rank.broadcast(JOB, job)
     run = prepare(task, config, folder, context)
     settled = run.settled.config
     parameters = sum(parameter.numel() for parameter in run.module.model.parameters())
@@ -125,6 +128,7 @@ def assist(rank: Rank) -> None:
     config, folder, begin = job["config"], Path(job["folder"]), Start.from_list(job["begin"])
     task = check(config)
     keep_freed_memory()
+    matmul_library.use(job["products"])
     with Stopping(together=True) as stopping:
         fit(prepare(task, config, folder, RunContext(begin, time.monotonic(), stopping, None, rank)), begin)
 

@@ -10,6 +10,7 @@ from seq2seq.bundle.format import read_provenance
 from seq2seq.cli.main import main
 from seq2seq.cli.reproduce import recorded
 from seq2seq.errors import UserError
+from seq2seq.nn import matmul_library
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +25,12 @@ def bundle(tmp_path):
     return tmp_path / "a" / "bundle"
 
 
-def test_the_same_command_gives_the_same_bytes(bundle, tmp_path, capsys):
+def test_the_same_command_gives_the_same_bytes(bundle, tmp_path, capsys, monkeypatch):
     provenance, _ = read_provenance(bundle)
     assert {"torch", "python", "lightning", "seq2seq", "git_revision", "seed", "threads", "data_fingerprint"} <= set(
         provenance
     )
+    assert provenance["products"] == matmul_library.name()
     command = shlex.split(provenance["command"])
     assert command[:2] == ["seq2seq", "train"]
     assert "resume=auto" not in command
@@ -37,10 +39,13 @@ def test_the_same_command_gives_the_same_bytes(bundle, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert shlex.split(shown.split("\n")[0]) == command
     assert "warning" not in shown
+    monkeypatch.setattr(matmul_library, "_used", "the other library, on a machine where that is faster")
+    monkeypatch.delenv("SEQ2SEQ_PRODUCTS", raising=False)
     assert main(["reproduce", str(bundle), "--run", "--folder", str(tmp_path / "b")]) == 0
     assert "weights: the same, bit by bit" in capsys.readouterr().out
     weights = [(folder / "model.safetensors").read_bytes() for folder in (bundle, tmp_path / "b" / "bundle")]
     assert weights[0] == weights[1]
+    assert matmul_library._used == provenance["products"]
 
 
 def test_what_differs_is_said(bundle, tmp_path, capsys, monkeypatch):

@@ -51,7 +51,7 @@ def speed() -> dict[str, Any]:
     """Median GFLOP/s of a float32 matrix product with torch's BLAS and with oneDNN, and which of them is used."""
     import torch
 
-    from seq2seq.nn import matmul
+    from seq2seq.nn import matmul_library
 
     a, b = (torch.randn(SIZE, SIZE) for _ in range(2))
     speeds: dict[str, Any] = {"torch": _rate(lambda: torch.mm(a, b))}
@@ -61,7 +61,7 @@ def speed() -> dict[str, Any]:
             speeds["onednn"] = _rate(lambda: operator(a, b.t(), None, "none", [], ""))
         except RuntimeError as error:  # processor or build have no such kernel
             speeds["onednn"] = f"does not work here ({str(error).partition(chr(10))[0]})"
-    return speeds | {"used": "onednn" if matmul.onednn() else "torch"}
+    return speeds | {"used": "onednn" if matmul_library.onednn() else "torch"}
 
 
 def _rate(product: Callable[[], object]) -> float:

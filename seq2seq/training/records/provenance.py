@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from seq2seq import __version__
+from seq2seq.nn import matmul_library
 from seq2seq.runtime.distributed import current_rank
 from seq2seq.runtime.paths import PACKAGE
 
@@ -23,6 +24,7 @@ def provenance(config: Mapping[str, Any], data: Any, progress: Mapping[str, int]
         **versions(),
         "seed": config["seed"],
         "threads": torch.get_num_threads(),
+        "products": matmul_library.name(),  # of matrices: the library, see seq2seq/nn/matmul_library.py
         "processes": current_rank().world_size,
         "data": data.corpus.name,
         "data_fingerprint": data.fingerprint,

@@ -1,23 +1,21 @@
 """Products through oneDNN are torch's in any memory order, and a row depends on its neighbours by rounding only."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch.nn import functional as F
 
-from seq2seq.nn import matmul
+from seq2seq.nn import matmul, matmul_library
 
 pytestmark = [
     pytest.mark.numerical,
-    pytest.mark.skipif(not matmul._works(), reason="no such operator of oneDNN on this machine"),
+    pytest.mark.skipif(not matmul_library.works(), reason="no such operator of oneDNN on this machine"),
 ]
 K, N = 160, 192
 
 
 @pytest.fixture(params=[True, False], ids=["onednn", "torch"], autouse=True)
 def library(request, monkeypatch):
-    monkeypatch.setattr(matmul, "_ONEDNN", request.param)
+    monkeypatch.setattr(matmul_library, "_used", "onednn" if request.param else "torch")
     monkeypatch.setattr(matmul, "SMALLEST", 1 << 14)
     return request.param
 
@@ -101,54 +99,3 @@ def test_packed_weights_give_the_same_numbers(library):
     leaf = torch.randn(3, K, requires_grad=True)
     with packed.active():
         assert matmul.linear(leaf, weight[:N, :K]).requires_grad
-
-
-@pytest.mark.parametrize("asked, expected", [("torch", False), ("onednn", True)])
-def test_the_choice_can_be_forced(monkeypatch, caplog, asked, expected):
-    monkeypatch.setenv("SEQ2SEQ_PRODUCTS", asked)
-    assert matmul._choose() is expected
-    assert caplog.messages == []
-
-
-def test_a_choice_that_cannot_be_is_said(monkeypatch, caplog):
-    monkeypatch.setattr(matmul, "_amd", lambda: False)
-    monkeypatch.setenv("SEQ2SEQ_PRODUCTS", "mkl")
-    assert matmul._choose() is False
-    assert caplog.messages == ["SEQ2SEQ_PRODUCTS=mkl: is not one of auto, torch and onednn; auto is taken"]
-
-
-def missing(*_):
-    raise RuntimeError("could not create a primitive descriptor")
-
-
-def wrong(a, weight, bias, *_):
-    return a @ weight.t() + bias + 1
-
-
-@pytest.mark.parametrize("operator", [missing, wrong, None])
-def test_an_operator_that_does_not_work_is_not_used(monkeypatch, caplog, operator):
-    """Found by calling it, whatever the processor is called."""
-    library = SimpleNamespace(_reorder_linear_weight=lambda weight, rows: weight)
-    if operator:
-        library._linear_pointwise = operator
-    monkeypatch.setattr(torch.ops, "mkldnn", library)
-    monkeypatch.setattr(matmul, "_works", matmul._works.__wrapped__)
-    monkeypatch.setattr(matmul, "_amd", lambda: True)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    monkeypatch.setenv("SEQ2SEQ_PRODUCTS", "auto")
-    assert matmul._choose() is False
-    assert caplog.messages == []
-    monkeypatch.setenv("SEQ2SEQ_PRODUCTS", "onednn")
-    assert matmul._choose() is False
-    assert len(caplog.messages) == 1
-
-
-def test_a_processor_of_another_make_keeps_torch(monkeypatch):
-    monkeypatch.delenv("SEQ2SEQ_PRODUCTS", raising=False)
-    monkeypatch.setattr(matmul, "_amd", lambda: False)
-    assert matmul._choose() is False
-
-
-def test_an_exported_network_is_for_any_machine():
-    exported = torch.export.export(matmul.Linear(K, N).eval(), (torch.randn(3, K),))
-    assert "mkldnn" not in str(exported.graph)
