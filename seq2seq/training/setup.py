@@ -39,7 +39,7 @@ from seq2seq.training.start import resuming, vectors
 from seq2seq.training.start.resuming import Start
 from seq2seq.training.task_module import TaskModule
 
-OWN = ("threads", "split_out_of_memory")
+OWN = ("threads", "validation_lines", "split_out_of_memory")
 """Keys of `trainer` that are not Lightning's."""
 
 

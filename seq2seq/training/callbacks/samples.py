@@ -13,11 +13,12 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
 class Samples(Callback):
     """Writes the same few validation sentences' translations after each validation: into samples.tsv, and as a table
-    into TensorBoard's or wandb's log."""
+    into TensorBoard's or wandb's log. They are `count` of `lines`, the rows that validation translates."""
 
-    def __init__(self, folder: Path, sources: Sequence[str], references: Sequence[str], count: int) -> None:
-        stride = max(1, len(sources) // count)
-        self.rows = list(range(0, len(sources), stride))[:count]
+    def __init__(
+        self, folder: Path, sources: Sequence[str], references: Sequence[str], lines: Sequence[int], count: int
+    ) -> None:
+        self.rows = list(lines[:: max(1, len(lines) // count)])[:count]
         self.path, self.sources, self.references = folder / "samples.tsv", sources, references
 
     def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:

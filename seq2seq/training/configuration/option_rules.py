@@ -186,6 +186,7 @@ RULES: dict[str, Any] = {
     **dict.fromkeys((f"trainer.{key}" for key in ("inference_mode", "detect_anomaly", "sync_batchnorm")), Flag),
     "trainer.reload_dataloaders_every_n_epochs": integer(0),
     "trainer.threads": integer(1, 4096) | None,
+    "trainer.validation_lines": integer(1) | None,
     **dict.fromkeys((f"logger.wandb.{key}" for key in ("project", "entity", "group", "name", "id")), Text | None),
     "logger.wandb.tags": list_of(Text) | None,
     "callbacks.checkpoint.mode": Better | None,

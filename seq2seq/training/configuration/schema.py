@@ -44,6 +44,10 @@ def check(config: Mapping[str, Any]) -> nn.Module:
     _check_processes(config["trainer"], current_rank())
     check_accelerator(config["trainer"])
     _check_length(config["trainer"], config["scheduler"])
+    if (lines := config["trainer"].get("validation_lines")) and "decoder" not in task.nodes:
+        raise UserError(
+            f"trainer.validation_lines={lines}: a validation of {task.name} does not search; set it to null"
+        )
     optimizers.check(config["optimizer"], config["scheduler"])
     if "wandb" in (config.get("logger") or {}):
         wandb_options.resolve(config["logger"]["wandb"])

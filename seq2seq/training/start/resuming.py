@@ -23,7 +23,9 @@ FREE = (
     *(f"{place}.mode" for place in monitoring.PLACES),  # follows from the metric; older runs may have had a wrong one
     "data.encoding_workers",
 )
-FIXED = ("trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip")
+FIXED = (
+    *("trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip", "trainer.validation_lines"),
+)
 """The beginnings of keys that may differ when a run is resumed, because they decide how long is trained and what is
 watched, and those among them that decide what is learned."""
 

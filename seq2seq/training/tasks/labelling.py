@@ -202,7 +202,7 @@ class Labelling(Task):
         """Labels of a few texts at each validation."""
         count = config["callbacks"].get("samples")
         sources, references = data.text("val")
-        return [Samples(folder, sources, references, count)] if count else []
+        return [Samples(folder, sources, references, range(len(sources)), count)] if count else []
 
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
         """Labels, scores, and a picture of each test split."""

@@ -20,7 +20,7 @@ from seq2seq.inference.translator import Translator
 from seq2seq.models import EncoderDecoder, factory
 from seq2seq.models.task_descriptors import TASKS
 from seq2seq.nn.scheduled_sampling import SamplingState
-from seq2seq.nn.types import Captions, Pairs
+from seq2seq.nn.types import Captions, Pairs, map_tensors
 from seq2seq.reporting.attention import attention_maps
 from seq2seq.reporting.inspection import attention_map
 from seq2seq.reporting.lengths import bleu_by_length
@@ -79,6 +79,7 @@ class TranslationModule(TaskModule):
         self.scorer, self.seed = Scorer(metrics, language=language), seed
         self.validation_texts: dict[int, str] = {}
         self.groups: Mapping[str, Group] = {}
+        self.searched: frozenset[int] | None = None  # rows of val to translate; None: all
         self.attention_losses: attention_losses.AttentionLosses | None = None
 
     def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
@@ -104,10 +105,17 @@ class TranslationModule(TaskModule):
         self.validation_texts = {}
 
     def validate(self, batch: Pairs | Captions) -> None:
-        """Translate the batch by a search."""
-        translations = translate_ids(self.model, batch.source, self.search)  # type: ignore[arg-type]
+        """Translate the batch by a search, or its lines that are `searched`."""
+        source, rows = batch.source, batch.rows.tolist()
+        if self.searched is not None:
+            chosen = [i for i, row in enumerate(rows) if row in self.searched]
+            if not chosen:
+                return
+            index = torch.tensor(chosen, device=source.lengths.device)
+            source, rows = map_tensors(lambda tensor: tensor[index], source), [rows[i] for i in chosen]
+        translations = translate_ids(self.model, source, self.search)  # type: ignore[arg-type]
         texts = self.target_tokenizer.decode_batch([hypotheses[0].tokens for hypotheses in translations])
-        self.validation_texts.update(zip(batch.rows.tolist(), texts, strict=True))
+        self.validation_texts.update(zip(rows, texts, strict=True))
 
     def validated(self) -> dict[str, float]:
         """Perplexity a target token, and the scores; the translations are those of all processes."""
@@ -188,6 +196,8 @@ class Translation(Task):
             seed=config["seed"],
         )
         module.groups = by_language.groups(data.divided("val"), data.corpus)
+        if lines := config["trainer"].get("validation_lines"):
+            module.searched = frozenset(spread(len(module.references), lines))
         module.attention_losses = attention_losses.made(config, data)
         return module
 
@@ -195,7 +205,8 @@ class Translation(Task):
         """Sample translations at each validation."""
         count = config["callbacks"].get("samples")
         sources, references = data.text("val")
-        return [Samples(folder, sources, references, count)] if count else []
+        lines = spread(len(sources), config["trainer"].get("validation_lines") or len(sources))
+        return [Samples(folder, sources, references, lines, count)] if count else []
 
     def search(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """The options of the group `search`."""
@@ -227,6 +238,11 @@ class Translation(Task):
         example = next((sentence for sentence in outcome.data.text("val")[0] if sentence.strip()), "")
         use = USE.format(example=example, source=source, target=target)
         return Card(f"Translates {source} to {target}.", "translation", use)
+
+
+def spread(total: int, count: int) -> list[int]:
+    """So many of the rows 0 … total − 1, evenly spread; all of them where there are not more."""
+    return [i * total // count for i in range(count)] if count < total else list(range(total))
 
 
 def validation_search(config: Mapping[str, Any]) -> SearchOptions:
