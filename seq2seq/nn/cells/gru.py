@@ -91,8 +91,9 @@ class GRU(Cell[HiddenState]):
         """Run nn.GRU's kernel, which computes one of the four forms."""
         if "fused" not in self.paths:
             return super().fused(inputs, state, mask)
+        start = state.h[None].contiguous()  # cuDNN refuses others
         outputs, last = torch.gru(
-            inputs, state.h[None], self._weights(), self.bias_ih is not None, 1, 0.0, self.training, False, False
+            inputs, start, self._weights(), self.bias_ih is not None, 1, 0.0, self.training, False, False
         )
         return outputs, HiddenState(last[0])
 

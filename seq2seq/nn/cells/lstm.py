@@ -118,7 +118,9 @@ class LSTM(Cell[LSTMState]):
             column = self.weight_hh.new_zeros(4, self.hidden_size)
             column[0], column[1] = -1e4, 1e4
             weights[0] = torch.cat([weights[0], column.view(-1, 1)], 1)
-        start = (state.h[None], state.c[None])
+        start = tuple(
+            part[None].contiguous() for part in state
+        )  # cuDNN refuses others, such as halves of a bridge's output
         outputs, h, c = torch.lstm(
             inputs, start, weights, self.bias_ih is not None, 1, 0.0, self.training, False, False
         )

@@ -73,8 +73,9 @@ class Vanilla(Cell[HiddenState]):
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """Run nn.RNN's fused kernel."""
         kernel: Any = torch.rnn_tanh if self.activation == "tanh" else torch.rnn_relu
+        start = state.h[None].contiguous()  # cuDNN refuses others
         outputs, last = kernel(
-            inputs, state.h[None], self._weights(), self.bias_ih is not None, 1, 0.0, self.training, False, False
+            inputs, start, self._weights(), self.bias_ih is not None, 1, 0.0, self.training, False, False
         )
         return outputs, HiddenState(last[0])
 

@@ -467,3 +467,25 @@ def test_a_path_that_a_form_has_not_is_refused(form, path):
 def test_states_of_the_minimal_lstm_hold_no_content():
     assert make("min_lstm").state_type is HiddenState
     assert make("layer_norm_lstm").state_type is LSTMState
+
+
+@pytest.mark.parametrize("form", [form for form, paths in PATHS.items() if "fused" in paths])
+def test_fused_kernels_get_states_as_cudnn_wants_them(form, monkeypatch):
+    """A state that is a part of a wider tensor, as a bridge makes them: a CPU takes it, cuDNN does not."""
+    starts = []
+
+    def watched(kernel):
+        def call(inputs, start, *rest):
+            starts.extend(start if isinstance(start, tuple) else [start])
+            return kernel(inputs, start, *rest)
+
+        return call
+
+    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        monkeypatch.setattr(torch, name, watched(getattr(torch, name)))
+    cell = make(form)
+    state = map_tensors(lambda part: torch.randn(3, 2 * part.size(1))[:, ::2], cell.init_state(3))
+    outputs, _ = cell.fused(torch.randn(4, 3, E), state, None)
+    assert outputs.shape == (4, 3, H)
+    assert starts
+    assert all(start.is_contiguous() for start in starts)
