@@ -11,6 +11,7 @@ In a terminal, lines have a history (arrow keys) that later sessions share. A li
     :beam N             prefixes kept; 1 is greedy search
     :n-best N           translations of each line, with their scores
     :length-penalty A   alpha of Wu et al. 2016, eq. 14
+    :tag SYMBOL         a symbol that the model reads before each line, such as <fr>; without one: no longer
     :attention          show the attention weights, or no longer
     :help  :quit
 """
@@ -38,7 +39,7 @@ PROMPT = "> "
 SHADES = " ░▒▓█"
 """The characters of attention weights, from 0 to 1."""
 
-COMMANDS = ("beam", "n-best", "length-penalty", "attention", "help", "quit")
+COMMANDS = ("beam", "n-best", "length-penalty", "tag", "attention", "help", "quit")
 HISTORY = 1000  # lines that are kept
 
 
@@ -81,6 +82,7 @@ class Session:
     def __init__(self, translator: Translator, options: SearchOptions) -> None:
         self.translator = translator
         self.options = options
+        self.tag: str | None = None
 
     def enter(self, line: str) -> bool:
         """Print a line's translation, or change a setting. Returns False for `:quit`.
@@ -100,9 +102,17 @@ class Session:
         elif name == "attention":
             self.translator.aligner()  # refuses a model without attention
             self.options = replace(self.options, return_attention=not self.options.return_attention)
+        elif name == "tag":
+            self.tag = self._known(value.strip())
         elif name != "quit":
             self._set(name, value.strip())
         return name != "quit"
+
+    def _known(self, tag: str) -> str | None:
+        """A tag that the model has; None for no text. Raises `UserError` for another."""
+        if tag:
+            self.translator.tag_id(tag, self.options.return_attention, f":tag {tag}")
+        return tag or None
 
     def _set(self, name: str, text: str) -> None:
         """Change an option of the search. A beam that is smaller than the n-best list, or a larger list, takes the
@@ -121,7 +131,9 @@ class Session:
         self.options = replace(self.options, **changes)
 
     def _translate(self, line: str) -> None:
-        (translations,) = self.translator.translate_full([line], self.options)
+        from seq2seq.inference.request import TaggedRequest
+
+        (translations,) = self.translator.translate_full([TaggedRequest(line, tag=self.tag)], self.options)
         for each in translations:
             print(f"{each.hypothesis.score:8.3f}  {each.text}" if self.options.n_best > 1 else each.text)
         if self.options.return_attention and translations[0].hypothesis.attention is not None:

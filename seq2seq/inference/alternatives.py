@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seq2seq.inference.batching import BATCH_SIZE, run_batched
+from seq2seq.inference.request import Request, as_request
 from seq2seq.inference.stepper import Translating
 from seq2seq.inference.translator import Translator
 from seq2seq.nn.types import Features, Tokens
@@ -65,15 +66,15 @@ class AlternativesTranslator(Translator):
 
     def alternatives(
         self,
-        pairs: Iterable[tuple[str, Sequence[int]]],
+        pairs: Iterable[tuple[str | Request, Sequence[int]]],
         number: int,
         options: SearchOptions | None = None,
         *,
         batch_size: int = BATCH_SIZE,
     ) -> list[list[list[Alternative]]]:
-        """For each source text and the tokens of its translation: a list for each step (one a token and, unless the
-        translation is as long as its source by `options.equal_length`, eos) of `number` alternatives, most likely
-        first. A source without text has no steps."""
+        """For each source (a text, or a request for its tag) and the tokens of its translation: a list for each step
+        (one a token and, unless the translation is as long as its source by `options.equal_length`, eos) of `number`
+        alternatives, most likely first. A source without text has no steps."""
         options = options or self.bundle.search
         end = [] if options.equal_length else [EOS]
         results = run_batched(
@@ -87,10 +88,14 @@ class AlternativesTranslator(Translator):
         return list(results)
 
     def _encode_targets(
-        self, items: list[tuple[int, tuple[str, Sequence[int]]]]
+        self, items: list[tuple[int, tuple[str | Request, Sequence[int]]]]
     ) -> list[tuple[list[int], Sequence[int]]]:
-        sources = self._sources([(line, text) for line, (text, _) in items])
-        return [(source, target) for source, (_, (_, target)) in zip(sources, items, strict=True)]
+        requests = [as_request(line) for _, (line, _) in items]
+        sources = self._sources([(number, each.text) for (number, _), each in zip(items, requests, strict=True)])
+        return [
+            ([self.tag_id(each.tag, False), *source] if source and each.tag is not None else source, target)
+            for each, source, (_, (_, target)) in zip(requests, sources, items, strict=True)
+        ]
 
     def _alternatives(
         self, batch: list[tuple[list[int], Sequence[int]]], number: int, options: SearchOptions, end: list[int]

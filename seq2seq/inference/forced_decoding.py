@@ -90,7 +90,7 @@ class ForcedDecoder(Translator):
         """One result for each (source, target), in order, as a stream that has `chunk` pairs in memory at once;
         `attention` includes the attention weights, if the model has attention. The model reads a `tag` before each
         source. `progress` is called after each batch with its number of pairs."""
-        before = [] if tag is None else [self._tag(tag, attention)]
+        before = [] if tag is None else [self.tag_id(tag, attention)]
         return run_batched(
             zip(count(), pairs),
             encode=lambda items: self._encode_pairs(items, before),

@@ -246,18 +246,20 @@ class Translator:
         encoded = []
         for (number, _), source, request in zip(items, sources, requests, strict=True):
             place, target = f"line {number + 1}", self.bundle.tokenizers.target
-            before = [self._tag(request.tag, options.return_attention)] if request.tag is not None and source else []
+            before = [self.tag_id(request.tag, options.return_attention)] if request.tag is not None and source else []
             constraints = token_constraints(request, target, len(before) + len(source), options, place)
             encoded.append(EncodedRequest(number, [*before, *source], constraints, bool(before)))
         return encoded
 
-    def _tag(self, tag: str, attention: bool) -> int:
-        """The id of a tag. Raises `UserError` where there is no such symbol, or its attention cannot be left out."""
+    def tag_id(self, tag: str, attention: bool, place: str | None = None) -> int:
+        """The id of a tag. Raises `UserError`, naming `place` (by default translate-file's option), where there is no
+        such symbol, or its attention cannot be left out."""
+        place = place or f"--tag {tag}"
         if attention and any(model.encoder.stride > 1 for model in self.models):
-            raise UserError(f"--tag {tag}: this encoder joins it with the text, whose attention alone is wanted")
+            raise UserError(f"{place}: this encoder joins it with the text, whose attention alone is wanted")
         if self.bundle.search.equal_length:
-            raise UserError(f"--tag {tag}: an output as long as the text has no place for it; leave it out")
-        return symbol_id(self.bundle.tokenizers.source, tag, f"--tag {tag}")
+            raise UserError(f"{place}: an output as long as the text has no place for it; leave it out")
+        return symbol_id(self.bundle.tokenizers.source, tag, place)
 
     def _sources(self, lines: list[tuple[int, str]]) -> list[list[int]]:
         """The ids of sources, with eos; none for a line without text. Lines may still have their line end."""

@@ -52,6 +52,10 @@ class TranslateBody(SearchBody):
     """Texts to translate, each with its constraints."""
 
     texts: list[str] = Field(description="one sentence each; an empty one becomes an empty translation")
+    tag: str | None = Field(
+        default=None,
+        description="a symbol that the model reads before each text, such as '<fr>'; GET /models has them",
+    )
     prefixes: list[str] | None = Field(
         default=None, description="the beginning of each translation; '' where there is none"
     )
@@ -171,6 +175,7 @@ class ModelDescription(BaseModel):
     attention: bool = Field(description="whether it has attention, and so alignments")
     labels: list[str] | None = None
     width: int | None = Field(default=None, description="numbers in a row of features")
+    tags: list[str] | None = Field(default=None, description="symbols that a translator may read before a text")
     search: dict[str, Any] | None = Field(default=None, description="the options of its search")
     scores: dict[str, Any] = Field(description="the scores of its tests, with signatures")
 

@@ -11,7 +11,7 @@ from seq2seq.errors import UserError
 from seq2seq.inference.alternatives import AlternativesTranslator
 from seq2seq.inference.captioner import Captioner
 from seq2seq.inference.files.formats import weights
-from seq2seq.inference.request import Request, change_options, check_requests
+from seq2seq.inference.request import Request, TaggedRequest, change_options, check_requests
 from seq2seq.inference.stepper import check_search
 from seq2seq.inference.translator import Translation, Translator
 from seq2seq.search import SearchOptions, StepFn
@@ -89,6 +89,8 @@ class HostedTranslator(Searched[TranslateBody]):
             if self.aligner is None:
                 raise UserError(f"model={self.name!r}: has no attention, so no alignments; leave both out")
             options = replace(options, return_attention=True)
+        if body.tag is not None:
+            self.translator.tag_id(body.tag, options.return_attention, f"tag={body.tag!r}")
         requests = self._requests(body)
         for number, request in enumerate(requests, 1):
             for text in (request.text, request.prefix, *request.constraints):
@@ -99,6 +101,10 @@ class HostedTranslator(Searched[TranslateBody]):
         key = (self.name, options, wanted)
         group = Group(key, self.limits.batch, lambda items: self._compute(items, options, *wanted))
         return Work(group, list(enumerate(requests)))
+
+    def describe(self) -> dict[str, Any]:
+        """The entry, with the tags that the model knows."""
+        return super().describe() | {"tags": list(getattr(self.bundle.tokenizers.source, "symbols", {}))}
 
     def predict(self, body: PredictBody) -> TranslateBody:
         """The texts with the bundle's options."""
@@ -114,7 +120,7 @@ class HostedTranslator(Searched[TranslateBody]):
         prefixes = body.prefixes or [""] * count
         constraints = body.constraints or [[]] * count
         return [
-            Request(text, prefix, tuple(filter(None, phrases)))
+            TaggedRequest(text, prefix, tuple(filter(None, phrases)), body.tag)
             for text, prefix, phrases in zip(body.texts, prefixes, constraints, strict=True)
         ]
 
@@ -131,9 +137,7 @@ class HostedTranslator(Searched[TranslateBody]):
                 each |= self._attention(request.text, one, alignments, attention)
             results.append(described)
         if number:
-            best = [
-                (request.text, each[0].hypothesis.tokens) for request, each in zip(requests, translated, strict=True)
-            ]
+            best = [(request, each[0].hypothesis.tokens) for request, each in zip(requests, translated, strict=True)]
             for described, steps in zip(results, self.translator.alternatives(best, number, options), strict=True):
                 described[0]["alternatives"] = [[each._asdict() for each in step] for step in steps]
         return results

@@ -8,7 +8,9 @@ import pytest
 from seq2seq import Translator
 from seq2seq.cli.main import main
 from seq2seq.cli.translate import SHADES, drawn
-from tests.bundles import save
+from seq2seq.inference.request import TaggedRequest
+from seq2seq.text import WhitespaceTokenizer
+from tests.bundles import WORDS, save
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,17 @@ def test_a_mistake_is_one_line_and_ends_a_pipe_but_not_a_prompt(bundle, line, me
     code, out, err = enter(bundle, f"{line}\na man\n", monkeypatch, capsys, terminal=True)
     assert (code, err) == (0, f"seq2seq: {message}\n")
     assert Translator.load(bundle)("a man") in out
+
+
+def test_a_tag_is_read_before_each_line_until_another(tmp_path, monkeypatch, capsys):
+    save(tmp_path / "b", tokenizer=WhitespaceTokenizer(WORDS, symbols=["<de>", "<fr>"]), context="additive")
+    translator = Translator.load(tmp_path / "b")
+    lines = [TaggedRequest("a man sleeps", tag=tag) for tag in ("<fr>", None)]
+    _, out, _ = enter(tmp_path / "b", ":tag <fr>\na man sleeps\n:tag\na man sleeps\n", monkeypatch, capsys)
+    assert out.splitlines() == translator.translate(lines)
+    code, _, err = enter(tmp_path / "b", ":tag <xx>\n", monkeypatch, capsys)
+    assert code == 2
+    assert ":tag <xx>: '<xx>' is no symbol of the tokenizer; it has <de>, <fr>" in err
 
 
 def test_help_lists_every_setting(bundle, monkeypatch, capsys):

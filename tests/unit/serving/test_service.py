@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from base64 import b64encode
 from hashlib import sha256
@@ -16,11 +17,13 @@ import pytest
 from seq2seq import Translator
 from seq2seq.inference.captioner import Captioner
 from seq2seq.inference.predictor import Predictor
-from seq2seq.inference.request import Request
+from seq2seq.inference.request import Request, TaggedRequest
 from seq2seq.inference.text_sampler import Sampler, SamplingOptions
 from seq2seq.serving.app import Service
+from seq2seq.text import WhitespaceTokenizer
 from tests import captions
-from tests.services import NAMES, results, use
+from tests.bundles import WORDS, save
+from tests.services import NAMES, post, results, use
 
 LINES = ["a man sleeps", "", "the small dog sees a red house in the old house", "woman", "   ", "old old"]
 
@@ -56,6 +59,28 @@ def test_prefixes_constraints_attention_and_alternatives(folder: Path) -> None:
         assert weights.sum(1) == pytest.approx(1, abs=1e-3)
         assert all(int(link.split("-")[0]) < 3 for link in line["alignment"].split())
         assert [len(step) for step in line["alternatives"]] == [3] * len(line["tokens"])
+
+
+def test_tags_are_read_before_the_texts(tmp_path: Path) -> None:
+    save(
+        tmp_path / "many" / "bundle", tokenizer=WhitespaceTokenizer(WORDS, symbols=["<de>", "<fr>"]), context="additive"
+    )
+    body = {"texts": LINES, "beam_size": 3, "attention": True, "alternatives": 2}
+    translator = Translator.load(tmp_path / "many" / "bundle")
+    for tag in ("<fr>", None):
+        found = results(tmp_path, "/translate", body | {"tag": tag}, names=("many",))
+        requests = [TaggedRequest(line, tag=tag) for line in LINES]
+        expected = translator.translate_full(requests, translator.options(beam_size=3, n_best=1))
+        assert [line[0]["text"] for line in found] == [each[0].text for each in expected]
+        for (each,), (other,) in zip(found, expected, strict=True):
+            assert each["score"] == pytest.approx(other.hypothesis.score, abs=1e-5)
+            chosen = [step[0]["probability"] for step in each["alternatives"]]
+            assert all(math.log(p) >= value - 1e-5 for p, value in zip(chosen, each["token_log_probs"], strict=False))
+    unknown = post(tmp_path, "/translate", body | {"tag": "<xx>"}, names=("many",))
+    assert (unknown.status_code, unknown.json()["detail"].partition(";")[0]) == (
+        422,
+        "tag='<xx>': '<xx>' is no symbol of the tokenizer",
+    )
 
 
 def test_samples_are_those_of_the_file(folder: Path) -> None:
