@@ -10,10 +10,11 @@ const TASKS = {
   "/translate": {
     title: "Translate",
     label: "Text to translate, one sentence a line",
-    settings: [["beam", "Beam", { type: "number", min: 1, max: MOST, placeholder: "default" }]],
+    settings: (models) => [["beam", "Beam", { type: "number", min: 1, max: MOST, placeholder: "default" }], ...tags(models)],
     ready: () => lines().length > 0,
     body: (model) => ({
       texts: lines(),
+      tag: model.tags.includes($("tag")?.value) ? $("tag").value : undefined,
       prefixes: lines().map((text) => state.prefixes.get(key(model, text)) || ""),
       attention: model.attention,
       alternatives: ALTERNATIVES,
@@ -31,7 +32,7 @@ const TASKS = {
   "/label": {
     title: "Label",
     label: "Text to label, one sentence a line, words separated by spaces",
-    settings: [],
+    settings: () => [],
     ready: () => lines().length > 0,
     body: () => ({ texts: lines(), probabilities: true }),
     view: (model, results, { texts }) => results.map((each, i) => labelsView(model, texts[i], each)),
@@ -39,7 +40,7 @@ const TASKS = {
   "/caption": {
     title: "Caption",
     label: "Rows of numbers as JSON, a sequence a line",
-    settings: [["beam", "Beam", { type: "number", min: 1, max: MOST, placeholder: "default" }]],
+    settings: () => [["beam", "Beam", { type: "number", min: 1, max: MOST, placeholder: "default" }]],
     ready: () => sequences().length > 0,
     body: (model) => ({ features: sequences(), ...beam(model) }),
     view: (model, results) => results.map((each) => translationView("", each, "", () => {})),
@@ -47,7 +48,7 @@ const TASKS = {
   "/sample": {
     title: "Write",
     label: "The beginning of a text",
-    settings: [
+    settings: () => [
       ["length", "Length", { type: "number", min: 1, max: 2000, value: 300 }],
       ["temperature", "Temperature", { type: "number", min: 0.1, max: 10, step: 0.1, value: 0.8 }],
       ["seed", "Seed", { type: "number", min: 0, value: 0 }],
@@ -160,7 +161,7 @@ function chooseTask(endpoint) {
   $("choices").replaceChildren(...models.map(choice));
   $("models").hidden = models.length < 2;
   $("text-label").textContent = task.label;
-  $("settings").replaceChildren(...task.settings.map(setting));
+  $("settings").replaceChildren(...task.settings(models).map(setting));
   if (task.button) $("settings").append(element("button", { type: "button", onclick: run }, task.button));
   const side = endpoint === "/caption" ? Math.sqrt(models[0].width) : 0;
   draw(Number.isInteger(side) && side > 3 && side <= 64 ? side : 0);
@@ -177,8 +178,15 @@ function choice(model) {
   return element("label", null, box, ` ${model.name}`);
 }
 
-function setting([id, title, attributes]) {
-  const input = element("input", { id, ...attributes });
+/* The choice among the symbols that some of the models read before a text; none where they have none. */
+function tags(models) {
+  const names = [...new Set(models.flatMap((model) => model.tags))];
+  return names.length ? [["tag", "Tag", {}, ["", ...names]]] : [];
+}
+
+function setting([id, title, attributes, options]) {
+  const input = element(options ? "select" : "input", { id, ...attributes },
+    ...(options || []).map((each) => element("option", { value: each }, each || "none")));
   input.addEventListener("input", () => TASKS[state.task].button || soon());
   return element("label", null, `${title} `, input);
 }

@@ -7,10 +7,16 @@ const subwordsIn = (tokens) => tokens.some((each) => each.startsWith("▁"));
 
 function spelled(tokens, subwords = subwordsIn(tokens)) {
   return tokens.map((each, i) => ({
-    text: each === "</s>" ? "end" : each.replace(/^▁/, "") || "␣",
+    text: each === "</s>" ? "end" : byte(each) || each.replace(/^▁/, "") || "␣",
     gap: i > 0 && (!subwords || each.startsWith("▁") || each === "</s>"),
     end: each === "</s>",
   }));
+}
+
+/* A token that is one byte, <0x61>, as its character (a), or as it is where it is only a part of one. */
+function byte(token) {
+  const code = parseInt(/^<0x([0-9A-F]{2})>$/.exec(token)?.[1], 16);
+  return code > 32 && code < 127 ? String.fromCharCode(code) : "";
 }
 
 function classes(shown) {
@@ -113,14 +119,15 @@ function link(item, from, to, weight) {
   return path;
 }
 
-/* One alternative: a button that continues with it; the end cannot be continued. */
+/* One alternative: a button that continues with it; the end and a part of a character cannot be continued. */
 function alternative(each, choose) {
   const ends = each.token === "</s>";
+  const part = each.prefix.includes("\ufffd");
   const [shown] = spelled([each.token]);
   return element("li", null, element("button", {
     type: "button",
-    disabled: ends,
-    title: ends ? "the translation would end here" : `continue “${each.prefix}”`,
+    disabled: ends || part,
+    title: ends ? "the translation would end here" : part ? "part of a character" : `continue “${each.prefix}”`,
     onclick: () => choose(each.prefix),
   }, shown.text, element("span", { class: "percent" }, percent(each.probability))));
 }

@@ -27,7 +27,7 @@ function branchView(node, subwords) {
     chain.push(last);
   }
   const shown = spelled(chain.map((each) => each.token), subwords);
-  const text = shown.map((each) => (each.gap ? " " : "") + (each.end ? "⏹" : each.text)).join("");
+  const text = shown.map((each) => (each.gap ? " " : "") + (each.end ? "(end)" : each.text)).join("");
   const probability = Math.exp(chain.reduce((sum, each) => sum + (each.logProb ?? -99), 0));
   const label = element("span", { class: node.rank === 0 ? "branch best" : "branch" }, text,
     element("span", { class: "percent" }, percent(probability)));

@@ -1,0 +1,91 @@
+"""The page of the service in a headless Chromium, with small trained models: every scene, and the keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("selenium")
+pytest.importorskip("fastapi", reason="needs the extra `serve`")
+
+from experiments.serving import browser, bundles
+from experiments.serving.browser import Page
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (browser.CHROMIUM and browser.DRIVER), reason="there is no chromium with its chromedriver"),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return bundles.train(tmp_path_factory.mktemp("models"), quick=True)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with browser.chromium(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def address(trained: list[Path]) -> Iterator[str]:
+    with browser.serving(trained) as where:
+        yield where
+
+
+@pytest.mark.parametrize("name", browser.SCENES)
+def test_scene(driver: Any, address: str, name: str, tmp_path: Path) -> None:
+    assert browser.play(driver, address, name, tmp_path) == []
+    assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_a_keyboard_reaches_alternatives_and_draws(driver: Any, address: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    page = Page(driver, address)
+    page.choose("Translate", "attention")
+    page.write(browser.SENTENCE)
+    driver.execute_script("document.querySelector('.target button').focus()")
+    page.press(Keys.ARROW_RIGHT, Keys.ENTER)
+    assert page.all(".target button")[1].get_attribute("aria-expanded") == "true"
+    page.press(Keys.ESCAPE)
+    assert not page.all(".alternatives")[0].is_displayed()
+    assert page.value("document.activeElement === document.querySelectorAll('.target button')[1]")
+    page.choose("Caption")
+    driver.execute_script("document.querySelector('canvas').focus()")
+    page.press(" ", *[Keys.ARROW_DOWN] * 5, " ")
+    page.answered()
+    assert len(page.all(".target")) == 1
+    assert page.problems() == []
+
+
+UNNAMED = """[...document.querySelectorAll('button, input, select, textarea, canvas, summary')]
+    .filter((each) => each.offsetParent && !(each.textContent.trim() || each.ariaLabel || each.labels?.length))
+    .map((each) => each.outerHTML)"""
+
+
+def test_every_control_has_a_name_for_a_screen_reader(driver: Any, address: str) -> None:
+    page = Page(driver, address)
+    for task in ("Translate", "Label", "Caption"):
+        page.choose(task)
+        if task != "Caption":
+            page.write(browser.SENTENCE)
+        assert page.value(UNNAMED) == []
+    assert page.all("#status")[0].get_attribute("aria-live") == "polite"
+
+
+def test_a_token_is_asked_for_and_kept(driver: Any, trained: list[Path]) -> None:
+    with browser.serving(trained[2:3], token="secret") as where:
+        page = Page(driver, where)
+        page.wait("document.getElementById('unlock').hidden === false")
+        page.all("#secret")[0].send_keys("secret\n")
+        page.wait("document.getElementById('unlock').hidden")
+        page.write("play jazz")
+        assert len(page.all(".word")) == 2
+        page = Page(driver, where)
+        page.write("play jazz")
+        assert not page.all("#unlock")[0].is_displayed()
