@@ -13,6 +13,7 @@ JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
+FRESH := $(VENV)-release
 RUNNING := $(VENV)/.installed
 TESTING := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --no-compile
@@ -21,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONOPTIMIZE :=
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
-.PHONY: help demo test test-quick test-cpus lint audit torture bench bench-quick
+.PHONY: help demo test test-quick test-cpus lint audit release torture bench bench-quick
 
 help:
 	@echo 'make demo   train the default model on the embedded corpus, score it, and translate with it (minutes)'
@@ -30,6 +31,7 @@ help:
 	@echo 'make test-cpus  the numerical tests again, as on an older CPU and with either library of matrix products'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make audit  known vulnerabilities of the locked versions (asks the advisory database over the network)'
+	@echo 'make release  sdist and wheel, their metadata checked, and the wheel tried in a fresh environment'
 	@echo 'make torture  break it on purpose: kill training and translating; attacks, dirty text (experiments/reliability)'
 	@echo 'make bench  how fast this machine trains and searches (experiments/throughput); bench-quick: five minutes'
 
@@ -60,6 +62,17 @@ lint: $(TESTING)
 
 audit: $(TESTING)
 	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement constraints.txt $(ARGS)
+
+release: $(TESTING)
+	rm -rf dist $(FRESH)
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	'$(PYTHON)' -m venv $(FRESH)
+	$(subst $(BIN),$(FRESH)/bin,$(PIP)) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(subst $(BIN),$(FRESH)/bin,$(PIP)) -c constraints.txt hatchling setuptools setuptools-scm
+	$(subst $(BIN),$(FRESH)/bin,$(PIP)) -c constraints.txt --no-build-isolation dist/*.whl
+	$(FRESH)/bin/python experiments/release.py CITATION.cff
+	rm -rf $(FRESH)
 
 torture: $(TESTING)
 	$(BIN)/python -m experiments.reliability.kill $(ARGS)

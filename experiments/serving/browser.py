@@ -226,14 +226,14 @@ def dark(page: Page) -> None:
 
 
 SCENES: dict[str, tuple[Callable[[Page], None], dict[str, Any]]] = {
-    "attention": (attention, {}),
-    "alternative": (alternative, {}),
-    "tree": (tree, {}),
+    "attention": (attention, {"height": 470}),
+    "alternative": (alternative, {"height": 550}),
+    "tree": (tree, {"height": 740}),
     "two_models": (two_models, {}),
     "tags": (tags, {"height": 440}),
     "digits": (digits, {"height": 440}),
     "phone": (phone, {"width": 390, "height": 800}),
-    "dark": (dark, {"dark": True}),
+    "dark": (dark, {"dark": True, "height": 470}),
 }
 """What is done for each picture, and how its page is opened."""
 

@@ -1,4 +1,4 @@
-"""The commands, with their one-line descriptions in `seq2seq --help`."""
+"""The commands, with their one-line descriptions in `seq2seq --help`, and an example of each."""
 
 COMMANDS = {
     "train": "train a model, or with -m many of them; the arguments are Hydra overrides",
@@ -25,3 +25,30 @@ COMMANDS = {
     "lessons": "copy the course, eight notebooks in English or Chinese, and open Jupyter",
     "demo": "train on the embedded corpus, score, and translate: minutes on two cores",
 }
+
+EXAMPLES = {
+    "train": "seq2seq train hydra.run.dir=runs/first",
+    "tune": "seq2seq tune space.yaml cell=lstm --trials 30",
+    "reproduce": "seq2seq reproduce runs/first/bundle",
+    "translate-file": "seq2seq translate-file runs/first/bundle runs/first/test.sources.txt again.txt",
+    "augment": "seq2seq augment --how forward runs/first/bundle --source train.en --target train.de --output more",
+    "translate": "seq2seq translate runs/first/bundle",
+    "serve": "seq2seq serve runs/first/bundle",
+    "merge": "seq2seq merge sharded.txt",
+    "force-decode": "seq2seq force-decode runs/first/bundle pairs.tsv scores.tsv",
+    "filter": "seq2seq filter train.en train.de -o clean --length 1:200 --ratio 3 --duplicates",
+    "predict-file": "seq2seq predict-file runs/slots/bundle utterances.txt slots.txt",
+    "sample": "seq2seq sample runs/letters/bundle --prompt 'a bad' --length 300",
+    "average": "seq2seq average runs/first/bundle runs/second/bundle runs/average",
+    "export": "seq2seq export runs/first/bundle exported",
+    "score": "seq2seq score runs/first/test.references.txt -i runs/first/test.translations.txt",
+    "alignment-error": "seq2seq alignment-error gold.align system.align",
+    "leaderboard": "seq2seq leaderboard sweeps/cells",
+    "report": "seq2seq report runs/first runs/second -o report.html",
+    "plot": "seq2seq plot runs/first -o figures --format png",
+    "info": "seq2seq info runs/first/bundle",
+    "doctor": "seq2seq doctor",
+    "lessons": "seq2seq lessons my-lessons",
+    "demo": "seq2seq demo",
+}
+"""An example of each command, at the end of its help; tests/system/test_examples.py runs them."""

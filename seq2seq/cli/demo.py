@@ -64,8 +64,12 @@ def _show(folder: Path) -> int:
     if code := _translate(folder, bundle):
         return code
     print("\nFigures:", *sorted(folder.glob("*.png")), sep="\n  ")
-    print("\nTranslate sentences of your own, in this terminal or in a browser:")
-    print(*(f"  $ {shlex.join(['seq2seq', name, str(bundle)])}" for name in ("translate", "serve")), sep="\n")
+    print(
+        "\nWhat to try next: sentences of your own, in this terminal or in a browser; attention; this run as a page; the course"
+    )
+    tries = [["translate", str(bundle)], ["serve", str(bundle)], ["train", "model=bahdanau2015"]]
+    tries += [["report", str(folder), "-o", "report.html"], ["lessons"]]
+    print(*(f"  $ {shlex.join(['seq2seq', *words])}" for words in tries), sep="\n")
     print(f"\ntest BLEU = {results['BLEU'].value:.2f}\nbundle: {bundle}")
     return 0
 

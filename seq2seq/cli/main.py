@@ -17,7 +17,7 @@ from io import TextIOWrapper
 from types import ModuleType
 
 from seq2seq import __version__
-from seq2seq.cli.commands import COMMANDS
+from seq2seq.cli.commands import COMMANDS, EXAMPLES
 from seq2seq.cli.exit_codes import BROKEN_PIPE, CODES, INTERRUPTED, STOPPED, USER_ERROR
 from seq2seq.errors import FULL, Stopped, UserError
 from seq2seq.runtime.home import settle
@@ -119,7 +119,8 @@ def _parser(name: str | None, module: ModuleType | None) -> ArgumentParser:
     parser.add_argument("--version", action="version", version=f"seq2seq {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for each, summary in COMMANDS.items():
-        subparser = commands.add_parser(each, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        description, example = f"{summary[0].upper()}{summary[1:]}.", f"For example: {EXAMPLES[each]}"
+        subparser = commands.add_parser(each, help=summary, description=description, epilog=example)
         if each == name and module is not None:
             module.add_arguments(subparser)
     return parser

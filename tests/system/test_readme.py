@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "couplets": [*(o for o in TINY[3:] if "max_length" not in o), "embedding.size=8", "head.size=4"],
     "shakespeare": [*LABELS, "encoder.hidden_size=8", "data.corpus.test_share=0.001", "data.corpus.val_share=0.001"],
 }
+PAGES = ("README.md", "conf/TRAINING.md", "conf/TRANSLATING.md", "conf/INSTALLING.md")  # in their order
 FILES = {
     "multi30k": "multi30k",
     "snips_slots": "snips",
@@ -56,6 +57,12 @@ def blocks(name: str, kind: str) -> list[str]:
 def commands(name: str) -> list[list[str]]:
     lines = "".join(blocks(name, "sh")).replace("\\\n", " ").split("\n")
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+def all_commands() -> list[list[str]]:
+    """Those of all pages, each once."""
+    found = dict.fromkeys(tuple(command) for page in PAGES for command in commands(page) if command[0] == "seq2seq")
+    return [[*command] for command in found]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,7 +95,7 @@ def tiny(arguments: list[str]) -> list[str]:
     return [*arguments, *small, *vocabulary]
 
 
-@pytest.mark.parametrize("command", [c for c in commands("README.md") if c[0] == "seq2seq"], ids=" ".join)
+@pytest.mark.parametrize("command", all_commands(), ids=" ".join)
 def test_readme(command, monkeypatch, request):
     if not any(command[: len(drawn)] == drawn for drawn in DRAWN):
         request.getfixturevalue("quick_runs")
@@ -119,8 +126,14 @@ def test_readme_python():
 
 
 def test_chinese_readme_has_the_same_commands():
-    for kind in ("sh", "python"):
-        assert blocks("README.zh.md", kind) == blocks("README.md", kind)
+    for page in PAGES:
+        for kind in ("sh", "python"):
+            assert blocks(page.replace(".md", ".zh.md"), kind) == blocks(page, kind)
+
+
+def test_the_front_page_is_short():
+    for name in ("README.md", "README.zh.md"):
+        assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= 150
 
 
 def test_make_targets_exist():
@@ -131,7 +144,15 @@ def test_make_targets_exist():
 
 
 def test_links_of_the_documents_lead_somewhere():
-    for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "conf/README.md", "data/README.md"):
+    chinese = [page.replace(".md", ".zh.md") for page in PAGES]
+    for name in (
+        *PAGES,
+        *chinese,
+        "CONTRIBUTING.md",
+        "conf/README.md",
+        "data/README.md",
+        "experiments/serving/README.md",
+    ):
         page = ROOT / name
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{name}: {target}"

@@ -15,6 +15,7 @@ from seq2seq.runtime.paths import PACKAGE
 
 ROOT = PACKAGE.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "conf/README.md")]
+PAGES += [ROOT / "conf" / f"{name}.md" for name in ("TRAINING", "TRANSLATING", "INSTALLING")]
 PAGES += [PACKAGE / "reference" / name for name in ("README.md", "ERRATA.md")]
 
 INSTEAD = {

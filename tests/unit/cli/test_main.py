@@ -189,7 +189,10 @@ def test_demo_shows_scores_translations_pictures_and_the_bundle(
     assert trained.argv == ["experiment=demo", f"hydra.run.dir='{folder}'", "cell=lstm"]
     lines = capsys.readouterr().out.removesuffix("\n").split("\n")
     assert lines[-2:] == ["test BLEU = 93.10", f"bundle: {folder / 'bundle'}"]
-    assert lines[-5:-3] == [f"  $ seq2seq {name} '{folder / 'bundle'}'" for name in ("translate", "serve")]
+    assert lines[-8:-6] == [f"  $ seq2seq {name} '{folder / 'bundle'}'" for name in ("translate", "serve")]
+    assert lines[-6:-3] == [
+        f"  $ seq2seq {words}" for words in ("train model=bahdanau2015", f"report '{folder}' -o report.html", "lessons")
+    ]
     assert {"  BLEU = 93.10  BLEU|v:1", "  chrF = 97.00  chrF|v:1", f"  {folder / 'learning.png'}"} <= set(lines)
     assert [line for line in lines if line.startswith("  translation")] == [
         f"  translation Wort {n}" for n in range(0, 12, 3)
