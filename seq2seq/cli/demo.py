@@ -64,9 +64,7 @@ def _show(folder: Path) -> int:
     if code := _translate(folder, bundle):
         return code
     print("\nFigures:", *sorted(folder.glob("*.png")), sep="\n  ")
-    print(
-        "\nWhat to try next: sentences of your own, in this terminal or in a browser; attention; this run as a page; the course"
-    )
+    print("\nWhat to try next: your own sentences, here or in a browser; attention; this run as a page; a course")
     tries = [["translate", str(bundle)], ["serve", str(bundle)], ["train", "model=bahdanau2015"]]
     tries += [["report", str(folder), "-o", "report.html"], ["lessons"]]
     print(*(f"  $ {shlex.join(['seq2seq', *words])}" for words in tries), sep="\n")

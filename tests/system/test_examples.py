@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,12 @@ from tests.labels import save_labelling, save_language_model
 pytestmark = pytest.mark.slow
 TINY = ["embedding.size=8", "encoder.hidden_size=8", "decoder.hidden_size=16", "trainer.max_steps=2", "search=greedy"]
 TINY += ["trainer.val_check_interval=2", "trainer.limit_val_batches=1", "trainer.threads=1", "trainer.accelerator=cpu"]
-TINY += ["search.max_length_ratio=0", "search.max_length_extra=3", "trainer.enable_progress_bar=false"]
+TINY += [
+    "search.max_length_ratio=0",
+    "search.max_length_extra=3",
+    "trainer.enable_progress_bar=false",
+    "tokenizer=whitespace",
+]
 SMALLER = {"train": TINY, "demo": TINY, "tune": [*TINY[2:], "--trials", "1"]}
 FILES = {
     "train.en": "a dog\nthe man runs\n",
@@ -56,13 +61,15 @@ def test_every_command_has_an_example_in_its_help(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_example_runs(name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def test_the_example_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     program, *command = shlex.split(EXAMPLES[name])
     assert (program, command[0]) == ("seq2seq", name)
     if name in SMALLER:
         request.getfixturevalue("quick_runs")
         if name == "train":
-            shutil.move("runs/first", "runs/before")
+            monkeypatch.chdir(tmp_path)
     if name == "serve":
         uvicorn: Any = pytest.importorskip("uvicorn")
         pytest.importorskip("fastapi")
@@ -74,5 +81,5 @@ def test_the_example_runs(name: str, monkeypatch: pytest.MonkeyPatch, request: p
         monkeypatch.setattr(lessons, "find_spec", lambda name: True)
         monkeypatch.setattr(lessons.subprocess, "call", lambda *rest, **named: 0)
     if name == "translate":
-        monkeypatch.setattr("sys.stdin", Path("utterances.txt").open(encoding="utf-8"))
+        monkeypatch.setattr("sys.stdin", StringIO("a dog\n"))
     assert main([*command, *SMALLER.get(name, [])]) == 0

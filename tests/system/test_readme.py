@@ -145,14 +145,8 @@ def test_make_targets_exist():
 
 def test_links_of_the_documents_lead_somewhere():
     chinese = [page.replace(".md", ".zh.md") for page in PAGES]
-    for name in (
-        *PAGES,
-        *chinese,
-        "CONTRIBUTING.md",
-        "conf/README.md",
-        "data/README.md",
-        "experiments/serving/README.md",
-    ):
+    others = ("CONTRIBUTING.md", "conf/README.md", "data/README.md", "experiments/serving/README.md")
+    for name in (*PAGES, *chinese, *others):
         page = ROOT / name
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{name}: {target}"
