@@ -56,6 +56,11 @@ def add_models(parser: ArgumentParser) -> None:
         metavar="BUNDLE",
         help="use these bundles as well, with the mean of all probabilities; write it after the files",
     )
+    parser.add_argument(
+        "--unknown-tags",
+        action="store_true",
+        help="read tags of words that training did not have (of N;LOC;SG) as unknown ones instead of refusing them",
+    )
     add_tag(parser)
 
 

@@ -63,6 +63,7 @@ def run(arguments: Namespace) -> int:
         arguments.threads,
         arguments.trust,
         max_source=arguments.max_source,
+        unknown_tags=arguments.unknown_tags,
     )
     limit_threads(arguments.threads)
     aligner = decoder.aligner() if arguments.attention or arguments.alignments else None

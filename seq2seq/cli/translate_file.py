@@ -30,18 +30,16 @@ from seq2seq.cli.arguments import add_attention, add_errors, add_files, add_mode
 from seq2seq.cli.searching import add_search, check_search, search_options, utility
 from seq2seq.errors import UserError
 from seq2seq.inference.files import formats
-from seq2seq.inference.files.chunks import ALL_LINES, Chunk, Place, Shard, chunks, shard
-from seq2seq.inference.files.journal import difference, journal_of
+from seq2seq.inference.files.chunks import ALL_LINES, CHUNK, Chunk, Place, Shard, chunks, shard
 from seq2seq.inference.files.partial import check_partial, outputs, resumable
-from seq2seq.inference.files.shards import card_of, check_outputs, read_card, write_card
+from seq2seq.inference.files.shards import is_complete, write_card
 from seq2seq.inference.files.streams import STREAM, check, count, lines
 from seq2seq.runtime.malloc import keep_freed_memory
+from seq2seq.text.tokenizer import columns_of
 
 if TYPE_CHECKING:
     from seq2seq.inference.request import Request
-
-CHUNK = 4096
-"""Lines that a process has in memory at once and sorts by length."""
+    from seq2seq.text import Tokenizers
 
 FREE = {
     *("bundle", "ensemble", "lm", "input", "output", "alignments"),
@@ -98,10 +96,10 @@ def run(arguments: Namespace) -> int:
     total = count(source, arguments.errors)
     made = _made(arguments)
     translate = ChunkTranslator(arguments) if arguments.workers == 1 else None  # worker processes load their own
-    _check_requests(arguments)
-    if arguments.resume and _complete(arguments, targets, made):
-        return 0
+    _check_requests(arguments, translate.tokenizers if translate else None)
     part = arguments.shard or ALL_LINES
+    if arguments.resume and arguments.shard and is_complete(targets, made, source, part, arguments.errors):
+        return 0
     finish = partial(_finish, made, targets) if arguments.shard else None
     from tqdm import tqdm
 
@@ -172,9 +170,11 @@ class ChunkTranslator:
             arguments.trust,
             max_source=arguments.max_source,
             int8=arguments.int8,
+            unknown_tags=arguments.unknown_tags,
         )
         if arguments.lm is not None:
             self._translator.add_language_model(arguments.lm, arguments.lm_weight or LM_WEIGHT, arguments.trust)
+        self.tokenizers = self._translator.bundle.tokenizers
         limit_threads(arguments.threads)
         self._formatter = formats.Formatter(
             self._translator,
@@ -194,7 +194,7 @@ class ChunkTranslator:
         texts: list[str] = []
         links: list[str] = []
         cut: list[int] = []
-        requests = list(_requests(arguments, chunk.texts, chunk.numbers))
+        requests = list(_requests(arguments, chunk.texts, chunk.numbers, self.tokenizers))
         translated = self._translator.translate_stream(
             requests,
             self._options,
@@ -215,29 +215,39 @@ class ChunkTranslator:
         return ChunkOutput(["".join(content).encode() for content in contents], cut)
 
 
-def _requests(arguments: Namespace, texts: Iterable[str], numbers: Iterable[int]) -> Iterator[Request]:
+def _requests(
+    arguments: Namespace, texts: Iterable[str], numbers: Iterable[int], tokenizers: Tokenizers
+) -> Iterator[Request]:
     """The requests of lines with these `numbers`, from 0."""
     from seq2seq.inference.request import read_request
 
+    columns = len(read.columns) if (read := columns_of(tokenizers.source)) else 1
     name = "standard input" if arguments.input == STREAM else arguments.input
     for text, number in zip(texts, numbers):
         place = f"{name}:{number + 1}"
         fields = {"prefixes": arguments.prefixes, "constraints": arguments.constraints}
-        yield read_request(text, **fields, place=place, tag=arguments.tag)
+        yield read_request(text, **fields, place=place, tag=arguments.tag, columns=columns)
 
 
-def _check_requests(arguments: Namespace) -> None:
-    """Raise `UserError`, naming file and line, for the first constraints that no translation can meet."""
+def _check_requests(arguments: Namespace, tokenizers: Tokenizers | None) -> None:
+    """Raise `UserError`, naming file and line, for the first constraints that no translation can meet, and for the
+    first line whose columns or tags are not the bundle's."""
     source = arguments.input
-    if source == STREAM or not (arguments.prefixes or arguments.constraints):
+    if source == STREAM:
+        return
+    from seq2seq.text import load_tokenizers
+
+    columns = columns_of((tokenizers or load_tokenizers(arguments.bundle)).source)
+    if not (arguments.prefixes or arguments.constraints or columns):
         return
     from seq2seq.bundle.format import read_text_side
     from seq2seq.inference.request import check_requests
 
     tokenizers, defaults = read_text_side(arguments.bundle)
-    requests = _requests(arguments, lines(source, arguments.errors), itertools.count())
+    requests = _requests(arguments, lines(source, arguments.errors), itertools.count(), tokenizers)
+    options = search_options(defaults, arguments)
     try:
-        check_requests(requests, tokenizers, search_options(defaults, arguments), arguments.max_source)
+        check_requests(requests, tokenizers, options, arguments.max_source, unknown_tags=arguments.unknown_tags)
     except UserError as error:
         raise UserError(f"{source}: {error}" if str(error).startswith("line ") else str(error)) from None
 
@@ -271,25 +281,6 @@ def _made(arguments: Namespace) -> dict[str, Any]:
     named = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
     aligned = arguments.alignments is not None
     return {"bundle": bundles, "seq2seq": __version__, **named, "--alignments": aligned, "--lm": language}
-
-
-def _complete(arguments: Namespace, targets: list[Path], made: dict[str, Any]) -> bool:
-    """Whether this shard is complete already. Raises `UserError` if it is, but is damaged or has other settings."""
-    if not arguments.shard or journal_of(targets[0]).exists() or not card_of(targets[0]).is_file():
-        return False
-    card = read_card(card_of(targets[0]))
-    if differs := difference(card.made, made):
-        raise UserError(f"{targets[0]}: is complete, but was made with {differs}; delete {card_of(targets[0])}")
-    check_outputs(card, targets)
-    for chunk in filter(
-        None, chunks(arguments.input, CHUNK, arguments.shard, Place(card.lines, card.sha256), arguments.errors)
-    ):
-        if chunk.place.lines > card.lines:
-            raise UserError(
-                f"{targets[0]}: is complete, but was made of the first {card.lines} lines of the input only"
-            )
-    print(f"seq2seq: {targets[0]}: is complete", file=sys.stderr)
-    return True
 
 
 def _finish(made: dict[str, Any], targets: list[Path], end: Place) -> None:

@@ -6,6 +6,7 @@ from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.datasets.couplets import Couplets
 from seq2seq.corpora.datasets.embedded import Embedded
 from seq2seq.corpora.datasets.g2p import G2P
+from seq2seq.corpora.datasets.inflection import Inflection
 from seq2seq.corpora.datasets.multi30k import Multi30k
 from seq2seq.corpora.datasets.snips import Snips
 from seq2seq.corpora.files import TSV, JSONLines, Parallel
@@ -22,6 +23,7 @@ __all__ = [
     "Corpus",
     "Couplets",
     "Embedded",
+    "Inflection",
     "JSONLines",
     "LabelCorpus",
     "Labelled",

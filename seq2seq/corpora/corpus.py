@@ -14,6 +14,7 @@ from seq2seq.corpora.folders import write_file
 from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.paths import cached
+from seq2seq.text import Column
 
 FORMAT = 2  # version of the cached scans, to be raised when files are read differently
 Item = TypeVar("Item")
@@ -26,6 +27,8 @@ class Corpus(ABC):
     has_features = False
     source_language: str
     target_language: str
+    columns: Sequence[Column] = ()
+    """What a source consists of, with tabs between them, if it is more than a text."""
 
     def prepare(self) -> None:
         """Download or write missing files; called once, before anything is read."""

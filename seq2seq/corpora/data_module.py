@@ -33,6 +33,7 @@ from seq2seq.text import (
     TokenizerTrainer,
     load_tokenizers,
     train_tokenizers,
+    with_columns,
 )
 
 INTERNAL = ("longest", "weight", "oversized")  # fields of a census that only batching needs
@@ -84,7 +85,7 @@ class TranslationData(lightning.LightningDataModule):
         self._workers = encoding_workers
         self.corpus, self.seed, self.epoch = corpus, seed, 0
         self.budget = Budget(batch_tokens, batch_size, max_length)
-        self._tokenizer, self._given = tokenizer, tokenizers
+        self._tokenizer, self._given = with_columns(tokenizer, corpus.columns), tokenizers
         self._scans: dict[str, Scan] = {}
         self._divided: dict[str, Divided] = {}
         self._encoded: dict[str, EncodedPairs] = {}

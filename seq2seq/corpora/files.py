@@ -9,6 +9,7 @@ from seq2seq.corpora import readers
 from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.entries import Entry, Part, parts_of
 from seq2seq.errors import UserError
+from seq2seq.text import Column
 
 
 class _Files(Corpus):
@@ -114,7 +115,8 @@ class Parallel(_TextFiles):
 
 
 class TSV(_TextFiles):
-    """One file of tab-separated values an entry, without quoting and header; columns are counted from 1."""
+    """One file of tab-separated values an entry, without quoting and header; columns are counted from 1. With a
+    `features_column` of tags (such as N;LOC;SG, by `features_separator`) sources are text, a tab and the tags."""
 
     def __init__(
         self,
@@ -127,6 +129,8 @@ class TSV(_TextFiles):
         target_column: int = 2,
         temperature: float | None = None,
         alignments: str | None = None,
+        features_column: int | None = None,
+        features_separator: str = ";",
     ) -> None:
         super().__init__(source_language, target_language, train, val, tests, temperature, alignments)
         if source_column < 1 or target_column < 1:
@@ -134,11 +138,15 @@ class TSV(_TextFiles):
                 f"data.corpus.source_column={source_column}, target_column={target_column}: columns count from 1"
             )
         self.source_column, self.target_column = source_column, target_column
+        if features_column is not None:
+            _check_features(features_column, features_separator, source_column, target_column)
+            self.columns = (Column("source"), Column("features", features_separator))
+        self._features = None if features_column is None else (features_column, features_separator)
 
     def part_pairs(self, split: str, number: int) -> Iterator[tuple[str, str]]:
         """The pairs of a file."""
         (path,) = self._paths(self._parts[split][number], split)
-        return readers.tsv(path, self.source_column, self.target_column)
+        return readers.tsv(path, self.source_column, self.target_column, self._features)
 
 
 class JSONLines(_TextFiles):
@@ -163,6 +171,17 @@ class JSONLines(_TextFiles):
         """The pairs of a file."""
         (path,) = self._paths(self._parts[split][number], split)
         return readers.json_lines(path, self.source_field, self.target_field)
+
+
+def _check_features(column: int, separator: str, *others: int) -> None:
+    if column < 1 or column in others:
+        raise UserError(
+            f"data.corpus.features_column={column}: columns count from 1; the source's and the target's are others"
+        )
+    if not separator or "\t" in separator or separator.isalnum():
+        raise UserError(
+            f"data.corpus.features_separator={separator!r}: must be a sign that is in no tag, such as ; or +"
+        )
 
 
 def find(prefix: Path, language: str) -> Path:

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, cast
 from seq2seq.corpora import compression
 from seq2seq.errors import UserError
 from seq2seq.text import check_text, without_line_end
+from seq2seq.text.columns import check_tags_of
 
 SUFFIXES = ("", *compression.SUFFIXES)
 """Suffixes that a corpus's files may have; the format is recognised by the first bytes, not by the suffix."""
@@ -108,23 +109,31 @@ def parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
         yield cast(str, one), cast(str, other)
 
 
-def tsv(path: Path, source_column: int, target_column: int) -> Iterator[tuple[str, str]]:
-    """Pairs from two columns (counted from 1) of a tab-separated file without quoting.
+def tsv(
+    path: Path, source_column: int, target_column: int, features: tuple[int, str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Pairs from two columns (counted from 1) of a tab-separated file without quoting; with `features`, a column of
+    tags and their separator, sources are text, a tab and the tags.
 
-    Raises UserError for a line with too few columns, or with another number of them than the first line.
+    Raises UserError for a line with too few columns, or with another number of them than the first line, and for what
+    are no tags.
     """
     columns = 0
+    settings = {"source_column": source_column, "target_column": target_column}
+    settings |= {"features_column": features[0]} if features else {}
     for number, line in enumerate(lines(path), 1):
         cells = line.split("\t")
         columns = columns or len(cells)
         if len(cells) != columns:
             raise UserError(f"{path}:{number}: {len(cells)} tab-separated columns, but line 1 has {columns}")
-        if max(source_column, target_column) > columns:
-            raise UserError(
-                f"{path}:{number}: {columns} tab-separated columns, but data.corpus.source_column={source_column} "
-                f"and data.corpus.target_column={target_column}"
-            )
-        yield cells[source_column - 1], cells[target_column - 1]
+        if max(settings.values()) > columns:
+            *first, last = (f"data.corpus.{name}={value}" for name, value in settings.items())
+            raise UserError(f"{path}:{number}: {columns} tab-separated columns, but {', '.join(first)} and {last}")
+        source = cells[source_column - 1]
+        if features:
+            check_tags_of(tags := cells[features[0] - 1], features[1], f"{path}:{number}")
+            source = f"{source}\t{tags}"
+        yield source, cells[target_column - 1]
 
 
 def json_lines(path: Path, source_field: str, target_field: str) -> Iterator[tuple[str, str]]:

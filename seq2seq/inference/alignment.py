@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seq2seq.errors import UserError
-from seq2seq.text import EOS, PAD, UNK, Tokenizer, Tokenizers
+from seq2seq.text import EOS, PAD, UNK, Tokenizer, Tokenizers, columns_of
 from seq2seq.text.vocabulary import UNKNOWN
 
 
@@ -59,7 +59,8 @@ class Aligner:
 
     def source_ids(self, text: str) -> list[int]:
         """The tokens of a source that the model reads, without eos."""
-        return self.source.tokenizer.encode(text)[: self.limit]
+        ids, columns = self.source.tokenizer.encode(text), columns_of(self.source.tokenizer)
+        return columns.cut(ids, self.limit) if columns else ids[: self.limit]
 
     def by_token(self, text: str, attention: Float[Tensor, "T S"]) -> Float[Tensor, "T P"]:
         """The attention weight of each source token and, in the last column, of eos; the weight of a position that

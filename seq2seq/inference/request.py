@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -12,10 +13,15 @@ import torch
 from seq2seq.errors import UserError
 from seq2seq.inference.batching import CHUNK
 from seq2seq.search import Hypothesis, SearchOptions, Sentences, steps_needed
-from seq2seq.text import Tokenizer, Tokenizers
+from seq2seq.text import EOS, Tokenizer, Tokenizers, check_text, columns_of, without_line_end
+
+log = logging.getLogger(__name__)
 
 MAX_SOURCE = 1024
 """Most tokens of a source; longer ones are truncated, with a warning."""
+
+
+WORDS = {2: "two", 3: "three"}
 
 
 class Request(NamedTuple):
@@ -76,22 +82,52 @@ def as_request(line: str | Request) -> Request:
     return Request(line) if isinstance(line, str) else line
 
 
-def read_request(line: str, *, prefixes: bool, constraints: bool, place: str, tag: str | None = None) -> Request:
-    """Parse a line of an input file with tab-separated fields: the source, a prefix (with `prefixes`), and any number
-    of constraints (with `constraints`). All fields but the source may be missing, and empty ones are ignored.
+def read_request(
+    line: str, *, prefixes: bool, constraints: bool, place: str, tag: str | None = None, columns: int = 1
+) -> Request:
+    """Parse a line of an input file with tab-separated fields: the source, of so many `columns`, a prefix (with
+    `prefixes`), and any number of constraints (with `constraints`). All fields but the source may be missing, and empty
+    ones are ignored.
 
     Raises `UserError`, naming `place`, for a line with too many fields.
     """
     if not prefixes and not constraints:
         return TaggedRequest(line, tag=tag)
-    text, *fields = line.split("\t")
+    cells = line.split("\t")
+    text, fields = "\t".join(cells[:columns]), cells[columns:]
     prefix = fields.pop(0) if prefixes and fields else ""
     if fields and not constraints:
         raise UserError(
-            f"{place}: has {len(fields) + 2} fields, where --prefixes reads two, source<TAB>prefix; take the other "
+            f"{place}: has {len(cells)} fields, where --prefixes reads {WORDS.get(columns + 1, columns + 1)}, "
+            f"{'source<TAB>' * columns}prefix; take the other "
             "tabs out, or add --constraints"
         )
     return TaggedRequest(text, prefix, tuple(filter(None, fields)), tag)
+
+
+def encode_sources(
+    lines: Sequence[tuple[int, str]], tokenizer: Tokenizer, max_source: int, *, known_tags: bool
+) -> list[list[int]]:
+    """The ids of sources, each with its number, from 0, with eos; none for a line without text. Lines may still have
+    their line end. Longer ones than `max_source` are truncated, with a warning.
+
+    Raises `UserError`, naming the line, for half of a character, another number of columns, and an unknown tag if they
+    must be `known_tags`.
+    """
+    for number, text in lines:
+        check_text(text, f"line {number + 1}")
+    texts = [without_line_end(text) for _, text in lines]
+    columns, sources = columns_of(tokenizer), tokenizer.encode_batch(texts)
+    for i, text in enumerate(texts):
+        if not text.strip():
+            sources[i] = []
+            continue
+        if columns:
+            columns.check(text, f"line {lines[i][0] + 1}", known=known_tags)
+        if (length := len(sources[i])) > max_source:
+            log.warning("line %d: its %d tokens are cut to the first %d", lines[i][0] + 1, length, max_source)
+            sources[i] = columns.cut(sources[i], max_source) if columns else sources[i][:max_source]
+    return [[*source, EOS] if source else [] for source in sources]
 
 
 def change_options(options: SearchOptions, *, max_length: int | None = None, **changes: Any) -> SearchOptions:
@@ -106,14 +142,23 @@ def change_options(options: SearchOptions, *, max_length: int | None = None, **c
 
 
 def check_requests(
-    lines: Iterable[str | Request], tokenizers: Tokenizers, options: SearchOptions, max_source: int = MAX_SOURCE
+    lines: Iterable[str | Request],
+    tokenizers: Tokenizers,
+    options: SearchOptions,
+    max_source: int = MAX_SOURCE,
+    *,
+    unknown_tags: bool = False,
 ) -> None:
-    """Raise `UserError` for the first line whose constraints no translation can meet, before any line is translated."""
+    """Raise `UserError` for the first line whose constraints no translation can meet, or whose columns or tags are not
+    those that the model reads, before any line is translated."""
+    columns = columns_of(tokenizers.source)
     stream = map(as_request, lines)
     first = 1
     while requests := list(islice(stream, CHUNK)):
         sources = tokenizers.source.encode_batch([request.text for request in requests])
         for number, (request, source) in enumerate(zip(requests, sources, strict=True), first):
+            if columns and request.text.strip():
+                columns.check(request.text, f"line {number}", known=not unknown_tags)
             length = min(len(source), max_source) + 1 + (request.tag is not None)
             token_constraints(request, tokenizers.target, length, options, f"line {number}")
         first += len(requests)

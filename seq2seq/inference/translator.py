@@ -7,7 +7,6 @@ translator("A man sleeps.")
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -26,6 +25,7 @@ from seq2seq.inference.request import (
     Request,
     as_request,
     change_options,
+    encode_sources,
     sentences,
     token_constraints,
     untagged,
@@ -34,10 +34,8 @@ from seq2seq.inference.shallow_fusion import LM_WEIGHT, ShallowFusion, check_lan
 from seq2seq.inference.stepper import Stepper, Translating, check_search, translate_ids
 from seq2seq.runtime.threads import set_threads
 from seq2seq.search import Hypothesis, SearchOptions, StepFn
-from seq2seq.text import EOS, check_text, without_line_end
 from seq2seq.text.tokenizer import symbol_id
 
-log = logging.getLogger(__name__)
 This = TypeVar("This", bound="Translator")
 
 
@@ -58,7 +56,9 @@ class Translator:
     numbers above 1), as the order of summation in a matrix product depends on its shape; a tie as close as that may be
     decided differently.
 
-    `max_source` is the most tokens of a source: longer ones are truncated, with a warning that names the line. `int8`
+    `max_source` is the most tokens of a source: longer ones are truncated, with a warning that names the line. A source
+    of several columns has tabs between them, and a tag that training did not have is refused, or with `unknown_tags`
+    read as unk. `int8`
     uses the 8-bit output layer of `seq2seq.nn.int8`: faster on a CPU, with nearly the same results. With `others` it is
     an ensemble (seq2seq/inference/ensemble.py), with the search options of the first bundle; `names` are the names of
     the bundles for messages.
@@ -73,6 +73,7 @@ class Translator:
         max_source: int = MAX_SOURCE,
         int8: bool = False,
         names: Sequence[str] | None = None,
+        unknown_tags: bool = False,
     ) -> None:
         bundles = (bundle, *others)
         for each in bundles:
@@ -80,7 +81,7 @@ class Translator:
         if max_source < 1:
             raise UserError(f"max_source={max_source}: must be at least 1")
         self.bundle = bundle
-        self.max_source = max_source
+        self.max_source, self.unknown_tags = max_source, unknown_tags
         self.models = [each.model for each in bundles]
         self.model: Translating = bundle.model
         if others:
@@ -100,13 +101,15 @@ class Translator:
         *,
         max_source: int = MAX_SOURCE,
         int8: bool = False,
+        unknown_tags: bool = False,
     ) -> This:
         """Load a bundle, or several for an ensemble; `trusted` and what is raised are those of `load_bundle`. `threads`
         sets torch's number of threads for the process; None does not change it."""
         set_threads(threads)
         folders = [folder] if isinstance(folder, Path | str) else folder
         bundles = [load_bundle(each, trusted=trusted, device=device) for each in folders]
-        return cls(*bundles, max_source=max_source, int8=int8, names=[str(each) for each in folders])
+        names = [str(each) for each in folders]
+        return cls(*bundles, max_source=max_source, int8=int8, names=names, unknown_tags=unknown_tags)
 
     def add_language_model(self, folder: Path | str, weight: float = LM_WEIGHT, trusted: Sequence[str] = ()) -> None:
         """Let a language model join the search (shallow_fusion.py). Raises `UserError` for a bundle of another task or
@@ -262,18 +265,9 @@ class Translator:
         return symbol_id(self.bundle.tokenizers.source, tag, place)
 
     def _sources(self, lines: list[tuple[int, str]]) -> list[list[int]]:
-        """The ids of sources, with eos; none for a line without text. Lines may still have their line end."""
-        for number, text in lines:
-            check_text(text, f"line {number + 1}")
-        texts = [without_line_end(text) for _, text in lines]
-        sources = self.bundle.tokenizers.source.encode_batch(texts)
-        for i, text in enumerate(texts):
-            if not text.strip():
-                sources[i] = []
-            elif (length := len(sources[i])) > self.max_source:
-                log.warning("line %d: its %d tokens are cut to the first %d", lines[i][0] + 1, length, self.max_source)
-                sources[i] = sources[i][: self.max_source]
-        return [[*source, EOS] if source else [] for source in sources]
+        """The ids of sources, as `encode_sources` gives them."""
+        known = not self.unknown_tags
+        return encode_sources(lines, self.bundle.tokenizers.source, self.max_source, known_tags=known)
 
     def _translate(
         self, batch: list[EncodedRequest], options: SearchOptions, utility: Utility | None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seq2seq.reporting import series, tested
+from seq2seq.reporting.forms import Forms, forms
 from seq2seq.reporting.inspection import Inspected, inspect
 from seq2seq.reporting.runs import Group, Notes, Run, find_runs, groups
 from seq2seq.reporting.series import Chart, Lengths
@@ -49,6 +50,7 @@ class Contents(NamedTuple):
     charts: Sequence[Chart]
     lengths: Sequence[tuple[str, Lengths]]  # with the name of the test set
     comparisons: Sequence[Comparison]
+    forms: Sequence[Forms]
     inspected: Sequence[InspectedSource]
     notes: Notes
 
@@ -71,6 +73,7 @@ def gather(paths: Sequence[Path], options: Options) -> Contents:
         notes.append(f"texts and models are those of {len(top)} runs of {len(runs)}, the best ones (see --top)")
     lengths: list[tuple[str, Lengths]] = []
     comparisons: list[Comparison] = []
+    by_tag: list[Forms] = []
     inspected: list[InspectedSource] = []
     for split in dict.fromkeys(split for run in runs for split in tested.splits(run)):
         tests = [test for run in runs if split in tested.splits(run) if (test := tested.read_tested(run, split, notes))]
@@ -80,8 +83,9 @@ def gather(paths: Sequence[Path], options: Options) -> Contents:
             of_task = [test for test in tests if test.run in top and test.run.task == task]
             compared = list(_compare(split, of_task, options.sentences, notes))
             comparisons += compared
+            by_tag += [each for each in [forms(tested.comparable(of_task), notes)] if each]
             inspected += _inspect(compared, options, notes) if options.models else []
-    return Contents(runs, grouped, series.charts(grouped), lengths, comparisons, inspected, notes)
+    return Contents(runs, grouped, series.charts(grouped), lengths, comparisons, by_tag, inspected, notes)
 
 
 def _top(runs: Sequence[Run], count: int) -> list[Run]:

@@ -16,6 +16,7 @@ from typing import Any
 from seq2seq import __version__
 from seq2seq.reporting import interactive, style
 from seq2seq.reporting.contents import Comparison, Contents, InspectedSource, Options, gather
+from seq2seq.reporting.forms import ERRORS, Forms, rows
 from seq2seq.reporting.inspection import Inspected
 from seq2seq.reporting.leaderboard import compare
 from seq2seq.reporting.runs import Notes, Run, differing
@@ -92,6 +93,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "comparisons": [
             _comparison(contents.place(each.tests[0].run.task, each.split), each, of) for each in contents.comparisons
         ],
+        "forms": [_forms(contents.place(each.tests[0].run.task, each.tests[0].split), each) for each in contents.forms],
         "inspected": [_inspected(each, of) for each in contents.inspected],
         "differing": {key: [_value(value) for value in values] for key, values in differing(runs).items()},
         "origin": dict(_origin(runs)),
@@ -182,6 +184,27 @@ def _comparison(place: str, comparison: Comparison, of: Mapping[Path, int]) -> d
 
 def _count(number: int) -> str:
     return "the same" if not number else f"{number} edit" + "s" * (number > 1)
+
+
+def _forms(place: str, forms: Forms) -> dict[str, Any]:
+    first = forms.tests[0]
+    errors = [
+        [str(i + 1), first.sources[i], first.references[i], *(test.outputs[i] for test in forms.tests)]
+        for i in forms.errors[:ERRORS]
+    ]
+    confused = [
+        [test.run.name, reference or "nothing", output or "nothing", str(count)]
+        for test, pairs in zip(forms.tests, forms.confusions, strict=True)
+        for (reference, output), count in pairs
+    ]
+    return {
+        "place": place,
+        "tables": [list(rows(breakdown)) for breakdown in forms.breakdowns],
+        "names": [test.run.name for test in forms.tests],
+        "errors": errors,
+        "wrong": len(forms.errors),
+        "confused": confused,
+    }
 
 
 def _inspected(inspected: InspectedSource, of: Mapping[Path, int]) -> dict[str, Any]:

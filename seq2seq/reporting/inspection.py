@@ -31,7 +31,9 @@ def inspect(run: Run, sources: Sequence[str], trusted: Sequence[str], notes: Not
         return []
     try:
         bundle = load_bundle(run.bundle, trusted=trusted)
-        return _labelled(bundle, sources) if task.label_unit else _translated(Translator(bundle), sources)
+        if task.label_unit:
+            return _labelled(bundle, sources)
+        return _translated(Translator(bundle, unknown_tags=True), sources)
     except (UserError, OSError) as error:
         notes.add(run.bundle, f"the model of {run.name} was not run ({error})")
         return []

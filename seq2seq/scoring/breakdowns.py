@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from seq2seq.scoring.measurement import NO_RESAMPLING, Measurement, Resampling, Score, f1
 from seq2seq.scoring.metrics import Words
@@ -24,6 +25,8 @@ SHARES = (0, 10, 20, 30, 50, 100)
 """Upper bounds of the buckets by percent of unseen words."""
 RAREST = (0, 1, 2, 3, 4, 5, 10, 100, 1000)
 """Lower bounds of the buckets by occurrences in training, as in compare-mt."""
+SPEECH = frozenset("N PROPN ADJ PRO CLF ART DET V V.PTCP V.MSDR V.CVB ADV AUX ADP COMP CONJ NUM PART INTJ".split())
+"""UniMorph's tags of parts of speech (Sylak-Glassman 2016, §5.15)."""
 FEW = 20
 """Lines below which a bucket's score gets no interval."""
 
@@ -61,6 +64,34 @@ def unseen_groups(sources: Sequence[str], known: Collection[str], split: Split) 
     shares = [100 * sum(word not in known for word in words) / max(len(words), 1) for words in texts]
     labels = ["0%", *(f">{low}–{high}%" for low, high in pairwise(SHARES))]
     return _groups([sum(share > bound for bound in SHARES) for share in shares], labels)
+
+
+def speech_groups(tags: Sequence[Sequence[str]]) -> Groups:
+    """Lines by the part of speech among their tags (else by their first tag), the most frequent first."""
+    groups: dict[str, list[int]] = {}
+    for line, each in enumerate(tags):
+        groups.setdefault(next((tag for tag in each if tag in SPEECH), each[0] if each else ""), []).append(line)
+    return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+
+
+def tag_groups(tags: Sequence[Sequence[str]]) -> Groups:
+    """The lines that have each tag, which may be several groups', the most frequent first."""
+    groups: dict[str, list[int]] = {}
+    for line, each in enumerate(tags):
+        for tag in dict.fromkeys(each):
+            groups.setdefault(tag, []).append(line)
+    return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+
+
+def confusions(outputs: Iterable[Sequence[str]], references: Iterable[Sequence[str]]) -> Counter[tuple[str, str]]:
+    """How often a segment (letter, phoneme) of a reference became another in the output, by a shortest sequence of
+    edits: (reference, output), of which one is empty where the segment is missing from the other."""
+    counted = Counter[tuple[str, str]]()
+    for output, reference in zip(outputs, references, strict=True):
+        for edit in Levenshtein.editops(reference, output):
+            kind, i, j = edit.tag, edit.src_pos, edit.dest_pos
+            counted["" if kind == "insert" else reference[i], "" if kind == "delete" else output[j]] += 1
+    return counted
 
 
 def by_lines(

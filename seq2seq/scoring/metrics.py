@@ -104,6 +104,7 @@ def make(name: str, language: str | None = None, tokenize: str | None = None, *,
         "wer": LineErrors,
         "per": PhonemeErrors,
         "wer-words": WordErrors,
+        "levenshtein": Distance,
     }
     return makers[name]()
 
@@ -215,6 +216,21 @@ class WordErrors(Rate):
         words, options = hypothesis.split(), [reference.split() for reference in references]
         edits = min(Levenshtein.distance(words, option) for option in options)
         return edits, sum(map(len, options)) / len(options)
+
+
+class Distance(Rate):
+    """The mean Levenshtein distance of a line in characters, as in the SIGMORPHON tasks on inflection (Cotterell et al.
+    2017): a number, not a rate; with several references, to the nearest."""
+
+    described: ClassVar = {"unit": "character", "mean": "line", "case": "mixed", **RAPIDFUZZ}
+
+    def count(self, hypothesis: str, references: Sequence[str]) -> tuple[float, float]:
+        """The least edit distance of one line."""
+        return min(Levenshtein.distance(hypothesis, reference) for reference in references), 1
+
+    def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
+        counted, lines = stats
+        return Score("distance", counted / lines if lines else 0.0)
 
 
 def phonemes(line: str) -> list[str]:

@@ -24,6 +24,7 @@ NAMES = {
     "per": "PER",
     "wer-words": "WER-words",
     "exact": "Exact",
+    "levenshtein": "Levenshtein",
 }
 """The metrics by command-line name, and their names in reports."""
 
@@ -68,7 +69,8 @@ class Scorer:
         per     Σ Levenshtein distance in phonemes / Σ phonemes of the references
 
     and for sentences `exact`, the share of lines that equal a reference, and `wer-words`, the word error rate of speech
-    recognition: Σ Levenshtein distance in words (separated by white space) / Σ words of the references.
+    recognition: Σ Levenshtein distance in words (separated by white space) / Σ words of the references. For word forms
+    `exact` is the accuracy of the SIGMORPHON tasks on inflection, and `levenshtein` their mean distance in characters.
 
     `language` is that of the text: BLEU of zh, ja and ko uses sacreBLEU's tokenizers for these languages. `tokenize` is
     one of `TOKENIZERS` for BLEU instead; `lowercase` is BLEU (also that of characters) of lower-cased text. As in

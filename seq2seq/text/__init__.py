@@ -1,6 +1,7 @@
 """Text: vocabulary, tokenizers, and their training. Nothing here imports torch."""
 
 from seq2seq.text.characters import CharacterTokenizer, CharacterTrainer
+from seq2seq.text.columns import Column, ColumnsTokenizer, ColumnsTrainer, with_columns
 from seq2seq.text.description import description
 from seq2seq.text.from_bundle import BundleTokenizer
 from seq2seq.text.label_tokenizer import LabelTokenizer, LabelTrainer
@@ -16,6 +17,7 @@ from seq2seq.text.tokenizer import (
     Tokenizers,
     TokenizerTrainer,
     check_text,
+    columns_of,
     difference,
     train_tokenizers,
     without_line_end,
@@ -33,6 +35,9 @@ __all__ = [
     "BundleTokenizer",
     "CharacterTokenizer",
     "CharacterTrainer",
+    "Column",
+    "ColumnsTokenizer",
+    "ColumnsTrainer",
     "LabelTokenizer",
     "LabelTrainer",
     "LetterTokenizer",
@@ -49,10 +54,12 @@ __all__ = [
     "WhitespaceTokenizer",
     "WhitespaceTrainer",
     "check_text",
+    "columns_of",
     "description",
     "difference",
     "load_tokenizer",
     "load_tokenizers",
     "train_tokenizers",
+    "with_columns",
     "without_line_end",
 ]

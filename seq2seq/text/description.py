@@ -10,16 +10,23 @@ from seq2seq.text.label_tokenizer import LabelTokenizer
 from seq2seq.text.letters import LetterTokenizer
 from seq2seq.text.spelling import SpellingTokenizer
 from seq2seq.text.subwords import SentencePieceTokenizer
-from seq2seq.text.tokenizer import Tokenizer, Tokenizers
+from seq2seq.text.tokenizer import Tokenizer, Tokenizers, columns_of
 from seq2seq.text.words import WhitespaceTokenizer
 
 
 def description(tokenizers: Tokenizers) -> dict[str, Any]:
     """The `tokenizer` node for both sides. Where the target is labels, it describes the source only, as in conf."""
-    source, target = tokenizers.source, tokenizers.target
+    source, target = (_of_text(side) for side in tokenizers[:2])
     if source.kind == target.kind or target.kind == LabelTokenizer.kind:
-        return _node(source) | {"joint": tokenizers.joint}
+        joint = tokenizers.joint or (source is not tokenizers.source and source.fingerprint == target.fingerprint)
+        return _node(source) | {"joint": joint}
     return {"_target_": "seq2seq.text.SourceAndTarget", "source": _node(source), "target": _node(target)}
+
+
+def _of_text(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer of text: of several columns, that of the first; the corpus tells the others."""
+    columns = columns_of(tokenizer)
+    return columns.columns[0] if columns else tokenizer
 
 
 def _node(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from seq2seq.errors import UserError
 from seq2seq.runtime.strict_json import read_json
 from seq2seq.text.characters import CharacterTokenizer
+from seq2seq.text.columns import ColumnsTokenizer, TagTokenizer
 from seq2seq.text.label_tokenizer import LabelTokenizer
 from seq2seq.text.letters import LetterTokenizer
 from seq2seq.text.spelling import SpellingTokenizer
@@ -63,7 +64,29 @@ def _described(description: dict[str, Any], model: bytes) -> Tokenizer:
     if kind == LabelTokenizer.kind:
         signs = (_line(description[key]) for key in ("form", "separator", "none"))
         return LabelTokenizer([_line(label) for label in description["labels"]], *signs)
-    raise UserError(f"kind {kind!r} is none of sentencepiece, whitespace, characters, letters, spelling, labels")
+    if kind == TagTokenizer.kind:
+        return TagTokenizer([_line(tag) for tag in description["tags"]], _line(description["separator"]))
+    if kind == ColumnsTokenizer.kind:
+        return _columns(description, model)
+    raise UserError(
+        f"kind {kind!r} is none of sentencepiece, whitespace, characters, letters, spelling, labels, columns"
+    )
+
+
+def _columns(description: dict[str, Any], model: bytes) -> ColumnsTokenizer:
+    """The tokenizer of several columns; each has its share of the model's bytes."""
+    tokenizers, begin = [], 0
+    for column in description["columns"]:
+        if column["kind"] == ColumnsTokenizer.kind:
+            raise ValueError("a column has no columns of its own")
+        end = begin + int(column["model_bytes"])
+        tokenizers.append(_described(column, model[begin:end]))
+        begin = end
+    if not tokenizers or not isinstance(description["ends"], bool):
+        raise ValueError("columns must be a list that is not empty, and ends true or false")
+    return ColumnsTokenizer(
+        [_line(column["name"]) for column in description["columns"]], tokenizers, ends=description["ends"]
+    )
 
 
 def _model(path: Path) -> bytes:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
 
 from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import atomic_write
@@ -99,6 +99,28 @@ class PlainFiles:
         return json.dumps(head | self.describe(), ensure_ascii=False, indent=1) + "\n"
 
 
+class Columned(Tokenizer, Protocol):
+    """A tokenizer of sources of several columns, which is described in columns.py."""
+
+    names: tuple[str, ...]
+    columns: tuple[Tokenizer, ...]
+    ends: bool
+
+    def cut(self, ids: Sequence[int], most: int) -> list[int]:
+        """The first ids of a source, at most so many; of each column where columns end with eos."""
+
+    def check(self, text: str, where: str, *, known: bool = True) -> None:
+        """Raise UserError, naming `where`, for a source that it does not read."""
+
+    def tags(self, text: str) -> list[str]:
+        """The tags of a source, of its first column of tags; none where it has no such column."""
+
+
+def columns_of(tokenizer: Tokenizer) -> Columned | None:
+    """The tokenizer, if it is for sources of several columns."""
+    return cast(Columned, tokenizer) if tokenizer.kind == "columns" else None
+
+
 class Sampling(NamedTuple):
     """Subword regularisation (Kudo 2018) or BPE dropout (Provilkov et al. 2020): a new segmentation each epoch.
 
@@ -130,6 +152,19 @@ class TokenizerTrainer(ABC):
     def for_target(self) -> TokenizerTrainer:
         """The trainer of the target's tokenizer: this one, unless the sides differ."""
         return self
+
+    def train_sides(self, pairs: TextPairs, count: int) -> Tokenizers:
+        """The tokenizers of both sides; `train_tokenizers` says on what."""
+
+        def used(by: TokenizerTrainer) -> Iterator[tuple[str, str]]:
+            return islice(pairs(), 0, None, max(1, -(-count // by.training_lines)))
+
+        if self.joint:
+            both = self.train(text for pair in used(self) for text in pair)
+            return Tokenizers(both, both, joint=True)
+        other = self.for_target()
+        source = self.train(pair[0] for pair in used(self))
+        return Tokenizers(source, other.train(pair[1] for pair in used(other)), joint=False)
 
     @property
     def sampling(self) -> Sampling | None:
@@ -197,16 +232,7 @@ def check_counts(min_frequency: int, training_lines: int) -> None:
 def train_tokenizers(trainer: TokenizerTrainer, pairs: TextPairs, count: int) -> Tokenizers:
     """Train on `count` pairs, or if those are too many, on every n-th, so that at most `trainer.training_lines` are
     used."""
-
-    def used(by: TokenizerTrainer) -> Iterator[tuple[str, str]]:
-        return islice(pairs(), 0, None, max(1, -(-count // by.training_lines)))
-
-    if trainer.joint:
-        both = trainer.train(text for pair in used(trainer) for text in pair)
-        return Tokenizers(both, both, joint=True)
-    other = trainer.for_target()
-    source = trainer.train(pair[0] for pair in used(trainer))
-    return Tokenizers(source, other.train(pair[1] for pair in used(other)), joint=False)
+    return trainer.train_sides(pairs, count)
 
 
 def difference(one: Tokenizer, other: Tokenizer) -> str | None:

@@ -31,6 +31,7 @@ EXPERIMENTS = {
     "snips_slots": LABELS,
     "snips_intents": LABELS,
     "g2p": [*TINY[3:], "encoder.hidden_size=8", "decoder.hidden_size=16"],
+    "inflection": [*TINY[3:], "encoder.hidden_size=8", "decoder.hidden_size=16"],
     "couplets": [*(o for o in TINY[3:] if "max_length" not in o), "embedding.size=8", "head.size=4"],
     "shakespeare": [*LABELS, "encoder.hidden_size=8", "data.corpus.test_share=0.001", "data.corpus.val_share=0.001"],
 }
@@ -40,6 +41,7 @@ FILES = {
     "snips_slots": "snips",
     "snips_intents": "snips",
     "g2p": "g2p",
+    "inflection": "inflection",
     "couplets": "couplets",
     "shakespeare": "tinyshakespeare",
 }  # the folder of real data that a command needs

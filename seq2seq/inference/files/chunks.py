@@ -13,6 +13,9 @@ from typing import NamedTuple
 from seq2seq.errors import UserError
 from seq2seq.inference.files.streams import STREAM, arriving
 
+CHUNK = 4096
+"""Lines that a process has in memory at once and sorts by length."""
+
 
 class Shard(NamedTuple):
     """Every `of`-th line, beginning with line `number`, from 1."""

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.errors import UserError
+from seq2seq.inference.files.chunks import CHUNK, Place, Shard, chunks
+from seq2seq.inference.files.journal import difference, journal_of
 from seq2seq.runtime.atomic_files import digest_of
 
 FORMAT = 1
@@ -54,6 +57,23 @@ def read_card(path: Path) -> Card:
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
     raise UserError(f"{path}: is not what `translate-file --shard` leaves; delete it, and run its shard again")
+
+
+def is_complete(targets: Sequence[Path], made: Mapping[str, Any], source: Path, part: Shard, errors: str) -> bool:
+    """Whether this shard is complete already. Raises `UserError` if it is, but is damaged or has other settings."""
+    if journal_of(targets[0]).exists() or not card_of(targets[0]).is_file():
+        return False
+    card = read_card(card_of(targets[0]))
+    if differs := difference(card.made, made):
+        raise UserError(f"{targets[0]}: is complete, but was made with {differs}; delete {card_of(targets[0])}")
+    check_outputs(card, targets)
+    for chunk in filter(None, chunks(source, CHUNK, part, Place(card.lines, card.sha256), errors)):
+        if chunk.place.lines > card.lines:
+            raise UserError(
+                f"{targets[0]}: is complete, but was made of the first {card.lines} lines of the input only"
+            )
+    print(f"seq2seq: {targets[0]}: is complete", file=sys.stderr)
+    return True
 
 
 def signed(card: Card) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from seq2seq.training.callbacks.samples import Samples
 from seq2seq.training.losses import attention_losses
 from seq2seq.training.losses.objectives import Objective, check_objective, make_objective
 from seq2seq.training.task_module import TaskModule
-from seq2seq.training.tasks import by_language, length_limits
+from seq2seq.training.tasks import by_language, by_tag, length_limits
 from seq2seq.training.tasks.by_language import Group
 from seq2seq.training.tasks.pair_data import corpus_of, pair_data
 
@@ -215,7 +215,8 @@ class Translation(Task):
 
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
         """Translations, scores and BLEU by length of each test split; heat maps where there is attention."""
-        translator, corpus, tests = Translator(bundle(outcome)), outcome.data.corpus, {}
+        translator = Translator(bundle(outcome), unknown_tags=True)
+        corpus, tests = outcome.data.corpus, {}
         for split in corpus.splits[2:]:
             divided = outcome.data.divided(split)
             scorer = Scorer(test_metrics(outcome.config), language=by_language.language_of(divided, corpus))
@@ -224,6 +225,9 @@ class Translation(Task):
             texts = [best[0].text for best in translations]
             length_limits.report_cut_off(split, (best[0].hypothesis for best in translations), translator.bundle.search)
             tests[split] = _score(split, folder, sources, references, texts, scorer).as_dict()
+            source = outcome.data.tokenizers.source
+            for line in by_tag.write_table(split, (sources, references, texts), source, scorer.metrics, folder):
+                print(line)
         for line in by_language.write_table({split: corpus.parts(split) for split in tests}, tests, corpus, folder):
             print(line)
         if translator.bundle.model.decoder.context.attends:
