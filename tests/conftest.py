@@ -57,6 +57,7 @@ def model_config(
     embedding: dict[str, Any] | None = None,
     decoder_cell: str | None = None,
     encoder_name: str = "recurrent",
+    extra_encoders: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A small model's configuration, from the YAML files."""
     size = {"maxout": {"size": 6}}.get(head, {})
@@ -70,6 +71,7 @@ def model_config(
             "decoder", "recurrent", **{"hidden_size": 8, "cell": node("cell", decoder_cell or cell), **(decoder or {})}
         ),
         "head": node("head", head, **size),
+        **({"extra_encoders": extra_encoders} if extra_encoders else {}),
     }
 
 

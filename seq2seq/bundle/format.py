@@ -117,7 +117,7 @@ def _description(
     return {
         "format_version": FORMAT_VERSION,
         "task": task,
-        "model": current({name: config[name] for name in TASKS[task].nodes}),
+        "model": current(TASKS[task].model_nodes(config)),
         "sizes": dict(sizes),
         "search": {name: value for name, value in search.items() if name not in SPECIALS},
         "provenance": hide(dict(provenance)),
@@ -186,7 +186,7 @@ def _build(config: Mapping[str, Any], header: Header, trusted: Sequence[str]) ->
     """The model with random weights; the state of the random generator is unchanged."""
     task, nodes = config["task"], config["model"]
     for name in nodes:
-        factory.check_key(name, TASKS[task].nodes, "model", task)
+        factory.check_key(name, (*TASKS[task].nodes, *TASKS[task].optional), "model", task)
     check_depth(nodes, header)
     with torch.random.fork_rng(devices=[]):
         return build_within(header, lambda: factory.model(task, nodes, config["sizes"], trusted))

@@ -3,13 +3,15 @@
     seq2seq augment --how forward  A B --source train.en --target train.de --output more    (x, A(x)), (x, B(x))
     seq2seq augment --how backward C   --source train.en --target train.de --output back    (C(y), y)
     seq2seq augment --how distill  A B --source train.en --target train.de --output new     (x, A and B as one (x))
+    seq2seq augment --how hallucinate  --forms train.tsv --output more                      word forms, random stems
 
 `forward` and `backward` add to the corpus: data diversification (Nguyen et al., NeurIPS 2020), back-translation
 (Sennrich et al., ACL 2016). `distill` replaces it: sequence-level knowledge distillation (Kim & Rush, EMNLP 2016), here
 from an ensemble. OUTPUT then has the pairs as two files, `pairs.en` and `pairs.de`, for `data=parallel`, and a card.
 
 Each translation of the file is a step, kept in OUTPUT/steps: the same command again resumes where it was killed, and
-takes from there what an earlier one, with fewer bundles or in another way, has translated already.
+takes from there what an earlier one, with fewer bundles or in another way, has translated already. `hallucinate` needs
+no bundle (hallucinate.py).
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seq2seq.cli import hallucinate
 from seq2seq.errors import UserError
 
+HALLUCINATE = "hallucinate"
 PAPERS = {
     "forward": "data diversification (Nguyen et al. 2020): each model translated the source sides",
     "backward": "back-translation (Sennrich et al. 2016): each model translated the target sides",
@@ -61,12 +65,13 @@ class Step(NamedTuple):
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `seq2seq augment`."""
     add = parser.add_argument
-    add("bundles", type=Path, nargs="+", metavar="BUNDLE", help="trained models of translation")
+    add("bundles", type=Path, nargs="*", metavar="BUNDLE", help="trained models of translation")
     how = "forward: each model translates the sources; backward: each, of the other direction, the targets; "
-    how += "distill: all models as one translate the sources, and that replaces the targets"
-    add("--how", choices=tuple(PAPERS), required=True, help=how)
-    add("--source", type=Path, required=True, metavar="FILE", help="the source sides of the corpus")
-    add("--target", type=Path, required=True, metavar="FILE", help="the target sides, as many lines")
+    how += "distill: all models as one translate the sources, and that replaces the targets; "
+    how += f"{HALLUCINATE}: no model, word forms get random stems"
+    add("--how", choices=(*PAPERS, HALLUCINATE), required=True, help=how)
+    add("--source", type=Path, metavar="FILE", help="the source sides of the corpus")
+    add("--target", type=Path, metavar="FILE", help="the target sides, as many lines")
     add("--output", type=Path, required=True, metavar="FOLDER", help="of the new pairs, their card and the steps")
     add("--beam-size", type=int, metavar="K", help="of the search (default: the bundle's)")
     add("--workers", type=int, default=1, metavar="N", help="processes, which share the cores (%(default)s)")
@@ -74,11 +79,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     add_tag(parser)
     add_running(parser)
+    hallucinate.add_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Translate what is missing, then write the pairs; returns the exit code. Raises `UserError` for bundles of
     another direction or task, and for files that do not fit."""
+    if arguments.how == HALLUCINATE:
+        return hallucinate.run(arguments)
+    _check_given(arguments)
     pairs = list(_pairs(arguments))
     languages = _languages(arguments.bundles, arguments.how)
     steps = list(_steps(arguments))
@@ -95,6 +104,14 @@ def run(arguments: Namespace) -> int:
     )
     print(f"{counts['kept']:,} pairs: {arguments.output / 'pairs'}.{{{','.join(languages)}}}")
     return 0
+
+
+def _check_given(arguments: Namespace) -> None:
+    for name, what in (("bundles", "a BUNDLE"), ("source", "--source FILE"), ("target", "--target FILE")):
+        if not getattr(arguments, name):
+            raise UserError(f"augment: --how {arguments.how} needs {what}")
+    if arguments.forms:
+        raise UserError(f"augment: --forms is for --how {HALLUCINATE}; --how {arguments.how} reads --source, --target")
 
 
 def _pairs(arguments: Namespace) -> Iterator[tuple[str, str]]:

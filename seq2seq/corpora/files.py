@@ -96,21 +96,40 @@ class Parallel(_TextFiles):
     """Two files a split; line n of one is the translation of line n of the other.
 
     The files of an entry are two names, or a prefix: PREFIX.LANGUAGE with .gz, .xz, .zst, .bz2 or nothing after it.
-    `train` is an entry or a list of them, and so is `val`; `tests` is any number of entries by name.
+    `train` is an entry or a list of them, and so is `val`; `tests` is any number of entries by name. With
+    `source_languages` there is a source file for each, and a source is their lines with tabs between them.
     """
+
+    def __init__(
+        self,
+        source_language: str | None,
+        target_language: str,
+        train: Entry | Sequence[Entry],
+        val: Entry | Sequence[Entry],
+        tests: Mapping[str, Entry] | None = None,
+        temperature: float | None = None,
+        alignments: str | None = None,
+        source_languages: Sequence[str] | None = None,
+    ) -> None:
+        self.source_languages, self.columns = sources_of(source_language, source_languages)
+        super().__init__("+".join(self.source_languages), target_language, train, val, tests, temperature, alignments)
 
     def part_pairs(self, split: str, number: int) -> Iterator[tuple[str, str]]:
         """The pairs of an entry."""
-        source, target = self._paths(self._parts[split][number], split)
-        return readers.parallel(source, target)
+        *sources, target = self._paths(self._parts[split][number], split)
+        return readers.parallel(sources[0], target) if len(sources) == 1 else readers.multi_parallel(sources, target)
 
     def _paths(self, part: Part, split: str) -> tuple[Path, ...]:
-        """Source and target. Raises UserError where a prefix has no file of a language."""
+        """Sources and target. Raises UserError where a prefix has no file of a language."""
         if isinstance(part.files, str):
-            languages = part.source_language or self.source_language, part.target_language or self.target_language
+            sources = self.source_languages
+            if part.source_language:
+                sources = (part.source_language, *sources[1:])
+            languages = *sources, part.target_language or self.target_language
             return tuple(find(Path(part.files), language) for language in languages)
-        if len(part.files) != 2:
-            raise UserError(f"data.corpus: {list(part.files)!r} must be a prefix, or a source file and a target file")
+        if len(part.files) != 1 + len(self.source_languages):
+            count = "a source file" if len(self.source_languages) == 1 else f"{len(self.source_languages)} source files"
+            raise UserError(f"data.corpus: {list(part.files)!r} must be a prefix, or {count} and a target file")
         return tuple(Path(name).expanduser() for name in part.files)
 
 
@@ -171,6 +190,23 @@ class JSONLines(_TextFiles):
         """The pairs of a file."""
         (path,) = self._paths(self._parts[split][number], split)
         return readers.json_lines(path, self.source_field, self.target_field)
+
+
+def sources_of(
+    source_language: str | None, source_languages: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[Column, ...]]:
+    """The languages of a corpus's sources, and the columns where they are several. Raises UserError unless one of the
+    two options says which."""
+    if source_languages is None:
+        if source_language is None:
+            raise UserError("data.corpus.source_language: is missing; give it, or source_languages=[en,fr]")
+        return (source_language,), ()
+    languages = tuple(source_languages)
+    if source_language not in (None, *languages[:1]) or len(languages) < 2 or len(set(languages)) < len(languages):
+        raise UserError(
+            f"data.corpus.source_languages={list(languages)}: give two or more, each once, and no source_language"
+        )
+    return languages, tuple(Column(language) for language in languages)
 
 
 def _check_features(column: int, separator: str, *others: int) -> None:

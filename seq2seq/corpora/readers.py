@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -107,6 +107,17 @@ def parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
                 f"line n of one must be the translation of line n of the other"
             )
         yield cast(str, one), cast(str, other)
+
+
+def multi_parallel(sources: Sequence[Path], target: Path) -> Iterator[tuple[str, str]]:
+    """Pairs of several source files and a target file: sources have tabs between them. Raises UserError as `parallel`
+    does, and for a source with a tab of its own."""
+    streams = [parallel(source, target) for source in sources]
+    for number, pairs in enumerate(zip(*streams, strict=True), 1):
+        for path, (text, _) in zip(sources, pairs, strict=True):
+            if "\t" in text:
+                raise UserError(f"{path}:{number}: has a tab, which separates several sources; write a space")
+        yield "\t".join(text for text, _ in pairs), pairs[0][1]
 
 
 def tsv(

@@ -60,7 +60,7 @@ class Aligner:
     def source_ids(self, text: str) -> list[int]:
         """The tokens of a source that the model reads, without eos."""
         ids, columns = self.source.tokenizer.encode(text), columns_of(self.source.tokenizer)
-        return columns.cut(ids, self.limit) if columns else ids[: self.limit]
+        return columns.first(columns.cut(ids, self.limit)) if columns else ids[: self.limit]
 
     def by_token(self, text: str, attention: Float[Tensor, "T S"]) -> Float[Tensor, "T P"]:
         """The attention weight of each source token and, in the last column, of eos; the weight of a position that

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
+from seq2seq.models.inputs import inputs_of
 from seq2seq.nn.bridges import Bridge
 from seq2seq.nn.contexts import Keys
 from seq2seq.nn.decoder import Decoder, DecoderState, Encoded
@@ -19,8 +22,9 @@ from seq2seq.nn.types import Features, Memory, Tokens, Vectors, map_tensors, twi
 class EncoderDecoder(nn.Module):
     """N-to-M: p(y|x) = Π_t p(y_t | y_{<t}, x).
 
-    x is tokens, or, without a `source_embedding`, rows of `features` numbers: 1-to-N. Raises `UserError` where the
-    context is aligned with positions that the encoder joins.
+    x is tokens, or, without a `source_embedding`, rows of `features` numbers: 1-to-N. With `extra_encoders` it has an
+    input for each of them in addition to the first, each ended by `eos` (inputs.py), of one vocabulary; the bridge sees
+    the first. Raises `UserError` where the context is aligned with positions that the encoder joins.
     """
 
     def __init__(
@@ -33,6 +37,8 @@ class EncoderDecoder(nn.Module):
         *,
         bos: int,
         features: int | None = None,
+        extra_encoders: Mapping[str, Encoder] | None = None,
+        eos: int | None = None,
     ) -> None:
         super().__init__()
         if decoder.context.uses_position and encoder.stride > 1:
@@ -47,17 +53,29 @@ class EncoderDecoder(nn.Module):
         self.decoder = decoder
         self.bos = bos
         self.features = features
+        if extra_encoders:
+            assert eos is not None, "inputs are taken apart at eos"
+            self.extra_encoders = nn.ModuleDict(extra_encoders)
+        self.eos = eos if extra_encoders else None
 
     def encode(self, source: Tokens | Features) -> Memory:
         """Read the source: tokens by their vectors, float sequences as they are."""
-        vectors: Vectors
         if isinstance(source, Features):
-            vectors = source.values
-        else:
-            assert self.source_embedding is not None, "this model reads Features"
-            embedding = self.source_embedding
-            vectors = embedding.deduplicated(source.ids) if self.encoder.reads_deduplicated else embedding(source.ids)
-        memory: Memory = self.encoder(vectors, source.mask)
+            memory: Memory = self.encoder(source.values, source.mask)
+            return memory
+        if self.eos is None:
+            return self._read(source, self.encoder)
+        first, *more = inputs_of(source, 1 + len(self.extra_encoders), self.eos)
+        encoders = [each for each in self.extra_encoders.values() if isinstance(each, Encoder)]
+        memories = tuple(self._read(tokens, encoder) for tokens, encoder in zip(more, encoders, strict=True))
+        return self._read(first, self.encoder)._replace(more=memories)
+
+    def _read(self, tokens: Tokens, encoder: Encoder) -> Memory:
+        assert self.source_embedding is not None, "this model reads Features"
+        embedding = self.source_embedding
+        vectors: Vectors
+        vectors = embedding.deduplicated(tokens.ids) if encoder.reads_deduplicated else embedding(tokens.ids)
+        memory: Memory = encoder(vectors, tokens.mask)
         return memory
 
     @property

@@ -37,14 +37,14 @@ from seq2seq.models.task_descriptors import TASKS
 from seq2seq.nn.bridges import Bridge
 from seq2seq.nn.cells import Cell
 from seq2seq.nn.character_embedding import CharacterEncoder, WordEmbedding
-from seq2seq.nn.contexts import Context
+from seq2seq.nn.contexts import Context, SeveralContexts
 from seq2seq.nn.decoder import Decoder
 from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.encoders import Encoder, RecurrentEncoder, RecurrentStack
 from seq2seq.nn.heads import Head
 from seq2seq.nn.scheduled_sampling import Feedback
 from seq2seq.runtime.old_names import current_name, current_value
-from seq2seq.text import BOS, BYTES, TokenizerTrainer
+from seq2seq.text import BOS, BYTES, EOS, TokenizerTrainer
 from seq2seq.text.vocabulary import SPECIALS
 
 __all__ = ["check_key", "check_options", "component", "fits", "model", "resolve", "trial_model"]
@@ -165,9 +165,30 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
     source = None if source_size is None else Embedding(source_size, size, **options)
     target = Embedding(target_size, size, weight=source.weight if source and share else None, **options)
     encoder: Encoder = make["encoder"](sizes["features"] if source is None else size)
-    decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=make["context"], head=make["head"])
+    extra = {} if source is None else _extra_encoders(config, size, trusted)
+    context = make["context"]
+    if extra:
+        context = functools.partial(SeveralContexts, context, {name: each.output_size for name, each in extra.items()})
+    decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=context, head=make["head"])
     bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes)
-    return EncoderDecoder(source, target, encoder, bridge, decoder, bos=BOS, features=sizes.get("features"))
+    more = {"features": sizes.get("features"), "extra_encoders": extra, "eos": EOS}
+    return EncoderDecoder(source, target, encoder, bridge, decoder, bos=BOS, **more)
+
+
+def _extra_encoders(config: Mapping[str, Any], size: int, trusted: Sequence[str]) -> dict[str, Encoder]:
+    """The encoders of a source's inputs after the first, by name; without a cell of its own, one has the encoder's."""
+    made: dict[str, Encoder] = {}
+    for name, node in (config.get("extra_encoders") or {}).items():
+        place = f"extra_encoders.{name}"
+        if not str(name).isidentifier():
+            raise UserError(f"{place}: {name!r} must be a name of letters and digits")
+        if isinstance(node, Mapping) and "cell" not in node and "cell" in config["encoder"]:
+            kind = resolve(node.get("_target_"), place, trusted, Encoder)
+            node = {**node, "cell": config["encoder"]["cell"]} if "cell" in options_of(kind) else node
+        made[name] = component(node, place, GIVEN["encoder"], trusted, Encoder)(size)
+        if made[name].reads_images or made[name].carries_state:
+            raise UserError(f"{place}: {type(made[name]).__name__} reads no further input of a source; use recurrent")
+    return made
 
 
 def _embedding_options(config: Mapping[str, Any], *more: str) -> dict[str, Any]:

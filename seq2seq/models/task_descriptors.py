@@ -34,12 +34,18 @@ class TaskDescriptor(NamedTuple):
     """The first score of a test."""
     output: str
     """A run writes its output of a test split to SPLIT.{output}.txt."""
+    optional: tuple[str, ...] = ()
+    """Nodes that make the model where a configuration has them."""
     groups: tuple[str, ...] = ("tokenizer",)
     """Groups of the configuration that this task reads in addition to its nodes and to those of every task."""
     label_unit: Literal["word", "text"] | None = None
     """What each label is for; None where the output is text."""
     exported: bool = False
     """Whether `seq2seq export` writes its models as ONNX networks."""
+
+    def model_nodes(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The nodes of a configuration that make the model."""
+        return {name: config[name] for name in (*self.nodes, *(each for each in self.optional if config.get(each)))}
 
     def build(self, config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str]) -> Any:
         """Make the model; see `factory.model`."""
@@ -64,6 +70,7 @@ TASKS = {
             val_metric="val_bleu",
             test_metric="BLEU",
             output="translations",
+            optional=("extra_encoders",),
             groups=("tokenizer", "search"),
             exported=True,
         ),

@@ -95,12 +95,14 @@ class StateShape(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What an encoder returns: one vector a position, a summary, and each layer's final state."""
+    """What an encoder returns: one vector a position, a summary, and each layer's final state. Where a source has
+    several inputs, `more` are the memories of those after the first."""
 
     outputs: Float[Tensor, "B S D"]
     mask: Bool[Tensor, "B S"]
     summary: Float[Tensor, "B D"]
     final: tuple[CellState, ...]
+    more: tuple[Memory, ...] = ()
 
 
 class DeduplicatedEmbedding(NamedTuple):

@@ -13,6 +13,7 @@ from seq2seq.inference.translator import Translation, Translator
 from seq2seq.models.task_descriptors import TASKS
 from seq2seq.reporting.attention import AttentionMap
 from seq2seq.reporting.runs import Notes, Run
+from seq2seq.text import columns_of
 
 
 class Inspected(NamedTuple):
@@ -59,7 +60,8 @@ def attention_map(translator: Translator, source: str, best: Translation) -> Att
     if weights is None or not len(weights):
         return None
     tokenizer, stride = translator.bundle.tokenizers.source, translator.bundle.model.encoder.stride
-    all_tokens = [*tokenizer.tokens(tokenizer.encode(source)), "</s>"]
+    ids, columns = tokenizer.encode(source), columns_of(tokenizer)
+    all_tokens = [*tokenizer.tokens(columns.first(ids) if columns else ids), "</s>"]
     positions = ["".join(all_tokens[i : i + stride]) for i in range(0, len(all_tokens), stride)]
     positions = positions[: weights.size(1)]  # the source may have been truncated
     tokens = _tokens(translator, best)

@@ -170,6 +170,10 @@ class ColumnsTokenizer(PlainFiles):
                 kept.append(token)
         return kept
 
+    def first(self, ids: list[int]) -> list[int]:
+        """The ids of a source that the first encoder reads: all, or where columns end with eos, the first column's."""
+        return ids[: ids.index(EOS)] if self.ends and EOS in ids else ids
+
     def tags(self, text: str) -> list[str]:
         """The tags of a source, of its first column of tags; none where it has no such column."""
         cells = zip(text.split(TAB), self.columns, strict=False)

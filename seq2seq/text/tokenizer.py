@@ -112,6 +112,9 @@ class Columned(Tokenizer, Protocol):
     def check(self, text: str, where: str, *, known: bool = True) -> None:
         """Raise UserError, naming `where`, for a source that it does not read."""
 
+    def first(self, ids: list[int]) -> list[int]:
+        """The ids of a source that the first encoder reads: all, or where columns end with eos, the first column's."""
+
     def tags(self, text: str) -> list[str]:
         """The tags of a source, of its first column of tags; none where it has no such column."""
 

@@ -49,7 +49,7 @@ def save(task: Task, outcome: Outcome, folder: Path, tests: Mapping[str, Scored]
         summary=described.summary,
         task=described.hub_task,
         use=described.use,
-        languages=(corpus.source_language, corpus.target_language),
+        languages=(*corpus.source_language.split("+"), corpus.target_language),
         dataset=corpus.name,
         data=f"{corpus.name}: "
         + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in statistics.items() if key != "vocabulary"),
@@ -62,7 +62,7 @@ def save(task: Task, outcome: Outcome, folder: Path, tests: Mapping[str, Scored]
         folder,
         task=task.name,
         model=outcome.module.model,
-        config={name: outcome.config[name] for name in task.descriptor.nodes},
+        config=task.descriptor.model_nodes(outcome.config),
         sizes=task.sizes(outcome.data),
         tokenizers=outcome.data.tokenizers,
         metrics={"tests": tests, **{key: record[key] for key in task.logged(outcome.config)}},

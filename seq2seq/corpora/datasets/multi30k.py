@@ -11,7 +11,7 @@ from pathlib import Path
 from seq2seq.corpora import readers
 from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.downloads import fetch, verify
-from seq2seq.corpora.files import find
+from seq2seq.corpora.files import find, sources_of
 from seq2seq.corpora.folders import write_file
 from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import digest_of
@@ -48,7 +48,7 @@ CHECKSUMS: dict[str, str | None] = {
 
 
 class Multi30k(Corpus):
-    """29,000 / 1,014 / 1,000 image captions in en, de, fr and cs.
+    """29,000 / 1,014 / 1,000 image captions in en, de, fr and cs; from several of them at once with `source_languages`.
 
     Files are looked for in ROOT/multi30k and in ROOT, where ROOT is `root`, else the environment variable SEQ2SEQ_DATA,
     else the user's cache; what is missing is downloaded from `url` into ROOT/multi30k.
@@ -61,12 +61,16 @@ class Multi30k(Corpus):
         root: str | None = None,
         tests: Sequence[str] = ("test_2016_flickr",),
         url: str = URL,
+        source_languages: Sequence[str] | None = None,
     ) -> None:
-        self.source_language, self.target_language = source_language, target_language
+        one = source_language if source_languages is None else None
+        self.source_languages, self.columns = sources_of(one, source_languages)
+        self.source_language, self.target_language = "+".join(self.source_languages), target_language
         self.tests, self.url = tuple(tests), url
         self._folder = data_root(root) / "multi30k"
-        for key, language in (("source", source_language), ("target", target_language)):
-            self._check_language(f"data.corpus.{key}_language", language)
+        keys = ["source_language" if source_languages is None else "source_languages"] * len(self.source_languages)
+        for key, language in zip([*keys, "target_language"], [*self.source_languages, target_language], strict=True):
+            self._check_language(f"data.corpus.{key}", language)
 
     def _check_language(self, key: str, language: str) -> None:
         languages = dict.fromkeys(name.split(".")[1] for name in CHECKSUMS)
@@ -85,7 +89,7 @@ class Multi30k(Corpus):
     def prepare(self) -> None:
         """Download missing files, and check all. Raises UserError if one is damaged or cannot be downloaded."""
         for split in self.splits:
-            for language in (self.source_language, self.target_language):
+            for language in (*self.source_languages, self.target_language):
                 name = f"{split}.{language}"
                 path = self._existing(name)
                 if path is None:
@@ -94,14 +98,14 @@ class Multi30k(Corpus):
                     verify(path, checksum)
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """The source file and the target file of a split."""
-        languages = self.source_language, self.target_language
+        """The source files and the target file of a split."""
+        languages = *self.source_languages, self.target_language
         return tuple(self._existing(f"{split}.{one}") or find(self._folder / split, one) for one in languages)
 
     def pairs(self, split: str) -> Iterator[tuple[str, str]]:
         """The caption pairs of a split."""
-        source, target = self.files(split)
-        return readers.parallel(source, target)
+        *sources, target = self.files(split)
+        return readers.parallel(sources[0], target) if len(sources) == 1 else readers.multi_parallel(sources, target)
 
     def _existing(self, name: str) -> Path | None:
         paths = (folder / f"{name}{suffix}" for folder in (self._folder, self._folder.parent) for suffix in (".gz", ""))

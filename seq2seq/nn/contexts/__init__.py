@@ -5,5 +5,15 @@ from seq2seq.nn.contexts.aligned import AlignedContext
 from seq2seq.nn.contexts.base import Attention, Context, Keys
 from seq2seq.nn.contexts.fixed import FixedContext
 from seq2seq.nn.contexts.multiplicative_attention import MultiplicativeContext
+from seq2seq.nn.contexts.several import SeveralContexts
 
-__all__ = ["AdditiveContext", "AlignedContext", "Attention", "Context", "FixedContext", "Keys", "MultiplicativeContext"]
+__all__ = [
+    "AdditiveContext",
+    "AlignedContext",
+    "Attention",
+    "Context",
+    "FixedContext",
+    "Keys",
+    "MultiplicativeContext",
+    "SeveralContexts",
+]

@@ -17,12 +17,13 @@ class Keys(NamedTuple):
     """What a context makes of a memory once a sentence; returned, never stored in the module.
 
     `values` [B, S, C] are averaged into c_t, `keys` [B, S, A] are compared with the query; where no query counts, there
-    are none. A fixed context holds its c as the only value.
+    are none. A fixed context holds its c as the only value. `more` are those of a source's further inputs.
     """
 
     values: Float[Tensor, "B S C"]
     keys: Float[Tensor, "B S A"] | None
     mask: Bool[Tensor, "B S"]
+    more: tuple[Keys, ...] = ()
 
 
 class Context(nn.Module, ABC):

@@ -6,6 +6,7 @@ from seq2seq.nn.encoders.image import ImageEncoder
 from seq2seq.nn.encoders.pyramidal import PyramidalEncoder
 from seq2seq.nn.encoders.recurrent import RecurrentEncoder
 from seq2seq.nn.encoders.stack import RecurrentStack, StackState
+from seq2seq.nn.encoders.unordered import UnorderedEncoder
 from seq2seq.nn.encoders.vector import VectorEncoder
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "RecurrentEncoder",
     "RecurrentStack",
     "StackState",
+    "UnorderedEncoder",
     "VectorEncoder",
 ]

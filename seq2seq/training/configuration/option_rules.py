@@ -129,6 +129,7 @@ RULES: dict[str, Any] = {
     "embedding.characters": Sizes | None,
     "embedding.vectors": FilesBySide | None,
     "embedding.freeze_vectors": list_of(one_of("source", "target")),
+    "extra_encoders": Annotated[dict[str, Any] | None, Field(description="encoders by name, or null")],
     "labels.separator": Text,
     "labels.none": Text,
     "task.label_smoothing": Share,

@@ -73,7 +73,7 @@ def _check_parts(task: TaskDescriptor, config: Mapping[str, Any]) -> None:
     """Raise `UserError` for a part that the task does not know, and for one that it needs and that is switched off, or
     is something else than options."""
     for key in config:
-        factory.check_key(key, (*KEYS, *PARTS, *task.groups, *task.nodes), "config", task.name)
+        factory.check_key(key, (*KEYS, *PARTS, *task.groups, *task.nodes, *task.optional), "config", task.name)
     for name in (*PARTS, *task.groups, *task.nodes):
         value = config.get(name)
         if not isinstance(value, Mapping):

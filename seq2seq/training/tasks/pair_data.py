@@ -8,8 +8,9 @@ from typing import Any
 
 from seq2seq.corpora import Corpus, TranslationData
 from seq2seq.corpora.tags import check_tags
+from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.text import TokenizerTrainer
+from seq2seq.text import Tokenizers, TokenizerTrainer, columns_of, with_columns
 from seq2seq.training.start.init_from import starting_tokenizers
 
 
@@ -17,6 +18,35 @@ def corpus_of(config: Mapping[str, Any]) -> Corpus:
     """The corpus of a configuration, of which nothing is read yet."""
     corpus: Corpus = factory.component(config["data"]["corpus"], "data.corpus", (), config["trust"], Corpus)()
     return corpus
+
+
+def check_columns(config: Mapping[str, Any], corpus: Corpus) -> None:
+    """Raise `UserError` unless each column of a source after the first has an encoder; tags may be without."""
+    encoders = list(config.get("extra_encoders") or ())
+    columns = [column for column in corpus.columns[1:] if encoders or column.separator is None]
+    if len(columns) > len(encoders):
+        raise UserError(
+            f"data.corpus: a source has {len(corpus.columns)} texts, and each after the first needs an encoder; add "
+            f"+encoder@extra_encoders.{columns[len(encoders)].name}=recurrent"
+        )
+    appended = config.get("extra_encoders") is not None and not encoders
+    if len(columns) < len(encoders) or (appended and not corpus.columns):
+        what = "features=appended" if appended else f"extra_encoders.{encoders[len(columns)]}"
+        raise UserError(
+            f"{what}: a source of {corpus.name} has nothing for it to read; set data.corpus.features_column or "
+            "data.corpus.source_languages, or leave it out"
+        )
+
+
+def _check_given(tokenizers: Tokenizers, corpus: Corpus, *, ends: bool) -> None:
+    """Raise `UserError` where a bundle's tokenizers are for sources of other columns."""
+    given = columns_of(tokenizers.source)
+    names = tuple(column.name for column in corpus.columns)
+    if (given.names if given else ()) != names or (given is not None and given.ends != ends):
+        raise UserError(
+            f"init_from: the bundle reads {' and '.join(given.names) if given else 'one text'}, and a source of "
+            f"{corpus.name} is {' and '.join(names) or 'one text'}; use data and features that it was trained with"
+        )
 
 
 def pair_data(
@@ -34,7 +64,11 @@ def pair_data(
         factory.check_key(key, known, "data", "TranslationData")
     corpus = corpus_of(config)
     trainer = trainer or factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
+    check_columns(config, corpus)
+    trainer = with_columns(trainer, corpus.columns, ends=bool(config.get("extra_encoders")))
     trainer, tokenizers = starting_tokenizers(config, trainer)
+    if tokenizers:
+        _check_given(tokenizers, corpus, ends=bool(config.get("extra_encoders")))
     symbols = getattr(tokenizers.source, "symbols", ()) if tokenizers else trainer.symbols
     check_tags(corpus, symbols, equal_length=bool((config.get("search") or {}).get("equal_length")))
     return make(corpus, trainer, seed=config["seed"], tokenizers=tokenizers, **options)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seq2seq.bundle.format import Bundle
 from seq2seq.corpora import TranslationData
+from seq2seq.errors import UserError
 from seq2seq.inference.request import Request
 from seq2seq.inference.stepper import check_search, translate_ids
 from seq2seq.inference.translator import Translator
@@ -37,7 +38,7 @@ from seq2seq.training.losses.objectives import Objective, check_objective, make_
 from seq2seq.training.task_module import TaskModule
 from seq2seq.training.tasks import by_language, by_tag, length_limits
 from seq2seq.training.tasks.by_language import Group
-from seq2seq.training.tasks.pair_data import corpus_of, pair_data
+from seq2seq.training.tasks.pair_data import check_columns, corpus_of, pair_data
 
 ATTENTION_MAPS = 4  # sentences in attention.png
 SLOW = ("ter",)  # metrics that are left to the test
@@ -170,7 +171,11 @@ class Translation(Task):
         Scorer(test_metrics(config))
         check_objective(config, trial)
         check_search(trial, search_options(config["search"]))
-        attention_losses.check_options(config, trial, corpus_of(config))
+        corpus = corpus_of(config)
+        check_columns(config, corpus)
+        if config.get("extra_encoders") and config["task"].get("guided_alignment"):
+            raise UserError("task.guided_alignment: links are of a single source; set it to 0 with extra_encoders")
+        attention_losses.check_options(config, trial, corpus)
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
         """Read the pairs; a language that cannot be scored is refused before its text is read."""
@@ -275,7 +280,7 @@ def quick_metrics(config: Mapping[str, Any]) -> tuple[str, ...]:
 def bundle(outcome: Outcome) -> Bundle:
     """The trained model as a bundle in memory."""
     task = TASKS[outcome.config["task"]["name"]]
-    nodes = {name: outcome.config[name] for name in task.nodes}
+    nodes = task.model_nodes(outcome.config)
     search = search_options(outcome.config.get("search", {}))
     return Bundle(task.name, outcome.module.model, outcome.data.tokenizers, nodes, {}, search, dict(outcome.provenance))
 
