@@ -18,6 +18,7 @@ COMMANDS = {
     "score": "BLEU, chrF, TER and others of translations, with intervals, tests and breakdowns",
     "alignment-error": "compare word alignments with reference alignments: AER, precision, recall",
     "leaderboard": "compare the runs of a sweep: printed, CSV, Markdown and a figure",
+    "ensemble": "the seeds of each configuration of a sweep as one model: outputs and scores of the tests",
     "report": "compare runs in one HTML page: curves, scores, texts, attention, settings",
     "plot": "the figures of runs for a paper, as PNG or PDF",
     "info": "describe a bundle or a run: model, sizes, scores, origin, progress, and how to resume",

@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the configuration to test others against, such as 'cell=gru' (default: the best)",
     )
     parser.add_argument(
+        "--macro", metavar="METRIC", help="also the mean of a test metric over the languages of the sweep, such as wer"
+    )
+    parser.add_argument(
         "--test", choices=TESTS, default="welch", help="Welch's t-test or a permutation test (%(default)s)"
     )
 
@@ -37,7 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard, and write it as CSV, Markdown and PNG; return the exit code."""
     from seq2seq.reporting.leaderboard import leaderboard
+    from seq2seq.runtime.atomic_files import write_lines
 
-    leaderboard(arguments.folder, arguments.over, arguments.baseline, arguments.test)
+    rows = leaderboard(arguments.folder, arguments.over, arguments.baseline, arguments.test)
+    if arguments.macro:
+        from seq2seq.reporting.macro import lines, macro_averages
+
+        averages = lines(macro_averages(rows, arguments.macro), arguments.macro)
+        write_lines(averages, arguments.folder / "leaderboard.macro.tsv")
+        print("\n" + "\n".join(averages))
     print(f"\nwritten: {arguments.folder / 'leaderboard'}.csv, .md and .png")
     return 0

@@ -36,6 +36,7 @@ from seq2seq.cli.composing.job_status import (
     record_failure,
     restart,
 )
+from seq2seq.cli.composing.languages import with_languages
 from seq2seq.cli.composing.switching import spelled_for_hydra
 from seq2seq.cli.exit_codes import STOPPED
 from seq2seq.errors import Stopped, UserError
@@ -85,7 +86,7 @@ def _run(argv: Sequence[str]) -> int:
     _sweeps.clear()
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # with Hydra's logging, it would log its list of fonts
     _register_sweeper()
-    words = _ordered(spelled_for_hydra(continued(argv)))
+    words = _ordered(spelled_for_hydra(with_languages(continued(argv))))
     with naming_hydra(argv), _command_line("seq2seq train", words), suppress(SystemExit):  # Hydra exits after --help
         hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="train")(job)()
     if _sweeps:

@@ -166,7 +166,7 @@ def test_refused_tokenizers(changes, message):
 
 
 @pytest.mark.skipif(not (DATA / "g2p").exists(), reason="needs the data")
-@pytest.mark.parametrize("language", g2p.LANGUAGES)
+@pytest.mark.parametrize("language", sorted({name.partition("_")[0] for name in g2p.CHECKSUMS}))
 def test_real_phonemes_come_back_exactly(language):
     corpus = G2P(language, root=str(DATA))
     corpus.prepare()

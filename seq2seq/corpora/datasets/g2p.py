@@ -1,6 +1,7 @@
-"""Grapheme to phoneme: the medium-resource data of SIGMORPHON 2021, task 1 (Ashby et al. 2021); CC BY-SA 3.0.
+"""Grapheme to phoneme: the data of SIGMORPHON 2021, task 1 (Ashby et al. 2021), in 21 languages; CC BY-SA 3.0.
 
-https://github.com/sigmorphon/2021-task1, extracted from Wiktionary by WikiPron (Lee et al. 2020).
+https://github.com/sigmorphon/2021-task1, extracted from Wiktionary by WikiPron (Lee et al. 2020): 800 words to train on
+(low), 8,000 (medium), or 33,000 (high).
 """
 
 from __future__ import annotations
@@ -11,11 +12,19 @@ from pathlib import Path
 from seq2seq.corpora import readers
 from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.downloads import fetch, verify
+from seq2seq.corpora.folders import write_file
 from seq2seq.errors import UserError
+from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.paths import data_root
 
-URL = "https://raw.githubusercontent.com/sigmorphon/2021-task1/HEAD/data/medium/"
-LANGUAGES = {"dut": "nl", "fre": "fr", "kor": "ko"}
+URL = "https://raw.githubusercontent.com/sigmorphon/2021-task1/HEAD/data/"
+RESOURCES = {
+    "medium": "dut:nl fre:fr kor:ko arm_e:hy bul:bg geo:ka hbs_latn:sh hun:hu jpn_hira:ja vie_hanoi:vi",
+    "low": "ady:ady gre:el ice:is ita:it khm:km lav:lv mlt_latn:mt rum:ro slv:sl wel_sw:cy",
+    "high": "eng_us:en",
+}
+"""By how many words there are: the task's names of the languages, and the code of each."""
+LANGUAGES = dict(pair.split(":") for languages in RESOURCES.values() for pair in languages.split())
 FILES = {"train": "train", "val": "dev", "test": "test"}
 CHECKSUMS = {
     "dut_dev.tsv": "77a896e9510b6ebc610a9bc6a1bf32a06bc85489e9056caf77d996bb107318aa",
@@ -30,16 +39,23 @@ CHECKSUMS = {
 }
 
 
+def languages_of(resources: str) -> list[str]:
+    """The languages of low, medium or high."""
+    return [pair.partition(":")[0] for pair in RESOURCES[resources].split()]
+
+
 class G2P(Corpus):
-    """8,000 / 1,000 / 1,000 words of Dutch, French or Korean, and their phonemes, separated by spaces.
+    """Words of a language, and their phonemes, separated by spaces: 8,000 / 1,000 / 1,000 of Dutch, French or Korean.
 
     Files are looked for in ROOT/g2p and in ROOT, where ROOT is `root`, else the environment variable SEQ2SEQ_DATA, else
-    the user's cache; what is missing is downloaded from `url` into ROOT/g2p. Raises `UserError` for another language.
+    the user's cache; what is missing is downloaded from `url` (or its folder low, medium or high) into ROOT/g2p. Raises
+    `UserError` for another language.
     """
 
     def __init__(self, language: str = "dut", root: str | None = None, url: str = URL) -> None:
         if language not in LANGUAGES:
-            raise UserError(f"data.corpus.language={language}: there are {', '.join(LANGUAGES)}")
+            several = f"; for all of {language}, train with -m" if language in RESOURCES else ""
+            raise UserError(f"data.corpus.language={language}: there are {', '.join(LANGUAGES)}{several}")
         self.language, self.url = language, url
         self.source_language = LANGUAGES[language]
         self.target_language = (
@@ -62,8 +78,9 @@ class G2P(Corpus):
         for split in FILES:
             (path,) = self.files(split)
             if not path.is_file():
-                fetch(f"{self.url.rstrip('/')}/{path.name}", path, CHECKSUMS[path.name])
-            verify(path, CHECKSUMS[path.name])
+                self._download(path)
+            if checksum := CHECKSUMS.get(path.name) or _stored(path):
+                verify(path, checksum)
 
     def files(self, split: str) -> tuple[Path, ...]:
         """The file of a split, or the path to download it to."""
@@ -75,3 +92,17 @@ class G2P(Corpus):
         """The words of a split and their phonemes."""
         (path,) = self.files(split)
         return readers.tsv(path, 1, 2)
+
+    def _download(self, path: Path) -> None:
+        folder = self.url.rstrip("/")
+        if folder.rpartition("/")[2] not in RESOURCES:
+            folder += "/" + next(name for name in RESOURCES if self.language in languages_of(name))
+        fetch(f"{folder}/{path.name}", path, CHECKSUMS.get(path.name))
+        if path.name not in CHECKSUMS:
+            write_file(path.with_name(f"{path.name}.sha256"), f"{digest_of(path)}  {path.name}\n")
+
+
+def _stored(path: Path) -> str | None:
+    """The checksum of the first download, for files without a known one."""
+    note = path.with_name(f"{path.name}.sha256")
+    return note.read_text(encoding="utf-8").split()[0] if note.is_file() else None
