@@ -61,7 +61,7 @@ def model_config(
 ) -> dict[str, Any]:
     """A small model's configuration, from the YAML files."""
     size = {"maxout": {"size": 6}}.get(head, {})
-    reader = {"hidden_size": 4} | ({} if encoder_name == "vector" else {"cell": node("cell", cell)})
+    reader = {"hidden_size": 4} | ({} if encoder_name in ("vector", "unordered") else {"cell": node("cell", cell)})
     return {
         "embedding": {"size": 6, "dropout": 0.1, "share": False, **(embedding or {})},
         "encoder": node("encoder", encoder_name, **{**reader, **(encoder or {})}),

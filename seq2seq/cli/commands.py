@@ -5,7 +5,7 @@ COMMANDS = {
     "tune": "search for the best overrides, with Optuna: a space in YAML, pruning, many processes",
     "reproduce": "train a bundle's model again, by its recorded command, and compare the weights",
     "translate-file": "translate a file, line by line, with a trained bundle",
-    "augment": "more training pairs from the same data: translated forwards, backwards, or distilled",
+    "augment": "more training pairs from the same data: translated, distilled, or word forms with random stems",
     "translate": "translate what you type, line by line, with a trained bundle",
     "serve": "serve bundles over HTTP, with a page to try them",
     "merge": "join the shards that translate-file --shard wrote into one file",

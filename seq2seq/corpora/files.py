@@ -120,7 +120,9 @@ class Parallel(_TextFiles):
         return readers.parallel(sources[0], target) if len(sources) == 1 else readers.multi_parallel(sources, target)
 
     def _paths(self, part: Part, split: str) -> tuple[Path, ...]:
-        """Sources and target. Raises UserError where a prefix has no file of a language."""
+        """Sources and target. Raises UserError where a prefix has no file of a language, or no source is named."""
+        if not self.source_languages:
+            raise UserError("data.corpus.source_language: is missing; give it, or source_languages=[en,fr]")
         if isinstance(part.files, str):
             sources = self.source_languages
             if part.source_language:
@@ -196,11 +198,9 @@ def sources_of(
     source_language: str | None, source_languages: Sequence[str] | None
 ) -> tuple[tuple[str, ...], tuple[Column, ...]]:
     """The languages of a corpus's sources, and the columns where they are several. Raises UserError unless one of the
-    two options says which."""
+    two options says which, or none does yet."""
     if source_languages is None:
-        if source_language is None:
-            raise UserError("data.corpus.source_language: is missing; give it, or source_languages=[en,fr]")
-        return (source_language,), ()
+        return (source_language,) if source_language else (), ()
     languages = tuple(source_languages)
     if source_language not in (None, *languages[:1]) or len(languages) < 2 or len(set(languages)) < len(languages):
         raise UserError(

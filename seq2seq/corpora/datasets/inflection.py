@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -70,7 +70,7 @@ class Inflection(Corpus):
         size: Literal["low", "medium", "high"] = "medium",
         root: str | None = None,
         url: str = URL,
-        train: str | list[str] | None = None,
+        train: str | Sequence[str] | None = None,
     ) -> None:
         if language not in LANGUAGES:
             raise UserError(f"data.corpus.language={language}: there are {', '.join(LANGUAGES)}")

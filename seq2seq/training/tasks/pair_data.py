@@ -29,12 +29,10 @@ def check_columns(config: Mapping[str, Any], corpus: Corpus) -> None:
             f"data.corpus: a source has {len(corpus.columns)} texts, and each after the first needs an encoder; add "
             f"+encoder@extra_encoders.{columns[len(encoders)].name}=recurrent"
         )
-    appended = config.get("extra_encoders") is not None and not encoders
-    if len(columns) < len(encoders) or (appended and not corpus.columns):
-        what = "features=appended" if appended else f"extra_encoders.{encoders[len(columns)]}"
+    if len(columns) < len(encoders):
         raise UserError(
-            f"{what}: a source of {corpus.name} has nothing for it to read; set data.corpus.features_column or "
-            "data.corpus.source_languages, or leave it out"
+            f"extra_encoders.{encoders[len(columns)]}: a source of {corpus.name} has nothing for it to read; set "
+            "data.corpus.features_column or data.corpus.source_languages, or leave it out"
         )
 
 

@@ -73,7 +73,6 @@ def test_each_column_has_an_encoder() -> None:
     for corpus, given, words in (
         (two, None, r"a source has 2 texts, .* add \+encoder@extra_encoders.fr=recurrent"),
         (two, {}, r"\+encoder@extra_encoders.fr=recurrent"),
-        (one, {}, "features=appended: a source of Parallel has nothing for it to read; set data.corpus.features_col"),
         (one, {"x": {}}, "extra_encoders.x: a source of Parallel has nothing"),
         (two, {"fr": {}, "y": {}}, "extra_encoders.y: a source"),
     ):

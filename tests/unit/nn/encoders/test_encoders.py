@@ -27,7 +27,7 @@ SIZES = {"image": {"height": 3, "width": 4, "channels": 3}}
 def encoder_node(name: str, cell: str = "gru", **changes: Any) -> dict[str, Any]:
     """The YAML of an encoder, small, with the cell that it may need."""
     found = node("encoder", name, hidden_size=6, **SIZES.get(name, {}), **changes)
-    return found if name in ("vector", "image") else found | {"cell": node("cell", cell)}
+    return found if name in ("vector", "image", "unordered") else found | {"cell": node("cell", cell)}
 
 
 def make(name: str, **changes: Any) -> Encoder:
@@ -115,7 +115,7 @@ def test_overfits_one_batch_of_float_sequences(name: str, context: str, bridge: 
 
 
 def test_what_has_no_state_cannot_be_copied() -> None:
-    for name in ("vector", "image"):
+    for name in ("vector", "image", "unordered"):
         with pytest.raises(UserError, match=r"^CopyBridge: this encoder has no recurrent state .* bridge=linear or"):
             model_of(name, bridge="copy")
     assert CopyBridge(12, make("recurrent").state_shapes, make("recurrent").state_shapes)

@@ -38,7 +38,11 @@ def with_file(task: str, path: Path, place: str) -> Config:
     config, node = copy.deepcopy(composed(task)), below_it(path) | read(path)
     if place:
         nodes = {key: get(config, place)[key] for key in ("cell", "feedback") if key in (_maybe(config, place) or {})}
-        nodes = nodes if path.parent.name in ("encoder", "decoder") and path.stem not in ("image", "vector") else {}
+        nodes = (
+            nodes
+            if path.parent.name in ("encoder", "decoder") and path.stem not in ("image", "vector", "unordered")
+            else {}
+        )
         put(config, place, {**nodes, **node})
     else:
         merge(config, node)
