@@ -171,8 +171,10 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
         context = functools.partial(SeveralContexts, context, {name: each.output_size for name, each in extra.items()})
     decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=context, head=make["head"])
     bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes)
-    more = {"features": sizes.get("features"), "extra_encoders": extra, "eos": EOS}
-    return EncoderDecoder(source, target, encoder, bridge, decoder, bos=BOS, **more)
+    features = sizes.get("features")
+    return EncoderDecoder(
+        source, target, encoder, bridge, decoder, bos=BOS, features=features, extra_encoders=extra, eos=EOS
+    )
 
 
 def _extra_encoders(config: Mapping[str, Any], size: int, trusted: Sequence[str]) -> dict[str, Encoder]:

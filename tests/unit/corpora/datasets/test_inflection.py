@@ -14,10 +14,13 @@ import pytest
 from seq2seq.corpora import Inflection
 from seq2seq.corpora.datasets import inflection
 from seq2seq.errors import UserError
-from seq2seq.reporting.forms import breakdowns, rows
+from seq2seq.reporting import html
+from seq2seq.reporting.forms import breakdowns, forms, rows
+from seq2seq.reporting.runs import Notes, Run
+from seq2seq.reporting.tested import Tested
 from seq2seq.scoring import Scorer
 from seq2seq.scoring.breakdowns import confusions
-from seq2seq.text import ColumnsTokenizer
+from seq2seq.text import CharacterTokenizer, ColumnsTokenizer, Tokenizers
 from seq2seq.text.columns import TagTokenizer
 from seq2seq.text.words import WhitespaceTokenizer
 from seq2seq.training.tasks import by_tag
@@ -112,3 +115,30 @@ def test_scores_of_forms_by_tag(tmp_path: Path) -> None:
         by_tag.write_table("test", (sources, references, outputs), WhitespaceTokenizer(["a"]), ["exact"], tmp_path)
         == []
     )
+
+
+def test_errors_of_several_runs_are_side_by_side(tmp_path: Path) -> None:
+    tags = TagTokenizer(["N", "SG", "V"], ";")
+    columns = ColumnsTokenizer(["lemma", "features"], [CharacterTokenizer("abdekuvz"), tags], ends=False)
+    Tokenizers(columns, columns, joint=True).save(tmp_path / "one" / "bundle")
+    sources, references = ["kuzu\tN;SG", "vade\tV", "ab\tN"], ["kuzu", "vadeb", "ab"]
+    outputs = {"one": ["kuzu", "vade", "ab"], "other": ["kuzu", "vadeb", "ad"]}
+    tests = [
+        Tested(Run(tmp_path / name, name, {}, "translation", {}, {}, []), "test", sources, references, lines)
+        for name, lines in outputs.items()
+    ]
+    found = forms(tests, Notes())
+    assert found is not None
+    assert list(found.errors) == [1, 2]
+    assert found.confusions == [[(("b", ""), 1)], [(("b", "d"), 1)]]
+    assert list(rows(found.breakdowns[0]))[:2] == [
+        ["part of speech", "forms", "Exact one", "Levenshtein one", "Exact other", "Levenshtein other"],
+        ["N", "2", "100.00", "0.00", "50.00", "0.50"],
+    ]
+    shown = html._forms("test", found)
+    assert shown["errors"] == [
+        ["2", "vade\tV", "vadeb", "vade", "vadeb"],
+        ["3", "ab\tN", "ab", "ab", "ad"],
+    ]
+    assert shown["confused"] == [["one", "b", "nothing", "1"], ["other", "b", "d", "1"]]
+    assert forms([test._replace(sources=["a", "b", "c"]) for test in tests], Notes()) is None
