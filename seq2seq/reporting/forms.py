@@ -1,4 +1,4 @@
-"""Scores of word forms by their tags and parts of speech, all errors of several runs side by side, and what became of
+"""Scores of word forms by their tags and parts of speech, all errors of several runs in one table, and what became of
 which letter: for tests whose sources have tags (`kuzu⇥N;LOC;SG`)."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A context for each input of a source, side by side: c_t = [c_t of the first ; c_t of the second ; …].
+"""A context for each input of a source, concatenated: c_t = [c_t of the first ; c_t of the second ; …].
 
 Each input has a memory and a context of its own, of the same class; so several sources are attended to at once (Zoph &
 Knight 2016, "Multi-Source Neural Translation", §3.2, with concatenation), and the tags of a word next to its letters.
