@@ -45,6 +45,7 @@ EXAMPLES = {
     "score": "seq2seq score runs/first/test.references.txt -i runs/first/test.translations.txt",
     "alignment-error": "seq2seq alignment-error gold.align system.align",
     "leaderboard": "seq2seq leaderboard sweeps/cells",
+    "ensemble": "seq2seq ensemble sweeps/cells",
     "report": "seq2seq report runs/first runs/second -o report.html",
     "plot": "seq2seq plot runs/first -o figures --format png",
     "info": "seq2seq info runs/first/bundle",
