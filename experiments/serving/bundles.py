@@ -8,9 +8,11 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from seq2seq.cli.main import main
+from seq2seq.corpora.datasets.embedded import Embedded
 
 NAMES = ("attention", "one-vector", "slots", "digits")
 ARTISTS = ("nina simone", "the beatles", "miles davis", "björk", "joni mitchell", "max richter")
@@ -28,7 +30,6 @@ SENTENCES = (
 PAIRS = ("embedding.dropout=0.1", "encoder.dropout=0.1", "head.dropout=0.1", "decoder.context_to=both")
 PAIRS += (
     "tokenizer.joint=false",
-    "data.vocabulary_size=1200",
     "data.batch_tokens=500",
     "optimizer.lr=0.005",
     "callbacks.ema.decay=0.99",
@@ -54,27 +55,32 @@ def _tagged(draw: random.Random, sentence: list[str], values: dict[str, tuple[st
     return f"{' '.join(words)}\t{' '.join(tags)}\n"
 
 
+def some_pairs(folder: Path) -> None:
+    """Write a few pairs of the embedded corpus, `source <tab> target` a line: pairs.train.tsv and pairs.val.tsv."""
+    corpus = Embedded()
+    corpus.prepare()
+    for split, size in (("train", 400), ("val", 20)):
+        lines = ["\t".join(pair) + "\n" for pair in islice(corpus.pairs(split), size)]
+        (folder / f"pairs.{split}.tsv").write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
 def commands(folder: Path, *, quick: bool = False) -> dict[str, list[str]]:
     """The arguments of `seq2seq train` for each model; a quick one is small and has learned little."""
     width = 16 if quick else 96
     sizes = (f"embedding.size={width}", f"encoder.hidden_size={width}", f"decoder.hidden_size={2 * width}")
     steps = 20 if quick else 1200
-    pairs = [*PAIRS, *sizes, f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}"]
-    pairs += ["trainer.check_val_every_n_epoch=null"]
+    pairs = [*PAIRS, *sizes, f"data.vocabulary_size={400 if quick else 1200}", "trainer.check_val_every_n_epoch=null"]
+    pairs += [f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}"]
     if quick:
+        pairs += ["data=tsv", "data.corpus.source_language=en", "data.corpus.target_language=de"]
+        pairs += [f"data.corpus.{split}={folder}/pairs.{split}.tsv" for split in ("train", "val")]
         pairs += ["search.beam_size=1", "search.max_length_ratio=0", "search.max_length_extra=30"]
-    slots = [
-        "task=tagging",
-        "data=tagged",
-        "data.corpus.source_language=en",
-        "data.batch_tokens=256",
-        "scheduler=constant",
-    ]
+    slots = ["task=tagging", "data=tagged", "data.corpus.source_language=en", "data.batch_tokens=256"]
     slots += [f"data.corpus.{split}={folder}/{split}.tsv" for split in ("train", "val")]
     slots += ["scheduler=constant", f"encoder.hidden_size={width}", f"trainer.max_epochs={1 if quick else 8}"]
-    digits = ["experiment=digits", "data.corpus.max_digits=2", "data.batch_tokens=100"]
-    digits += [f"data.corpus.train={60 if quick else 6000}", "data.corpus.val=100", "data.corpus.test=100"]
-    digits += [f"trainer.max_epochs={1 if quick else 10}"]
+    train, other, epochs = (60, 20, 1) if quick else (6000, 100, 10)
+    digits = ["experiment=digits", "data.corpus.max_digits=2", "data.batch_tokens=100", f"trainer.max_epochs={epochs}"]
+    digits += [f"data.corpus.train={train}", f"data.corpus.val={other}", f"data.corpus.test={other}"]
     return {
         "attention": [*pairs, "context=additive"],
         "one-vector": pairs,
@@ -87,6 +93,8 @@ def train(folder: Path, names: Sequence[str] = NAMES, *, quick: bool = False) ->
     """Train the models that are not there yet, and return the folders of their bundles."""
     folder.mkdir(parents=True, exist_ok=True)
     tagged(folder)
+    if quick:
+        some_pairs(folder)
     for name, overrides in commands(folder, quick=quick).items():
         run = [f"hydra.run.dir={folder / name}", "trainer.threads=1", "trainer.enable_progress_bar=false"]
         if name in names and not (folder / name / "bundle").is_dir() and (code := main(["train", *overrides, *run])):

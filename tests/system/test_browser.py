@@ -22,7 +22,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return bundles.train(tmp_path_factory.mktemp("models"), quick=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seq2seq.reporting.style.save", lambda figure, path, **_: path)  # pictures take most of the time
+        return bundles.train(tmp_path_factory.mktemp("models"), quick=True)
 
 
 @pytest.fixture(scope="module")
