@@ -37,7 +37,7 @@ FOUR: list[Stroke] = [
     [(0.5, 0.08), (0.3, 0.36), (0.22, 0.6), (0.45, 0.66), (0.78, 0.6)],
     [(0.72, 0.36), (0.62, 0.65), (0.55, 0.93)],
 ]
-SEVEN: list[Stroke] = [[(0.25, 0.12), (0.78, 0.1), (0.6, 0.45), (0.4, 0.92)], [(0.32, 0.52), (0.78, 0.48)]]
+TWO: list[Stroke] = [[(0.25, 0.25), (0.5, 0.1), (0.72, 0.3), (0.3, 0.88), (0.8, 0.88)]]
 
 
 @contextmanager
@@ -75,17 +75,22 @@ def chromium(profile: Path) -> Iterator[Any]:
 class Page:
     """The page at an address, freshly opened."""
 
-    def __init__(self, driver: Any, address: str, *, width: int = 1100, height: int = 640, dark: bool = False) -> None:
+    def __init__(self, driver: Any, address: str, *, width: int = 1100, height: int = 900, dark: bool = False) -> None:
         self.driver = driver
         self.address = address
+        self.width = width
         for kind in ("browser", "performance"):
             driver.get_log(kind)  # forgets what was before
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.resize(height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
         driver.get(address)
         self.wait("document.readyState === 'complete'")
+
+    def resize(self, height: int) -> None:
+        """Give the window another height."""
+        size = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": self.width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def wait(self, script: str) -> Any:
         """The value of a script, as soon as there is one."""
@@ -140,7 +145,7 @@ class Page:
 
     def answered(self) -> None:
         """Wait for the answer to what was typed or drawn last."""
-        self.wait("/ s$/.test(document.getElementById('status').textContent)")
+        self.wait("document.querySelector('#output[aria-busy=false]')?.children.length")
 
     def problems(self) -> list[str]:
         """The messages of the page, and its requests to other addresses: there should be none."""
@@ -205,7 +210,7 @@ def tags(page: Page) -> None:
 def digits(page: Page) -> None:
     """Digits that are drawn with the mouse are read."""
     page.choose("Caption")
-    for canvas, strokes in zip(page.all("canvas"), (SEVEN, FOUR), strict=False):
+    for canvas, strokes in zip(page.all("canvas"), (TWO, FOUR), strict=False):
         page.draw(canvas, strokes)
     page.answered()
     assert len(page.all(".target")) == 1
@@ -226,14 +231,14 @@ def dark(page: Page) -> None:
 
 
 SCENES: dict[str, tuple[Callable[[Page], None], dict[str, Any]]] = {
-    "attention": (attention, {"height": 470}),
-    "alternative": (alternative, {"height": 550}),
-    "tree": (tree, {"height": 740}),
+    "attention": (attention, {}),
+    "alternative": (alternative, {}),
+    "tree": (tree, {}),
     "two_models": (two_models, {}),
-    "tags": (tags, {"height": 440}),
-    "digits": (digits, {"height": 440}),
-    "phone": (phone, {"width": 390, "height": 800}),
-    "dark": (dark, {"dark": True, "height": 470}),
+    "tags": (tags, {}),
+    "digits": (digits, {}),
+    "phone": (phone, {"width": 390}),
+    "dark": (dark, {"dark": True}),
 }
 """What is done for each picture, and how its page is opened."""
 
@@ -243,5 +248,6 @@ def play(driver: Any, address: str, name: str, folder: Path) -> list[str]:
     scene, options = SCENES[name]
     page = Page(driver, address, **options)
     scene(page)
+    page.resize(int(page.value("document.querySelector('main').getBoundingClientRect().bottom + scrollY")))
     driver.save_screenshot(str(folder / f"{name}.png"))
     return page.problems()

@@ -13,6 +13,10 @@ pytest.importorskip("fastapi", reason="needs the extra `serve`")
 
 from experiments.serving import browser, bundles
 from experiments.serving.browser import Page
+from seq2seq import Translator
+from seq2seq.inference.request import TaggedRequest
+from seq2seq.text import WhitespaceTokenizer
+from tests.bundles import WORDS, save
 
 pytestmark = [
     pytest.mark.slow,
@@ -62,6 +66,22 @@ def test_a_keyboard_reaches_alternatives_and_draws(driver: Any, address: str) ->
     page.press(" ", *[Keys.ARROW_DOWN] * 5, " ")
     page.answered()
     assert len(page.all(".target")) == 1
+    assert page.problems() == []
+
+
+def test_a_tag_is_chosen(driver: Any, tmp_path: Path) -> None:
+    tokenizer = WhitespaceTokenizer(WORDS, symbols=["<de>", "<fr>"])
+    save(tmp_path / "many" / "bundle", tokenizer=tokenizer, context="additive")
+    translator = Translator.load(tmp_path / "many" / "bundle")
+    with browser.serving([tmp_path / "many" / "bundle"]) as where:
+        page = Page(driver, where)
+        page.write("a man sleeps")
+        for tag in (None, "<fr>", "<de>"):
+            if tag:
+                next(option for option in page.all("#tag option") if option.text == tag).click()
+                page.answered()
+            (expected,) = translator.translate([TaggedRequest("a man sleeps", tag=tag)])
+            assert [shown.get_attribute("aria-label") for shown in page.all(".target")] == [expected]
     assert page.problems() == []
 
 

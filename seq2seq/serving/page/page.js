@@ -14,7 +14,7 @@ const TASKS = {
     ready: () => lines().length > 0,
     body: (model) => ({
       texts: lines(),
-      tag: model.tags.includes($("tag")?.value) ? $("tag").value : undefined,
+      tag: model.tags.find((each) => each === value("tag")),
       prefixes: lines().map((text) => state.prefixes.get(key(model, text)) || ""),
       attention: model.attention,
       alternatives: ALTERNATIVES,
@@ -66,10 +66,12 @@ const key = (model, text) => `${model.name}\n${text}`;
 const lines = () => $("text").value.split("\n").filter((line) => line.trim());
 const chosen = () => state.models.filter((model) => model.endpoint === state.task && state.chosen.has(model.name));
 
-/* The value of a setting; undefined where it is empty, which JSON leaves out. */
+const value = (id) => $(id)?.value;
+
+/* The number of a setting; undefined where it is empty, which JSON leaves out. */
 function number(id) {
-  const value = $(id)?.valueAsNumber;
-  return Number.isFinite(value) ? value : undefined;
+  const given = $(id)?.valueAsNumber;
+  return Number.isFinite(given) ? given : undefined;
 }
 
 /* The beam, all of whose results are asked for, so that it can be drawn as a tree. */
@@ -97,7 +99,12 @@ function say(message, wrong = false) {
   $("status").classList.toggle("wrong", wrong);
 }
 
+function busy(yes) {
+  $("output").setAttribute("aria-busy", String(yes));
+}
+
 function soon() {
+  busy(true);
   clearTimeout(state.timer);
   state.timer = setTimeout(run, DELAY);
 }
@@ -105,13 +112,16 @@ function soon() {
 /* Ask all chosen models; an earlier question that is not answered yet is cancelled. */
 async function run() {
   clearTimeout(state.timer);
+  state.timer = 0;
   state.running?.abort();
   const running = new AbortController();
   state.running = running;
+  busy(true);
   const task = TASKS[state.task];
   say("");
   if (!task.ready()) {
     $("output").replaceChildren();
+    busy(state.timer !== 0);
     return;
   }
   const begin = performance.now();
@@ -120,6 +130,7 @@ async function run() {
   if (running.signal.aborted) return;
   $("output").replaceChildren(...panels);
   const seconds = ((performance.now() - begin) / 1000).toFixed(2);
+  busy(state.timer !== 0); // more may have been typed meanwhile
   say(models.length ? `${models.length === 1 ? "1 model" : `${models.length} models`}, ${seconds} s` : "choose a model");
 }
 
@@ -187,7 +198,7 @@ function tags(models) {
 function setting([id, title, attributes, options]) {
   const input = element(options ? "select" : "input", { id, ...attributes },
     ...(options || []).map((each) => element("option", { value: each }, each || "none")));
-  input.addEventListener("input", () => TASKS[state.task].button || soon());
+  input.addEventListener(options ? "change" : "input", () => TASKS[state.task].button || soon());
   return element("label", null, `${title} `, input);
 }
 
