@@ -116,7 +116,7 @@ def _faster() -> str:
     if file is None:
         return chosen
     try:
-        with file.open("x", encoding="utf-8") as out:  # of processes that start together, the first decides for all
+        with file.open("x", encoding="utf-8", newline="\n") as out:  # of processes that start together, the first decides for all
             out.write(json.dumps({"machine": key, "seconds": seconds, "used": chosen}))
     except FileExistsError:
         return _read(file) or chosen
