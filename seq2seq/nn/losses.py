@@ -19,8 +19,7 @@ from torch.autograd.function import Function
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from seq2seq.nn.matmul import addmm, mm, once_differentiable
-from seq2seq.nn.matmul_library import onednn
+from seq2seq.nn.matmul import addmm, mm, once_differentiable, onednn
 from seq2seq.nn.types import IGNORED
 
 # torch's fused linear + softmax + cross-entropy (torch 2.13 on); with 512 rows at once, the fastest setting measured.

@@ -19,12 +19,18 @@ from torch.autograd.function import Function
 from torch.nn import functional as F
 
 from seq2seq.errors import UserError
-from seq2seq.nn.matmul_library import ROWS, onednn
+from seq2seq.nn import matmul_library
+from seq2seq.nn.matmul_library import ROWS
 
 SMALLEST = 1 << 14
 """Elements of the right matrix. Below, the operator's ten microseconds a call are more than it saves."""
 
 Backward = Callable[..., tuple[Tensor | None, ...]]
+
+
+def onednn() -> bool:
+    """Whether this process sends its products to oneDNN."""
+    return (matmul_library.used or matmul_library.name()) == "onednn"
 
 
 def mm(a: Float[Tensor, "M K"], b: Float[Tensor, "K N"]) -> Float[Tensor, "M N"]:

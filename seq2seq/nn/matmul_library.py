@@ -41,20 +41,16 @@ ROWS = 64
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE")
 """Environment variables that limit the instructions that either library uses."""
 
-_used: str | None = None
-
-
-def onednn() -> bool:
-    """Whether this process sends its products to oneDNN."""
-    global _used
-    if _used is None:
-        _used = _choose()
-    return _used == "onednn"
+used: str | None = None
+"""The library that this process uses; None before the first product."""
 
 
 def name() -> str:
-    """The library that is used, torch or onednn: for the record of a run."""
-    return "onednn" if onednn() else "torch"
+    """The library that this process uses, torch or onednn; chosen at the first call."""
+    global used
+    if used is None:
+        used = _choose()
+    return used
 
 
 def use(library: str | None) -> None:
@@ -62,7 +58,7 @@ def use(library: str | None) -> None:
 
     SEQ2SEQ_PRODUCTS comes first. Records of older versions name none: then nothing changes.
     """
-    global _used
+    global used
     if library not in LIBRARIES or library == name():
         return
     if _asked() != "auto":
@@ -70,7 +66,7 @@ def use(library: str | None) -> None:
     elif library == "onednn" and not works():
         log.warning("the run was computed with oneDNN, which does not work on this machine; bits may differ")
     else:
-        _used = library
+        used = library
 
 
 @functools.cache
@@ -116,7 +112,9 @@ def _faster() -> str:
     if file is None:
         return chosen
     try:
-        with file.open("x", encoding="utf-8", newline="\n") as out:  # of processes that start together, the first decides for all
+        with file.open(
+            "x", encoding="utf-8", newline="\n"
+        ) as out:  # of processes that start together, the first decides for all
             out.write(json.dumps({"machine": key, "seconds": seconds, "used": chosen}))
     except FileExistsError:
         return _read(file) or chosen

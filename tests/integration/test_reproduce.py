@@ -39,13 +39,13 @@ def test_the_same_command_gives_the_same_bytes(bundle, tmp_path, capsys, monkeyp
     shown = capsys.readouterr().out
     assert shlex.split(shown.split("\n")[0]) == command
     assert "warning" not in shown
-    monkeypatch.setattr(matmul_library, "_used", "the other library, on a machine where that is faster")
+    monkeypatch.setattr(matmul_library, "used", "the other library, on a machine where that is faster")
     monkeypatch.delenv("SEQ2SEQ_PRODUCTS", raising=False)
     assert main(["reproduce", str(bundle), "--run", "--folder", str(tmp_path / "b")]) == 0
     assert "weights: the same, bit by bit" in capsys.readouterr().out
     weights = [(folder / "model.safetensors").read_bytes() for folder in (bundle, tmp_path / "b" / "bundle")]
     assert weights[0] == weights[1]
-    assert matmul_library._used == provenance["products"]
+    assert matmul_library.used == provenance["products"]
 
 
 def test_what_differs_is_said(bundle, tmp_path, capsys, monkeypatch):

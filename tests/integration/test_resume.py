@@ -129,14 +129,14 @@ def test_a_moving_average_is_resumed_exactly(train, at_batch, tmp_path, monkeypa
     with pytest.raises(Killed):
         train(TRANSLATION, tmp_path / "a")
     library = record(tmp_path / "a")["products"]
-    monkeypatch.setattr(matmul_library, "_used", "the other library, on a machine where that is faster")
+    monkeypatch.setattr(matmul_library, "used", "the other library, on a machine where that is faster")
     monkeypatch.delenv("SEQ2SEQ_PRODUCTS", raising=False)
     at_batch(-1, killed)
     assert train(TRANSLATION, tmp_path / "a", "resume=auto") == 0
     assert kill.lost(tmp_path / "whole", tmp_path / "a") == []
     state = torch.load(tmp_path / "a" / "checkpoints" / "last.ckpt", weights_only=True)
     assert "averaging_state" in state
-    assert matmul_library._used == record(tmp_path / "a")["products"] == library
+    assert matmul_library.used == record(tmp_path / "a")["products"] == library
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def speed() -> dict[str, Any]:
             speeds["onednn"] = _rate(lambda: operator(a, b.t(), None, "none", [], ""))
         except RuntimeError as error:  # processor or build have no such kernel
             speeds["onednn"] = f"does not work here ({str(error).partition(chr(10))[0]})"
-    return speeds | {"used": "onednn" if matmul_library.onednn() else "torch"}
+    return speeds | {"used": matmul_library.name()}
 
 
 def _rate(product: Callable[[], object]) -> float:

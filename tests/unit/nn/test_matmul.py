@@ -15,7 +15,7 @@ K, N = 160, 192
 
 @pytest.fixture(params=[True, False], ids=["onednn", "torch"], autouse=True)
 def library(request, monkeypatch):
-    monkeypatch.setattr(matmul_library, "_used", "onednn" if request.param else "torch")
+    monkeypatch.setattr(matmul_library, "used", "onednn" if request.param else "torch")
     monkeypatch.setattr(matmul, "SMALLEST", 1 << 14)
     return request.param
 

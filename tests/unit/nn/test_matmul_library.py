@@ -12,7 +12,7 @@ from seq2seq.nn import matmul_library
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch, tmp_path):
     """A process that has not chosen yet, and an empty cache."""
-    monkeypatch.setattr(matmul_library, "_used", None)
+    monkeypatch.setattr(matmul_library, "used", None)
     monkeypatch.setattr(matmul_library, "works", lambda: True)
     monkeypatch.setenv("SEQ2SEQ_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SEQ2SEQ_PRODUCTS", raising=False)
@@ -26,7 +26,7 @@ def takes(monkeypatch, onednn):
 
 def again(monkeypatch):
     """The choice of another process."""
-    monkeypatch.setattr(matmul_library, "_used", None)
+    monkeypatch.setattr(matmul_library, "used", None)
     return matmul_library.name()
 
 
@@ -43,7 +43,7 @@ def test_the_faster_one_is_found_once(fresh, monkeypatch, onednn, expected):
 
 def test_another_instruction_set_is_another_machine(fresh, monkeypatch):
     takes(monkeypatch, 0.5)
-    assert matmul_library.onednn()
+    assert matmul_library.name() == "onednn"
     takes(monkeypatch, 2)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     assert again(monkeypatch) == "torch"
@@ -64,7 +64,7 @@ def test_of_processes_that_start_together_the_first_decides(fresh, monkeypatch):
 
 def test_a_damaged_entry_is_measured_again(fresh, monkeypatch):
     takes(monkeypatch, 0.5)
-    matmul_library.onednn()
+    matmul_library.name()
     [file] = fresh.iterdir()
     for content in ("", "[]", '{"used": 1}', '{"used": "mkl"}'):
         file.write_text(content)
