@@ -17,7 +17,7 @@ NAMES = "seq2seq python system processor cores memory packages extras torch thre
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(torch_build, "SECONDS", 0.01)
-    monkeypatch.setattr(torch_build, "SIZE", 64)
+    monkeypatch.setattr(torch_build, "SIZE", 256)
     monkeypatch.setattr(torch_build, "threads", torch.get_num_threads)
     monkeypatch.setattr(machine, "load", lambda: 0.0)
 
