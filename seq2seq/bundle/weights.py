@@ -59,7 +59,8 @@ def build_within(header: Header, make: Callable[[], nn.Module]) -> nn.Module:
 
 def check_depth(config: Mapping[str, Any], header: Header) -> None:
     """Raise UserError if a node has more layers than the file has tensors."""
-    for name, node in [*config.items(), *(config.get("extra_encoders") or {}).items()]:
+    extra = config.get("extra_encoders")
+    for name, node in [*config.items(), *(extra.items() if isinstance(extra, Mapping) else ())]:
         layers = node.get("num_layers", 0) if isinstance(node, Mapping) else 0
         if isinstance(layers, int) and layers > header.tensors:
             raise UserError(f"{name}.num_layers={layers}: the file of the weights has only {header.tensors} tensors")

@@ -180,7 +180,10 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
 def _extra_encoders(config: Mapping[str, Any], size: int, trusted: Sequence[str]) -> dict[str, Encoder]:
     """The encoders of a source's inputs after the first, by name; without a cell of its own, one has the encoder's."""
     made: dict[str, Encoder] = {}
-    for name, node in (config.get("extra_encoders") or {}).items():
+    nodes = config.get("extra_encoders") or {}
+    if not isinstance(nodes, Mapping):
+        raise UserError(f"extra_encoders={nodes!r}: must be encoders by name, or null")
+    for name, node in nodes.items():
         place = f"extra_encoders.{name}"
         if not str(name).isidentifier():
             raise UserError(f"{place}: {name!r} must be a name of letters and digits")

@@ -46,8 +46,8 @@ class TagTokenizer(PlainFiles):
     def __init__(self, tags: Sequence[str], separator: str) -> None:
         self.tags, self.separator = list(tags), separator
         self._ids = {tag: i for i, tag in enumerate(self.tags, FIRST)}
-        if len(self._ids) != len(self.tags):
-            raise UserError("tag tokenizer: a tag is twice in its list")
+        if len(self._ids) != len(self.tags) or not separator:
+            raise UserError("tag tokenizer: a tag is twice in its list, or the separator is empty")
 
     def __len__(self) -> int:
         return FIRST + len(self.tags)

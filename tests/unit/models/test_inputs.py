@@ -151,8 +151,10 @@ def test_saved_and_loaded_and_translated(tmp_path: Path) -> None:
         ({"tags": {**TAGS, "hiden_size": 3}}, "extra_encoders.tags.hiden_size: UnorderedEncoder .*hidden_size"),
         ({"tags": {"_target_": "seq2seq.nn.bridges.ZeroBridge"}}, "extra_encoders.tags._target_: .*not a Encoder"),
         ({"tags": 3}, "extra_encoders.tags: a component with _target_ is expected"),
+        ([TAGS], "extra_encoders=.*: must be encoders by name"),
     ],
 )
-def test_refused_encoders(extra: dict[str, Any], words: str) -> None:
+def test_refused_encoders(extra: Any, words: str) -> None:
+    config = model_config() | {"extra_encoders": extra}
     with pytest.raises(UserError, match=words):
-        made(extra=extra)
+        factory.encoder_decoder(config, SIZES)
