@@ -58,6 +58,7 @@ def model_config(
     decoder_cell: str | None = None,
     encoder_name: str = "recurrent",
     extra_encoders: dict[str, Any] | None = None,
+    head_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A small model's configuration, from the YAML files."""
     size = {"maxout": {"size": 6}}.get(head, {})
@@ -70,7 +71,7 @@ def model_config(
         "decoder": node(
             "decoder", "recurrent", **{"hidden_size": 8, "cell": node("cell", decoder_cell or cell), **(decoder or {})}
         ),
-        "head": node("head", head, **size),
+        "head": node("head", head, **size, **(head_options or {})),
         **({"extra_encoders": extra_encoders} if extra_encoders else {}),
     }
 

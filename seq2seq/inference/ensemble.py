@@ -23,7 +23,7 @@ from seq2seq.bundle.format import Bundle
 from seq2seq.errors import UserError
 from seq2seq.inference.stepper import Stepper
 from seq2seq.models import Encoded, EncoderDecoder
-from seq2seq.nn.decoder import DecoderState
+from seq2seq.nn.decoder_state import DecoderState
 from seq2seq.nn.types import Features, Memory, Tokens
 from seq2seq.text import difference
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seq2seq.errors import UserError
 from seq2seq.models import Encoded, EncoderDecoder
-from seq2seq.nn.decoder import DecoderState
+from seq2seq.nn.decoder_state import DecoderState
 from seq2seq.nn.int8 import Int8Linear
 from seq2seq.nn.matmul import Packed
 from seq2seq.nn.types import Features, Tokens
@@ -51,7 +51,7 @@ class Stepper:
     def __init__(self, model: EncoderDecoder, *, int8: bool = False) -> None:
         self.model, head = model, model.decoder.head
         self.table = model.decoder.project(model.target_embedding.weight)
-        self.logits = Int8Linear(head.weight, head.bias) if int8 else head.logits
+        self.logits = Int8Linear(head.output_weight(), head.bias) if int8 else head.logits
         self.packed = Packed()
 
     def __call__(

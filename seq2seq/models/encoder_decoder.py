@@ -12,11 +12,12 @@ from seq2seq.errors import UserError
 from seq2seq.models.inputs import inputs_of
 from seq2seq.nn.bridges import Bridge
 from seq2seq.nn.contexts import Keys
-from seq2seq.nn.decoder import Decoder, DecoderState, Encoded
+from seq2seq.nn.decoder import Decoder
+from seq2seq.nn.decoder_state import DecoderState, Encoded
 from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.scheduled_sampling import SamplingState
-from seq2seq.nn.types import Features, Memory, Tokens, Vectors, map_tensors, twice, unpadded_ids
+from seq2seq.nn.types import Features, Memory, Tokens, Vectors, dense, map_tensors, twice, unpadded_ids
 
 
 class EncoderDecoder(nn.Module):
@@ -24,7 +25,8 @@ class EncoderDecoder(nn.Module):
 
     x is tokens, or, without a `source_embedding`, rows of `features` numbers: 1-to-N. With `extra_encoders` it has an
     input for each of them in addition to the first, each ended by `eos` (inputs.py), of one vocabulary; the bridge sees
-    the first. Raises `UserError` where the context is aligned with positions that the encoder joins.
+    the first. Raises `UserError` where the context is aligned with positions that the encoder joins, or the head reads
+    source words that there are not.
     """
 
     def __init__(
@@ -46,6 +48,10 @@ class EncoderDecoder(nn.Module):
                 f"context=aligned: position t of a memory that joins {encoder.stride} positions in one is not that of "
                 "the source; use encoder=recurrent, or a context that attends"
             )
+        if decoder.lexical and (source_embedding is None or encoder.stride > 1 or extra_encoders):
+            why = "the source has several inputs" if extra_encoders else "the memory joins several words in one"
+            why = "the source is numbers" if source_embedding is None else why
+            raise UserError(f"head.lexical=true: {why}, and it needs the words one by one; set it to false")
         self.source_embedding = source_embedding
         self.target_embedding = target_embedding
         self.encoder = encoder
@@ -76,7 +82,7 @@ class EncoderDecoder(nn.Module):
         vectors: Vectors
         vectors = embedding.deduplicated(tokens.ids) if encoder.reads_deduplicated else embedding(tokens.ids)
         memory: Memory = encoder(vectors, tokens.mask)
-        return memory
+        return memory._replace(words=dense(vectors)) if self.decoder.lexical else memory
 
     @property
     def attends(self) -> bool:
@@ -93,7 +99,7 @@ class EncoderDecoder(nn.Module):
         return state, self.decoder.look_at(keys)
 
     def _begin(self, memory: Memory) -> tuple[DecoderState, Keys]:
-        return self.decoder.init_state(self.bridge(memory)), self.decoder.context.prepare(memory)
+        return self.decoder.init_state(self.bridge(memory)), self.decoder.prepare(memory)
 
     def forward(
         self, source: Tokens | Features, target: Tokens, sampling: SamplingState | None = None

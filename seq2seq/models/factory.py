@@ -206,7 +206,7 @@ def _embedding_options(config: Mapping[str, Any], *more: str) -> dict[str, Any]:
 def tagger(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> Tagger:
     """The model of tagging."""
     words, encoder = _reader(config, sizes, trusted)
-    head: Head = component(config["head"], "head", GIVEN["head"], trusted)(encoder.output_size, 0, _no_vectors(sizes))
+    head = _head(config, trusted)(encoder.output_size, 0, _no_vectors(sizes))
     return Tagger(words, encoder, head, many=_many(config["labels"], ("many", "separator", "none")))
 
 
@@ -215,7 +215,7 @@ def classifier(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Seq
     words, encoder = _reader(config, sizes, trusted)
     size = encoder.output_size
     pooling: Context = component(config["context"], "context", GIVEN["context"], trusted)(size, size)
-    head: Head = component(config["head"], "head", GIVEN["head"], trusted)(pooling.size, 0, _no_vectors(sizes))
+    head = _head(config, trusted)(pooling.size, 0, _no_vectors(sizes))
     return Classifier(words, encoder, pooling, size, head, many=_many(config["labels"], ("many",)))
 
 
@@ -249,6 +249,13 @@ def _characters(config: Mapping[str, Any], options: Mapping[str, Any], trusted: 
     return CharacterEncoder(len(BYTES), options["size"], reader, dropout=options.get("dropout", 0.0))
 
 
+def _head(config: Mapping[str, Any], trusted: Sequence[str]) -> Callable[..., Head]:
+    """The head of a model without a decoder, and so without source words to attend to."""
+    if isinstance(config["head"], Mapping) and config["head"].get("lexical"):
+        raise UserError("head.lexical=true: reads the source words that a decoder attends to; set it to false here")
+    return component(config["head"], "head", GIVEN["head"], trusted)
+
+
 def _no_vectors(sizes: Mapping[str, int]) -> nn.Parameter:
     """The table of labels, which have no vectors; the special tokens are no labels."""
     return nn.Parameter(torch.empty(sizes["target"] - len(SPECIALS), 0))
@@ -264,7 +271,7 @@ def _many(options: Mapping[str, Any], known: Sequence[str]) -> bool:
 
 def language_model(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> LanguageModel:
     """The model of language modelling."""
-    encoder_of, head_of = (component(config[name], name, GIVEN[name], trusted) for name in ("encoder", "head"))
+    encoder_of = component(config["encoder"], "encoder", GIVEN["encoder"], trusted)
     options = _embedding_options(config)
     if options.pop("share", False):
         raise UserError("embedding.share=true: a language model has one side only; set it to false (or use head=tied)")
@@ -276,7 +283,7 @@ def language_model(config: Mapping[str, Any], sizes: Mapping[str, int], trusted:
             "use encoder=stack"
         )
     stack = cast(RecurrentStack, encoder)
-    return LanguageModel(embedding, stack, head_of(encoder.output_size, 0, embedding.weight))
+    return LanguageModel(embedding, stack, _head(config, trusted)(encoder.output_size, 0, embedding.weight))
 
 
 # The arguments that the model passes itself, so that no size is given twice.

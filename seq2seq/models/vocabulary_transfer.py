@@ -20,6 +20,7 @@ TABLES = {
     "target_embedding.weight": "target",
     "decoder.head.weight": "target",
     "decoder.head.bias": "target",
+    "decoder.head.lexical.weight": "target",
     "embedding.weight": "target",  # of a language model
     "head.weight": "target",
     "head.bias": "target",

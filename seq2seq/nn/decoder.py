@@ -15,7 +15,8 @@ that is queried by the previous state, or input feeding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,27 +27,12 @@ from seq2seq.nn.cells import Cell
 from seq2seq.nn.contexts import Context, Keys
 from seq2seq.nn.contexts.attention_through_time import attend_through_time, offers
 from seq2seq.nn.decoder_options import Layers, Wiring
+from seq2seq.nn.decoder_state import DecoderState, Encoded
 from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.heads import Head
 from seq2seq.nn.recurrence import from_one_state, in_full, project, unroll
 from seq2seq.nn.scheduled_sampling import Feedback, SamplingState, TeacherForcing, evaluating, mixed
-from seq2seq.nn.types import CellState, Inputs, StateShape, Vectors, dense, flatten_unpadded
-
-
-class DecoderState(NamedTuple):
-    """What recurs: each layer's state, the last features where they are fed back, and how many tokens were read."""
-
-    layers: States
-    feed: Float[Tensor, "N F"] | None
-    step: Int[Tensor, "N"]
-
-
-class Encoded(NamedTuple):
-    """What decoding needs of a source, one row a sentence: the context's keys, and, where c is the same at every step,
-    the contribution of c to the first layer's gates."""
-
-    keys: Keys
-    static_gates: Float[Tensor, "B G"] | None
+from seq2seq.nn.types import CellState, Inputs, Memory, StateShape, Vectors, dense, flatten_unpadded
 
 
 class Decoder(nn.Module):
@@ -81,6 +67,9 @@ class Decoder(nn.Module):
         self.recurrent = wiring.recurrence == "state"
         self.path = layers.path
         self.head = head(hidden_size, self.context.size if self.to_readout else 0, embedding)
+        self.lexical = self.head.lexical is not None
+        self.keeps_contexts = self.to_readout or self.lexical
+        wiring.check_head(self.context, self.lexical)
         self.embedding_size = embedding.size(1)
         self.feed_size = self.head.feature_size if wiring.input_feeding else 0
         input_size = self.embedding_size + self.feed_size + (self.context.size if self.to_cell else 0)
@@ -109,6 +98,15 @@ class Decoder(nn.Module):
         feed = h.new_zeros(h.size(0), self.feed_size) if self.feed_size else None
         return DecoderState(layers, feed, h.new_zeros(h.size(0), dtype=torch.long))
 
+    def prepare(self, memory: Memory) -> Keys:
+        """The context's keys; for a lexical head with the source words' vectors, which are averaged as the memory is:
+        what is called c below is then both, side by side."""
+        keys: Keys = self.context.prepare(memory)
+        if not self.lexical:
+            return keys
+        assert memory.words is not None
+        return keys._replace(values=torch.cat([keys.values, memory.words], -1))
+
     def look_at(self, keys: Keys) -> Encoded:
         """Prepare a source for single steps: its keys, and what can be computed from them once."""
         return Encoded(keys, self._context_gates(keys.values[:, 0]) if self.static_context else None)
@@ -132,8 +130,9 @@ class Decoder(nn.Module):
         adjacent. `gates` is `project(embedded)` where the caller has it already; for `masks` see `CellStack.step`."""
         gates = self.project(embedded) if gates is None else gates
         state, top, c, weights = self._advance(gates, state, encoded, masks)
-        features = self.head.readout(top, c if self.to_readout else None, embedded)
-        return features, state._replace(feed=features) if self.feed_size else state, weights
+        features, words = self._readout(top, c, embedded)
+        state = state._replace(feed=features) if self.feed_size else state
+        return self.head.with_words(features, words), state, weights
 
     def predict(
         self, embedded: Float[Tensor, "N E"], state: DecoderState, encoded: Encoded
@@ -176,8 +175,16 @@ class Decoder(nn.Module):
 
     def _context_gates(self, c: Float[Tensor, "N C"]) -> Float[Tensor, "N G"]:
         """The contribution of c to the first layer's gates."""
+        c = c[..., : self.context.size] if self.lexical else c
         gates: Tensor = self.layers.first.project(c, self.embedding_size + self.feed_size, bias=False)
         return gates
+
+    def _readout(self, top: Tensor, c: Tensor | None, embedded: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The head's readout of a step, or of the steps of many, and Σ_s α_{t,s} f_s for a lexical one."""
+        words = None
+        if self.lexical and c is not None:
+            c, words = c.tensor_split([self.context.size], -1)
+        return self.head.readout(top, c if self.to_readout else None, embedded), words
 
     def _shown(self, c: Tensor, steps: Tensor) -> Tensor:
         """What the gates see of c: all of it, or nothing after the first step."""
@@ -201,9 +208,12 @@ class Decoder(nn.Module):
         sampling: SamplingState | None = None,
     ) -> Float[Tensor, "M F"]:
         """The features of a whole target, from its `previous` tokens, where `mask` is True: the M rows of
-        `flatten_unpadded`. With a `sampling` state the feedback replaces some of the tokens by the model's own."""
-        if sampling is not None and self.feedback.reads_own:
-            previous = self._with_own_tokens(previous, embedding, state, keys, sampling)
+        `flatten_unpadded`. With a `sampling` state the feedback replaces some of the tokens by those that the model,
+        without dropout, gives by itself."""
+        if sampling is not None and self.feedback.reads_own and self.feedback.truth(sampling.step) < 1:
+            with evaluating(self, embedding):
+                step = partial(self._predict_token, embedding)
+                previous = mixed(self.feedback, sampling, previous, step, state, self.look_at(keys))
         with self.layers.dropped_weights():
             return self._read(embedding.deduplicated(previous), state, keys, mask)
 
@@ -219,20 +229,12 @@ class Decoder(nn.Module):
         else:
             tops, cs = self._looped(vectors, state, keys)
         c = None if cs is None else flatten_unpadded(cs, mask)
-        return self.head.readout(flatten_unpadded(tops, mask), c, flatten_unpadded(embedded, mask))
+        return self.head.with_words(*self._readout(flatten_unpadded(tops, mask), c, flatten_unpadded(embedded, mask)))
 
-    def _with_own_tokens(
-        self, previous: Tensor, embedding: Embedding, state: DecoderState, keys: Keys, sampling: SamplingState
-    ) -> Tensor:
-        """The previous tokens, some replaced by those that the model, without dropout, gives by itself."""
-
-        def step(ids: Tensor, state: DecoderState, encoded: Encoded) -> tuple[Tensor, DecoderState, Tensor | None]:
-            return self.predict(embedding(ids), state, encoded)
-
-        if self.feedback.truth(sampling.step) == 1:
-            return previous
-        with evaluating(self, embedding):
-            return mixed(self.feedback, sampling, previous, step, state, self.look_at(keys))
+    def _predict_token(
+        self, embedding: Embedding, ids: Tensor, state: DecoderState, encoded: Encoded
+    ) -> tuple[Tensor, DecoderState, Tensor | None]:
+        return self.predict(embedding(ids), state, encoded)
 
     # A whole target, without a loop over time
 
@@ -243,7 +245,7 @@ class Decoder(nn.Module):
         steps = torch.arange(embedded.size(1), device=embedded.device).expand(embedded.size(0), -1)
         inputs = self._first_inputs(vectors, keys, steps)
         tops, _ = self.layers.run(inputs, state.layers, self._run_layer)
-        return tops, self.context(tops, keys, steps)[0] if self.to_readout else None
+        return tops, self.context(tops, keys, steps)[0] if self.keeps_contexts else None
 
     def _first_inputs(self, vectors: Vectors, keys: Keys, steps: Tensor) -> Inputs:
         """The first layer's input; a c that is the same at every step adds to the gates once a sentence."""
@@ -273,7 +275,7 @@ class Decoder(nn.Module):
         cell = self.layers.first
         arguments = (cell, self.context, project(cell, vectors), keys, state.layers[0], self.embedding_size)
         tops, cs = in_full(attend_through_time, *arguments)
-        return tops.transpose(0, 1), cs.transpose(0, 1) if self.to_readout else None
+        return tops.transpose(0, 1), cs.transpose(0, 1) if self.keeps_contexts else None
 
     def _looped(self, vectors: Vectors, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor | None]:
         """Only what recurs is in the loop; the projection of the inputs is before it, readout and softmax after it."""
@@ -285,7 +287,7 @@ class Decoder(nn.Module):
             state, top, c, _ = self._advance(gates[t], state, encoded, masks)
             tops.append(top)
             cs.append(c)
-        return torch.stack(tops, 1), torch.stack(cs, 1) if self.to_readout else None
+        return torch.stack(tops, 1), torch.stack(cs, 1) if self.keeps_contexts else None
 
     def _fed(self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys) -> Tensor:
         """Input feeding: the readout recurs as well."""

@@ -68,6 +68,14 @@ class Wiring:
             if self.recurrence == "output" and (share := getattr(cell, name)):
                 raise UserError(f"decoder.cell.{name}={share}: recurrence=output has no state that recurs; set it to 0")
 
+    def check_head(self, context: Context, lexical: bool) -> None:
+        """Raise `UserError` for a lexical head without the attention that says which source words it reads."""
+        if lexical and not context.attends:
+            raise UserError(
+                "head.lexical=true: reads the source words that attention looks at, and this context does not attend; "
+                "use context=additive or multiplicative, or set it to false"
+            )
+
     def _check_output_recurrence(self, context: Context, path: RunPath) -> None:
         """Raise `UserError` for what would carry the state past recurrence=output, or has no meaning there."""
         if context.attends and self.query == "previous":

@@ -1,7 +1,7 @@
 """Heads: from the decoder's state, c_t and the previous token's vector to features, and from these to logits.
 
-`readout` makes the features; `weight` [V, F] and `bias` [V] are handed to the loss, which never sees [B, T, V] logits
-of padding. `logits` is for decoding.
+`readout` makes the features; `output_weight` [V, F] and `bias` [V] are handed to the loss, which never sees [B, T, V]
+logits of padding. `logits` is for decoding.
 """
 
 from __future__ import annotations
@@ -18,19 +18,40 @@ from seq2seq.nn.losses import LossPath, symmetric_divergence, token_cross_entrop
 from seq2seq.nn.matmul import Linear, linear
 
 
+class LexicalFeatures(nn.Module):
+    """Features of the source words that attention looks at (Nguyen & Chiang, "Improving Lexical Choice in Neural
+    Machine Translation", 2018, eqs. 14–16), with W^ℓ, their rows of the output's weight:
+
+    f^ℓ_t = tanh(Σ_s α_{t,s} f_s)     h^ℓ_t = tanh(W f^ℓ_t) + f^ℓ_t     logits_t = … + W^ℓ h^ℓ_t
+    """
+
+    def __init__(self, vocabulary_size: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.hidden = Linear(size, size, bias=False)
+        self.weight = nn.Parameter(Linear(size, vocabulary_size).weight.detach())
+
+    def forward(self, words: Float[Tensor, "*N E"]) -> Float[Tensor, "*N E"]:
+        """h^ℓ_t from Σ_s α_{t,s} f_s."""
+        averaged = torch.tanh(words)
+        return torch.tanh(self.hidden(averaged)) + averaged
+
+
 class Head(nn.Module, ABC):
     """Made with the sizes of s_t, of c_t (0 where c does not reach the readout), of e_{t−1}, and the target's table.
 
-    `feature_size` is F. `dropout` falls on the features.
+    `feature_size` is the width of the readout. `dropout` falls on the features. With a `lexical_shape` [V, E] the
+    features are followed by `LexicalFeatures`, and F is both together.
     """
 
     feature_size: int
     weight: nn.Parameter
     bias: nn.Parameter
 
-    def __init__(self, dropout: float) -> None:
+    def __init__(self, dropout: float, lexical_shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
         self.dropout = Dropout(dropout)
+        self.lexical = LexicalFeatures(*lexical_shape) if lexical_shape else None
 
     @abstractmethod
     def readout(
@@ -42,9 +63,23 @@ class Head(nn.Module, ABC):
         """The features of a step; `context` is None where c does not reach the readout, and `embedded` where the head
         reads no previous token."""
 
+    def with_words(self, features: Float[Tensor, "*N R"], words: Float[Tensor, "*N E"] | None) -> Float[Tensor, "*N F"]:
+        """The features of the readout, followed by those of the source words Σ_s α_{t,s} f_s where the head has any."""
+        if self.lexical is None:
+            return features
+        assert words is not None  # see `Decoder`
+        return torch.cat([features, self.dropout(self.lexical(words))], -1)
+
+    def output_weight(self) -> Float[Tensor, "V F"]:
+        """The matrix that makes logits of features."""
+        return self.weight if self.lexical is None else torch.cat([self.weight, self.lexical.weight], 1)
+
     def logits(self, features: Float[Tensor, "*N F"]) -> Float[Tensor, "*N V"]:
         """Unnormalised log-probabilities of the next token."""
-        return linear(features, self.weight, self.bias)
+        if self.lexical is None:
+            return linear(features, self.weight, self.bias)
+        readout, words = features.split([self.feature_size, self.lexical.size], -1)
+        return linear(readout, self.weight, self.bias) + linear(words, self.lexical.weight)
 
     def loss(
         self,
@@ -56,18 +91,18 @@ class Head(nn.Module, ABC):
     ) -> Float[Tensor, ""]:
         """Σ −log p(target) in nats; see `token_cross_entropy`."""
         return token_cross_entropy(
-            features, self.weight, self.bias, targets, label_smoothing=label_smoothing, path=path
+            features, self.output_weight(), self.bias, targets, label_smoothing=label_smoothing, path=path
         )
 
     def log_probs(self, features: Float[Tensor, "M F"], targets: Int[Tensor, "M"]) -> Float[Tensor, "M"]:
         """log p(target) of each row in nats; see `token_log_probs`."""
-        return token_log_probs(features, self.weight, self.bias, targets)
+        return token_log_probs(features, self.output_weight(), self.bias, targets)
 
     def divergence(
         self, one: Float[Tensor, "M F"], other: Float[Tensor, "M F"], targets: Int[Tensor, "M"]
     ) -> Float[Tensor, ""]:
         """Σ ½ (KL(p‖q) + KL(q‖p)) in nats of what two rows of features predict; see `symmetric_divergence`."""
-        return symmetric_divergence(one, other, self.weight, self.bias, targets)
+        return symmetric_divergence(one, other, self.output_weight(), self.bias, targets)
 
     def _own_weight(self, vocabulary_size: int) -> None:
         output = Linear(self.feature_size, vocabulary_size)
@@ -86,8 +121,9 @@ class LinearHead(Head):
         *,
         size: int | None = None,
         dropout: float = 0.0,
+        lexical: bool = False,
     ) -> None:
-        super().__init__(dropout)
+        super().__init__(dropout, embedding.shape if lexical else None)
         self.hidden = Linear(state_size + context_size, size) if size else None
         self.feature_size = size or state_size + context_size
         self._own_weight(embedding.size(0))
@@ -108,8 +144,16 @@ class TiedHead(Head):
     """features = tanh(W [s_t ; c_t] + b) as wide as the embedding, whose table is the output's weight (Press & Wolf
     2017). Raises `UserError` for an embedding without columns."""
 
-    def __init__(self, state_size: int, context_size: int, embedding: nn.Parameter, *, dropout: float = 0.0) -> None:
-        super().__init__(dropout)
+    def __init__(
+        self,
+        state_size: int,
+        context_size: int,
+        embedding: nn.Parameter,
+        *,
+        dropout: float = 0.0,
+        lexical: bool = False,
+    ) -> None:
+        super().__init__(dropout, embedding.shape if lexical else None)
         vocabulary_size, self.feature_size = embedding.shape
         if not self.feature_size:
             raise UserError("head: TiedHead needs vectors to tie, and labels have none; use head=linear or maxout")
@@ -142,8 +186,9 @@ class MaxoutHead(Head):
         *,
         size: int = 256,
         dropout: float = 0.0,
+        lexical: bool = False,
     ) -> None:
-        super().__init__(dropout)
+        super().__init__(dropout, embedding.shape if lexical else None)
         if size < 1:
             raise UserError(f"head: size={size} must be at least 1")
         self.hidden = Linear(state_size + context_size + embedding.size(1), 2 * size)

@@ -96,13 +96,15 @@ class StateShape(NamedTuple):
 
 class Memory(NamedTuple):
     """What an encoder returns: one vector a position, a summary, and each layer's final state. Where a source has
-    several inputs, `more` are the memories of those after the first."""
+    several inputs, `more` are the memories of those after the first; `words` are the vectors that were read, where a
+    head asks for them."""
 
     outputs: Float[Tensor, "B S D"]
     mask: Bool[Tensor, "B S"]
     summary: Float[Tensor, "B D"]
     final: tuple[CellState, ...]
     more: tuple[Memory, ...] = ()
+    words: Float[Tensor, "B S E"] | None = None
 
 
 class DeduplicatedEmbedding(NamedTuple):

@@ -18,7 +18,8 @@ from seq2seq.bundle.onnx.operators import OPERATORS, OnnxLayer
 from seq2seq.bundle.onnx.scanning import ScannedLayer
 from seq2seq.models import Encoded, EncoderDecoder
 from seq2seq.nn.contexts import Keys
-from seq2seq.nn.decoder import Decoder, DecoderState
+from seq2seq.nn.decoder import Decoder
+from seq2seq.nn.decoder_state import DecoderState
 from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.encoders.layer import Layer
 from seq2seq.nn.types import Tokens

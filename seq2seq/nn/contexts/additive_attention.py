@@ -56,11 +56,14 @@ class AdditiveContext(Attention):
         assert keys.keys is not None
         hidden = torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None])
         energies = (hidden * self.energy).unflatten(-1, (self.num_heads, -1)).sum(-1)
+        values, words = keys.values.tensor_split([self.size], -1)
         heads = [
-            average(each, keys._replace(values=values))
-            for each, values in zip(energies.unbind(-1), keys.values.chunk(self.num_heads, -1), strict=True)
+            average(each, keys._replace(values=part))
+            for each, part in zip(energies.unbind(-1), values.chunk(self.num_heads, -1), strict=True)
         ]
-        return torch.cat([c for c, _ in heads], -1), torch.stack([weights for _, weights in heads]).mean(0)
+        weights = torch.stack([weights for _, weights in heads]).mean(0)
+        more = [weights @ words] if words.size(-1) else []
+        return torch.cat([*(c for c, _ in heads), *more], -1), weights
 
     def steps(self) -> AdditiveSteps | None:
         """The derivatives of single steps, for one head."""

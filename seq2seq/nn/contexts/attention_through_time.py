@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import Function
+from torch.nn import functional as F
 
 from seq2seq.nn.cells import Cell
 from seq2seq.nn.cells.cell_gradients import CellSteps
@@ -52,6 +53,8 @@ def attend_through_time(
     weight = cell.weight_hh if query is None else torch.cat([query, cell.weight_hh])
     bias = cell.weight_hh.new_zeros(len(cell.weight_hh)) if cell.bias_hh is None else cell.bias_hh
     into_gates = cell.weight_ih[:, offset : offset + context.size]
+    if words := keys.values.size(-1) - context.size:  # they are averaged as well, and the gates do not see them
+        into_gates = F.pad(into_gates, (0, words))
     outputs, contexts = AttentionThroughTime.apply(  # type: ignore[no-untyped-call]
         *(gates, weight, bias, into_gates, keys.values, keys.keys, context.energy_weight(), keys.mask),
         *(cell_steps, context_steps, *state),

@@ -107,6 +107,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "cell": "lstm",
         "context": "multiplicative",
         "head": "tied",
+        "head_options": {"lexical": True},
         "bridge": "copy",
         "encoder": {"num_layers": 2, "residual": True},
         "decoder": {

@@ -1,0 +1,27 @@
+"""What a decoder carries from step to step, and what it reads of a source."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seq2seq.nn.cell_stack import States
+from seq2seq.nn.contexts import Keys
+
+
+class DecoderState(NamedTuple):
+    """What recurs: each layer's state, the last features where they are fed back, and how many tokens were read."""
+
+    layers: States
+    feed: Float[Tensor, "N F"] | None
+    step: Int[Tensor, "N"]
+
+
+class Encoded(NamedTuple):
+    """What decoding needs of a source, one row a sentence: the context's keys, and, where c is the same at every step,
+    the contribution of c to the first layer's gates."""
+
+    keys: Keys
+    static_gates: Float[Tensor, "B G"] | None
