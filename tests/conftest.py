@@ -59,6 +59,7 @@ def model_config(
     encoder_name: str = "recurrent",
     extra_encoders: dict[str, Any] | None = None,
     head_options: dict[str, Any] | None = None,
+    decoder_name: str = "recurrent",
 ) -> dict[str, Any]:
     """A small model's configuration, from the YAML files."""
     size = {"maxout": {"size": 6}}.get(head, {})
@@ -69,7 +70,7 @@ def model_config(
         "bridge": node("bridge", bridge),
         "context": node("context", context),
         "decoder": node(
-            "decoder", "recurrent", **{"hidden_size": 8, "cell": node("cell", decoder_cell or cell), **(decoder or {})}
+            "decoder", decoder_name, **{"hidden_size": 8, "cell": node("cell", decoder_cell or cell), **(decoder or {})}
         ),
         "head": node("head", head, **size, **(head_options or {})),
         **({"extra_encoders": extra_encoders} if extra_encoders else {}),

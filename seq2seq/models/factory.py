@@ -65,6 +65,7 @@ ROLES: dict[str, type] = {
 COMPONENTS = (
     *("seq2seq.corpora", "seq2seq.text", "seq2seq.nn.bridges", "seq2seq.nn.cells", "seq2seq.nn.contexts"),
     *("seq2seq.nn.decoder", "seq2seq.nn.encoders", "seq2seq.nn.heads", "seq2seq.nn.scheduled_sampling"),
+    *("seq2seq.nn.conditional_decoder",),
 )
 EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share", "vectors", "freeze_vectors")
 OF_TRAINING = ("vectors", "freeze_vectors")

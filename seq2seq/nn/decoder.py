@@ -15,7 +15,7 @@ that is queried by the previous state, or input feeding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -102,10 +102,10 @@ class Decoder(nn.Module):
         """The context's keys; for a lexical head with the source words' vectors, which are averaged as the memory is:
         what is called c below is then both, side by side."""
         keys: Keys = self.context.prepare(memory)
-        if not self.lexical:
-            return keys
-        assert memory.words is not None
-        return keys._replace(values=torch.cat([keys.values, memory.words], -1))
+        if self.lexical:
+            assert memory.words is not None
+            keys = keys._replace(values=torch.cat([keys.values, memory.words], -1))
+        return keys
 
     def look_at(self, keys: Keys) -> Encoded:
         """Prepare a source for single steps: its keys, and what can be computed from them once."""
@@ -175,9 +175,12 @@ class Decoder(nn.Module):
 
     def _context_gates(self, c: Float[Tensor, "N C"]) -> Float[Tensor, "N G"]:
         """The contribution of c to the first layer's gates."""
-        c = c[..., : self.context.size] if self.lexical else c
-        gates: Tensor = self.layers.first.project(c, self.embedding_size + self.feed_size, bias=False)
+        offset = self.embedding_size + self.feed_size
+        gates: Tensor = self.layers.first.project(self._without_words(c), offset, bias=False)
         return gates
+
+    def _without_words(self, c: Float[Tensor, "*N D"]) -> Float[Tensor, "*N C"]:
+        return c[..., : self.context.size] if self.lexical else c
 
     def _readout(self, top: Tensor, c: Tensor | None, embedded: Tensor) -> tuple[Tensor, Tensor | None]:
         """The head's readout of a step, or of the steps of many, and Σ_s α_{t,s} f_s for a lexical one."""
@@ -198,6 +201,10 @@ class Decoder(nn.Module):
 
     # A whole target
 
+    def dropped_weights(self) -> AbstractContextManager[None]:
+        """A block in which each cell has one mask of `Cell.weight_drop`."""
+        return self.layers.dropped_weights()
+
     def forward(
         self,
         previous: Int[Tensor, "B T"],
@@ -208,13 +215,12 @@ class Decoder(nn.Module):
         sampling: SamplingState | None = None,
     ) -> Float[Tensor, "M F"]:
         """The features of a whole target, from its `previous` tokens, where `mask` is True: the M rows of
-        `flatten_unpadded`. With a `sampling` state the feedback replaces some of the tokens by those that the model,
-        without dropout, gives by itself."""
+        `flatten_unpadded`. With a `sampling` state the feedback replaces some by those of the model without dropout."""
         if sampling is not None and self.feedback.reads_own and self.feedback.truth(sampling.step) < 1:
             with evaluating(self, embedding):
-                step = partial(self._predict_token, embedding)
+                step = lambda ids, *rest: self.predict(embedding(ids), *rest)  # noqa: E731
                 previous = mixed(self.feedback, sampling, previous, step, state, self.look_at(keys))
-        with self.layers.dropped_weights():
+        with self.dropped_weights():
             return self._read(embedding.deduplicated(previous), state, keys, mask)
 
     def _read(self, vectors: Vectors, state: DecoderState, keys: Keys, mask: Bool[Tensor, "B T"]) -> Tensor:
@@ -230,11 +236,6 @@ class Decoder(nn.Module):
             tops, cs = self._looped(vectors, state, keys)
         c = None if cs is None else flatten_unpadded(cs, mask)
         return self.head.with_words(*self._readout(flatten_unpadded(tops, mask), c, flatten_unpadded(embedded, mask)))
-
-    def _predict_token(
-        self, embedding: Embedding, ids: Tensor, state: DecoderState, encoded: Encoded
-    ) -> tuple[Tensor, DecoderState, Tensor | None]:
-        return self.predict(embedding(ids), state, encoded)
 
     # A whole target, without a loop over time
 
@@ -281,8 +282,7 @@ class Decoder(nn.Module):
         """Only what recurs is in the loop; the projection of the inputs is before it, readout and softmax after it."""
         gates = project(self.layers.first, vectors)
         masks, encoded = self.layers.time_masks(gates), self.look_at(keys)
-        tops: list[Tensor] = []
-        cs: list[Tensor] = []
+        tops, cs = [], []
         for t in range(len(gates)):
             state, top, c, _ = self._advance(gates[t], state, encoded, masks)
             tops.append(top)

@@ -143,7 +143,7 @@ def stepwise(
     gates = decoder.project(embedded).transpose(0, 1)
     masks = decoder.layers.time_masks(gates)
     features, attended = [], []
-    with decoder.layers.dropped_weights():
+    with decoder.dropped_weights():
         for t in range(len(gates)):
             output, state, weights = decoder.step(embedded[:, t], state, encoded, gates[t], masks)
             assert weights is not None
