@@ -53,6 +53,10 @@ class TaskModule(lightning.LightningModule, ABC):
     def loss(self, batch: Any, *, training: bool) -> tuple[Tensor, Tensor]:
         """Σ loss of a batch in nats, and the number of tokens (or items) that it is a sum over, as a tensor."""
 
+    def tokens(self, batch: Any, count: Tensor) -> Tensor:
+        """The tokens of a training batch, for `tokens_per_second`: by default the `count` of its loss."""
+        return count
+
     def training_loss(self, batch: Any) -> tuple[Tensor, Tensor]:
         """The loss in training, from the whole batch or from its parts."""
         return self.loss(batch, training=True) if self.splitter is None else self.splitter.loss(batch)
@@ -72,10 +76,10 @@ class TaskModule(lightning.LightningModule, ABC):
         """The mean loss of a batch; where batches are accumulated, the sum (see `on_before_optimizer_step`)."""
         self.batch = batch
         loss, count = _counted(batch, *self.training_loss(batch))
-        total = loss
+        total, tokens = loss, self.tokens(batch, count)
         if self.trainer.world_size > 1:
-            total, count = distributed.total(loss, count)
-        self.trained_tokens += count
+            total, count, tokens = distributed.total(loss, count, tokens)
+        self.trained_tokens += tokens
         self.log("train_loss", total.detach() / count, on_step=True, on_epoch=False, prog_bar=True)
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         if self.trainer.accumulate_grad_batches == 1:

@@ -100,6 +100,10 @@ class TranslationModule(TaskModule):
             total = model.loss(batch.source, batch.target, sampling, label_smoothing=smoothing, r_drop=r_drop)
         return total, batch.target.lengths.sum()
 
+    def tokens(self, batch: Pairs | Captions, count: Tensor) -> Tensor:
+        """Target tokens, also where the loss is a sum over sentences (risk); none of a batch that does not count."""
+        return batch.target.lengths.sum() * (count > 0) if self.objective.risk else count
+
     def on_validation_epoch_start(self) -> None:
         """Reset the sums of the last validation."""
         super().on_validation_epoch_start()

@@ -1,6 +1,7 @@
 """`task.loss=risk` against all translations of a language of three tokens, and its parts by hand."""
 
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,10 +9,11 @@ import torch
 from seq2seq.models import factory
 from seq2seq.nn.losses import ROWS, token_log_probs
 from seq2seq.nn.scheduled_sampling import SamplingState
-from seq2seq.nn.types import IGNORED, Tokens
+from seq2seq.nn.types import IGNORED, Pairs, Tokens
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, UNK, WhitespaceTokenizer
-from seq2seq.training.losses.objectives import Risk, bleu_cost, ended, make_objective
+from seq2seq.training.losses.objectives import Objective, Risk, bleu_cost, ended, make_objective
+from seq2seq.training.tasks.translation import TranslationModule
 from tests.conftest import model_config
 
 WORDS = (UNK, 4, 5)  # what may be drawn of six tokens: not pad, bos and eos
@@ -113,3 +115,32 @@ def test_a_configuration_of_before_has_no_risk():
         {"label_smoothing": 0.1, "loss": "risk", "risk": {"samples": 2, "sharpness": 0.1}}, SEARCH, tokenizer
     )
     assert made.risk.search.n_best == 2
+
+
+@pytest.mark.parametrize("with_risk", [True, False])
+def test_throughput_counts_tokens_whatever_the_loss_is_a_sum_over(model, with_risk, monkeypatch):
+    """The mean of a risk is over sentences, and tokens_per_second still over target tokens; an idle batch has none."""
+    constant, target = {"name": "constant"}, ended(REFERENCES, EOS, SOURCE.ids)
+    module = TranslationModule(
+        model,
+        optimizer=constant,
+        scheduler=constant,
+        search=SEARCH,
+        objective=Objective(risk=Risk(2, SHARPNESS, SEARCH, cost) if with_risk else None),
+        target_tokenizer=WhitespaceTokenizer(["a"]),
+        references=[],
+    )
+    optimizers = [SimpleNamespace(param_groups=[{"lr": 1.0}])]
+    trainer = SimpleNamespace(
+        global_step=0, global_rank=0, world_size=1, accumulate_grad_batches=1, optimizers=optimizers
+    )
+    monkeypatch.setattr(TranslationModule, "trainer", trainer)
+    logged: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.setdefault(name, value))
+    pairs = Pairs(SOURCE, target, torch.arange(2))
+    module.training_step(pairs, 0)
+    loss, count = module.loss(pairs, training=True)
+    assert (int(module.trained_tokens), int(count)) == (6, 2 if with_risk else 6)
+    torch.testing.assert_close(logged["train_loss"], loss.detach() / count)
+    module.training_step(pairs._replace(rows=torch.arange(0)), 1)
+    assert module.trained_tokens == 6
