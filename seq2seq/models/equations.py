@@ -15,6 +15,7 @@ from seq2seq.models.options import REQUIRED, options_of
 
 TRAINING_ONLY = (
     *("dropout", "word_dropout", "variational", "path", "feedback", "init", "init_scale", "forget_bias", "weight_drop"),
+    "recurrent_dropout",
     *factory.OF_TRAINING,
 )
 """Keys of a model's configuration that change its training or its speed, but not what its weights mean."""

@@ -70,7 +70,7 @@ class CellStack(nn.ModuleList):
 
     @contextmanager
     def dropped_weights(self) -> Iterator[None]:
-        """One mask of `Cell.weight_drop` a cell for all that runs within the block."""
+        """One mask of its recurrent weights a cell for all that runs within the block."""
         with ExitStack() as stack:
             for cell in self:
                 stack.enter_context(cell.dropped_weights())

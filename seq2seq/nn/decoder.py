@@ -202,7 +202,7 @@ class Decoder(nn.Module):
     # A whole target
 
     def dropped_weights(self) -> AbstractContextManager[None]:
-        """A block in which each cell has one mask of `Cell.weight_drop`."""
+        """A block in which each cell has one mask of its recurrent weights."""
         return self.layers.dropped_weights()
 
     def forward(
@@ -237,8 +237,6 @@ class Decoder(nn.Module):
         c = None if cs is None else flatten_unpadded(cs, mask)
         return self.head.with_words(*self._readout(flatten_unpadded(tops, mask), c, flatten_unpadded(embedded, mask)))
 
-    # A whole target, without a loop over time
-
     def _unrolled(
         self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys
     ) -> tuple[Tensor, Tensor | None]:
@@ -263,8 +261,6 @@ class Decoder(nn.Module):
             return unroll(layer, inputs, None, start, path=self.path)
         assert start is not None
         return from_one_state(layer, inputs, start), start
-
-    # A whole target, in a loop over time
 
     def _offers_manual_loop(self) -> bool:
         """Whether the loop has a manual backward pass: one layer, whose gates see the c_t of the previous state."""

@@ -64,8 +64,8 @@ class Wiring:
 
     def check_cell(self, cell: Cell[Any]) -> None:
         """Raise `UserError` for what regularises a recurrence from state to state where there is none."""
-        for name in ("weight_drop", "zoneout"):
-            if self.recurrence == "output" and (share := getattr(cell, name)):
+        for name, share in vars(cell.regularization).items():
+            if self.recurrence == "output" and share:
                 raise UserError(f"decoder.cell.{name}={share}: recurrence=output has no state that recurs; set it to 0")
 
     def check_head(self, context: Context, lexical: bool) -> None:

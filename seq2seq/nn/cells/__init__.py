@@ -9,6 +9,19 @@ from seq2seq.nn.cells.lstm import LSTM
 from seq2seq.nn.cells.mgu import MGU
 from seq2seq.nn.cells.min_gru import MinGRU
 from seq2seq.nn.cells.min_lstm import MinLSTM
+from seq2seq.nn.cells.regularization import Regularization
 from seq2seq.nn.cells.vanilla import Vanilla
 
-__all__ = ["GRU", "LSTM", "MGU", "Cell", "CellSteps", "LayerNormGRU", "LayerNormLSTM", "MinGRU", "MinLSTM", "Vanilla"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "MGU",
+    "Cell",
+    "CellSteps",
+    "LayerNormGRU",
+    "LayerNormLSTM",
+    "MinGRU",
+    "MinLSTM",
+    "Regularization",
+    "Vanilla",
+]

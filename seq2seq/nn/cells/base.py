@@ -10,11 +10,11 @@ from typing import ClassVar, Generic, TypeVar, cast
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seq2seq.errors import UserError
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.initialization import Init, check_init, initialize
+from seq2seq.nn.cells.regularization import NONE, Regularization
 from seq2seq.nn.matmul import linear
 from seq2seq.nn.types import HiddenState, LSTMState, StateShape
 
@@ -38,10 +38,7 @@ class Cell(nn.Module, ABC, Generic[S]):
     kernels run on the same parameters. A cell that is not `recurrent` in its gates has no weight_hh and no bias_hh.
     How the weights start is `init`, one of initialization.py's: by default uniform in ±1/√H, as torch's do.
 
-    In training, `weight_drop` is the share of recurrent weights that are 0 throughout a sequence, the others scaled up
-    (DropConnect: Merity et al., "Regularizing and Optimizing LSTM Language Models", 2018). `zoneout` is the share of
-    units that keep their state of the step before; otherwise the state is the expectation of that (Krueger et al.,
-    "Zoneout", 2017; an LSTM's h and c by the same mask).
+    `regularization` is a group of options (regularization.py); a configuration gives its fields as keys of the cell.
 
     Raises `UserError` for sizes below 1, a share outside [0, 1), and an initialisation that does not exist or fit.
     """
@@ -49,8 +46,7 @@ class Cell(nn.Module, ABC, Generic[S]):
     blocks: int
     recurrent: ClassVar[bool] = True
     weight_hh: nn.Parameter
-    weight_drop: float = 0.0
-    zoneout: float = 0.0
+    regularization: Regularization = NONE
     _weights_dropped = False
     state_type: ClassVar[type[HiddenState] | type[LSTMState]] = HiddenState
 
@@ -62,8 +58,7 @@ class Cell(nn.Module, ABC, Generic[S]):
         bias: bool = True,
         init: Init = "uniform",
         init_scale: float = 1.0,
-        weight_drop: float = 0.0,
-        zoneout: float = 0.0,
+        regularization: Regularization = NONE,
     ) -> None:
         super().__init__()
         check_init(type(self).__name__, init, init_scale, self.recurrent)
@@ -74,8 +69,8 @@ class Cell(nn.Module, ABC, Generic[S]):
         self.hidden_size = hidden_size
         self.init = init
         self.init_scale = init_scale
-        self.weight_drop = self._share("weight_drop", weight_drop)
-        self.zoneout = self._share("zoneout", zoneout)
+        regularization.check(type(self).__name__, recurrent=self.recurrent)
+        self.regularization = regularization
         self.weight_ih = nn.Parameter(torch.empty(self.blocks * hidden_size, input_size))
         if self.recurrent:
             self.weight_hh = nn.Parameter(torch.empty(self.blocks * hidden_size, hidden_size))
@@ -105,23 +100,21 @@ class Cell(nn.Module, ABC, Generic[S]):
         columns = self.weight_ih[:, offset : offset + part.size(-1)]
         return linear(part, columns, self.bias_ih if bias else None)
 
-    def _share(self, name: str, share: float) -> float:
-        if not 0 <= share < 1:
-            raise UserError(f"{type(self).__name__}: {name}={share} must be at least 0 and below 1")
-        if share and not self.recurrent and name == "weight_drop":
-            raise UserError(f"{type(self).__name__}: weight_drop={share}: it has no recurrent weights; set it to 0")
-        return share
+    @property
+    def zoneout(self) -> float:
+        """The share of units that keep their state in a step of training."""
+        return self.regularization.zoneout
 
     @contextmanager
     def dropped_weights(self) -> Iterator[None]:
-        """In training, recurrent weights with `weight_drop` within the block: one mask for all that runs there, on
-        whatever path. A block within another one keeps the mask."""
-        if not (self.weight_drop and self.training) or self._weights_dropped:
+        """In training, recurrent weights with `weight_drop` and `recurrent_dropout` within the block: one mask of each
+        for all that runs there, on whatever path. A block within another one keeps the masks."""
+        if not (self.regularization.drops and self.training) or self._weights_dropped:
             yield
             return
         # An attribute of the instance hides the parameter, to which gradients flow through the mask.
         before = {name: self.__dict__[name] for name in ("weight_hh",) if name in self.__dict__}
-        self.__dict__["weight_hh"], self._weights_dropped = F.dropout(self.weight_hh, self.weight_drop), True
+        self.__dict__["weight_hh"], self._weights_dropped = self.regularization.dropped(self.weight_hh), True
         try:
             yield
         finally:

@@ -23,6 +23,7 @@ from torch.autograd.function import Function
 from seq2seq.nn.cells.base import Cell, by_unit, time_steps
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.initialization import Init
+from seq2seq.nn.cells.regularization import NONE, Regularization
 from seq2seq.nn.matmul import addmm, linear, mm, multiplier, once_differentiable, tmm
 from seq2seq.nn.types import HiddenState
 
@@ -42,11 +43,11 @@ class GRU(Cell[HiddenState]):
         update: Literal["keep", "write"] = "keep",
         init: Init = "uniform",
         init_scale: float = 1.0,
-        weight_drop: float = 0.0,
-        zoneout: float = 0.0,
+        regularization: Regularization = NONE,
     ) -> None:
-        shares = {"weight_drop": weight_drop, "zoneout": zoneout}
-        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale, **shares)
+        super().__init__(
+            input_size, hidden_size, bias=bias, init=init, init_scale=init_scale, regularization=regularization
+        )
         self.reset = reset
         self.update = update
 

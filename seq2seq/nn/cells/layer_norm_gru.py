@@ -23,6 +23,7 @@ from torch.autograd.function import Function
 from seq2seq.nn.cells.base import Cell, by_unit, time_steps
 from seq2seq.nn.cells.gru import factors
 from seq2seq.nn.cells.initialization import Init
+from seq2seq.nn.cells.regularization import NONE, Regularization
 from seq2seq.nn.matmul import linear, multiplier, once_differentiable, tmm
 from seq2seq.nn.types import HiddenState
 
@@ -41,11 +42,11 @@ class LayerNormGRU(Cell[HiddenState]):
         update: Literal["keep", "write"] = "keep",
         init: Init = "uniform",
         init_scale: float = 1.0,
-        weight_drop: float = 0.0,
-        zoneout: float = 0.0,
+        regularization: Regularization = NONE,
     ) -> None:
-        shares = {"weight_drop": weight_drop, "zoneout": zoneout}
-        super().__init__(input_size, hidden_size, bias=False, init=init, init_scale=init_scale, **shares)
+        super().__init__(
+            input_size, hidden_size, bias=False, init=init, init_scale=init_scale, regularization=regularization
+        )
         self.update = update
         self.norm_input_rz = nn.LayerNorm(2 * hidden_size, bias=bias)
         self.norm_hidden_rz = nn.LayerNorm(2 * hidden_size, bias=bias)

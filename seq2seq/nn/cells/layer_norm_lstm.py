@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell
 from seq2seq.nn.cells.initialization import Init
+from seq2seq.nn.cells.regularization import NONE, Regularization
 from seq2seq.nn.matmul import linear
 from seq2seq.nn.types import LSTMState
 
@@ -41,13 +42,13 @@ class LayerNormLSTM(Cell[LSTMState]):
         forget_bias: float = 0.0,
         init: Init = "uniform",
         init_scale: float = 1.0,
-        weight_drop: float = 0.0,
-        zoneout: float = 0.0,
+        regularization: Regularization = NONE,
     ) -> None:
         if forget_bias and not bias:
             raise UserError(f"LayerNormLSTM: forget_bias={forget_bias} needs bias=true")
-        shares = {"weight_drop": weight_drop, "zoneout": zoneout}
-        super().__init__(input_size, hidden_size, bias=False, init=init, init_scale=init_scale, **shares)
+        super().__init__(
+            input_size, hidden_size, bias=False, init=init, init_scale=init_scale, regularization=regularization
+        )
         self.norm_input = nn.LayerNorm(4 * hidden_size, bias=bias)
         self.norm_hidden = nn.LayerNorm(4 * hidden_size, bias=bias)
         self.norm_content = nn.LayerNorm(hidden_size, bias=bias)

@@ -25,6 +25,7 @@ from seq2seq.errors import UserError
 from seq2seq.nn.cells.base import Cell, by_unit, time_steps
 from seq2seq.nn.cells.cell_gradients import CellSteps
 from seq2seq.nn.cells.initialization import Init
+from seq2seq.nn.cells.regularization import NONE, Regularization
 from seq2seq.nn.matmul import addmm, linear, mm, once_differentiable, tmm
 from seq2seq.nn.types import LSTMState
 
@@ -45,16 +46,16 @@ class LSTM(Cell[LSTMState]):
         coupled: bool = False,
         init: Init = "uniform",
         init_scale: float = 1.0,
-        weight_drop: float = 0.0,
-        zoneout: float = 0.0,
+        regularization: Regularization = NONE,
     ) -> None:
         if forget_bias and not bias:
             raise UserError(f"LSTM: forget_bias={forget_bias} needs bias=true")
         self.forget_bias = forget_bias
         self.coupled = coupled
         self.blocks = 3 if coupled else 4
-        shares = {"weight_drop": weight_drop, "zoneout": zoneout}
-        super().__init__(input_size, hidden_size, bias=bias, init=init, init_scale=init_scale, **shares)
+        super().__init__(
+            input_size, hidden_size, bias=bias, init=init, init_scale=init_scale, regularization=regularization
+        )
         self.peephole_i = nn.Parameter(torch.empty(hidden_size)) if peepholes and not coupled else None
         self.peephole_f = nn.Parameter(torch.empty(hidden_size)) if peepholes else None
         self.peephole_o = nn.Parameter(torch.empty(hidden_size)) if peepholes else None

@@ -17,8 +17,8 @@ class Keys(NamedTuple):
     """What a context makes of a memory once a sentence; returned, never stored in the module.
 
     `values` [B, S, C] are averaged into c_t, `keys` [B, S, A] are compared with the query; where no query counts, there
-    are none. A fixed context holds its c as the only value. `more` are those of a source's further inputs. For a lexical
-    head the source words' vectors follow in `values` (see `Decoder.prepare`), and are averaged by the same weights.
+    are none. A fixed context holds its c as the only value. `more` are those of a source's further inputs. For a
+    lexical head the source words' vectors follow in `values` (see `Decoder.prepare`), averaged by the same weights.
     """
 
     values: Float[Tensor, "B S C"]

@@ -9,7 +9,7 @@ import torch
 from seq2seq import Translator
 from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.nn.cells import Cell
+from seq2seq.nn.cells import Cell, Regularization
 from seq2seq.nn.types import Tokens
 from tests.bundles import save
 from tests.conftest import model_config, options
@@ -90,7 +90,7 @@ def test_weight_drop_has_one_mask_a_target_in_each_transition(monkeypatch):
     seen: list[set[int]] = [set() for _ in range(3)]
     cells = [model.decoder.layers[0], *model.decoder.transitions]
     for cell in cells:
-        cell.weight_drop = 0.5
+        cell.regularization = Regularization(weight_drop=0.5)
     step = Cell.advance
 
     def advance(self, gates, state):

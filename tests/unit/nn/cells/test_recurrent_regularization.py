@@ -1,6 +1,7 @@
-"""`weight_drop` and `zoneout` of every cell: all paths under one mask, against the equations, and exact when off."""
+"""Recurrent regularisation of every cell: all paths under one mask, against the equations, and exact when off."""
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch.nn import functional as F
 
 from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.nn.cells import GRU, LSTM, MGU, Cell, LayerNormGRU, LayerNormLSTM, MinGRU, Vanilla
+from seq2seq.models.options import options_of
+from seq2seq.nn.cells import GRU, LSTM, MGU, Cell, LayerNormGRU, LayerNormLSTM, MinGRU, Regularization, Vanilla
 from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import Inputs, mask_from_lengths
 from tests.conftest import model_config
@@ -18,23 +20,23 @@ pytestmark = pytest.mark.numerical
 
 E, H, B, T = 3, 4, 3, 5
 FORMS = {
-    "tanh": lambda **o: Vanilla(E, H, **o),
-    "relu": lambda **o: Vanilla(E, H, activation="relu", **o),
-    "gru": lambda **o: GRU(E, H, **o),
-    "gru-before": lambda **o: GRU(E, H, reset="before", **o),
-    "gru-write": lambda **o: GRU(E, H, update="write", **o),
-    "lstm": lambda **o: LSTM(E, H, **o),
-    "lstm-coupled": lambda **o: LSTM(E, H, coupled=True, **o),
-    "mgu": lambda **o: MGU(E, H, **o),
-    "norm-gru": lambda **o: LayerNormGRU(E, H, **o),
-    "norm-lstm": lambda **o: LayerNormLSTM(E, H, **o),
+    "tanh": lambda o: Vanilla(E, H, regularization=o),
+    "relu": lambda o: Vanilla(E, H, activation="relu", regularization=o),
+    "gru": lambda o: GRU(E, H, regularization=o),
+    "gru-before": lambda o: GRU(E, H, reset="before", regularization=o),
+    "gru-write": lambda o: GRU(E, H, update="write", regularization=o),
+    "lstm": lambda o: LSTM(E, H, regularization=o),
+    "lstm-coupled": lambda o: LSTM(E, H, coupled=True, regularization=o),
+    "mgu": lambda o: MGU(E, H, regularization=o),
+    "norm-gru": lambda o: LayerNormGRU(E, H, regularization=o),
+    "norm-lstm": lambda o: LayerNormLSTM(E, H, regularization=o),
 }
 MASK = mask_from_lengths(torch.tensor([T, 1, 3]), T)
 
 
 def made(form, **options):
     torch.manual_seed(0)
-    return FORMS[form](**options).double().train()
+    return FORMS[form](Regularization(**options)).double().train()
 
 
 def run(cell, path, reverse=False):
@@ -54,16 +56,16 @@ def assert_close(one, other):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("option", ["weight_drop", "zoneout", "both"])
+@pytest.mark.parametrize("option", ["weight_drop", "recurrent_dropout", "zoneout", "all"])
 @pytest.mark.parametrize("form", FORMS)
 def test_paths_agree_under_one_mask(form, option):
-    shares = {name: 0.4 for name in ("weight_drop", "zoneout") if option in (name, "both")}
+    shares = {name: 0.4 for name in ("weight_drop", "recurrent_dropout", "zoneout") if option in (name, "all")}
     cell = made(form, **shares)
     for reverse in (False, True):
         by_step = run(cell, "step", reverse)
         plain = run(made(form), "step", reverse)
         assert not torch.allclose(by_step[0], plain[0])
-        for path in cell.paths if option == "weight_drop" else set(cell.paths) & {"manual"}:
+        for path in cell.paths if "zoneout" not in shares else set(cell.paths) & {"manual"}:
             assert_close(run(cell, path, reverse), by_step)
         assert_close(run(cell, "auto", reverse), by_step)
 
@@ -84,6 +86,30 @@ def test_dropped_weights_are_one_mask_a_sequence(form):
     assert_close(found, expected)
     assert cell.weight_hh is parameter
     assert list(cell.state_dict()) == list(twin.state_dict())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_recurrent_dropout_is_one_mask_on_h_in_the_recurrent_product(form):
+    """U (m ⊙ h) with the same m at all steps, by replacing the product itself; the rest of a step sees h as it is."""
+    cell, twin = made(form, recurrent_dropout=0.4), made(form)
+    torch.manual_seed(2)
+    kept = F.dropout(torch.ones(H, dtype=torch.double), 0.4)
+    assert 0 < (kept == 0).sum() < H
+    module = sys.modules[type(cell).__module__]
+    plain = module.linear
+    patch = pytest.MonkeyPatch()
+    found = run(cell, "step")
+    storage = twin.weight_hh.untyped_storage().data_ptr()
+    patch.setattr(
+        module,
+        "linear",
+        lambda x, w, b=None: plain(x * kept if w.untyped_storage().data_ptr() == storage else x, w, b),
+    )
+    try:
+        expected = run(twin, "step")
+    finally:
+        patch.undo()
+    assert_close(found, expected)
 
 
 def test_a_block_has_one_mask():
@@ -120,7 +146,7 @@ def test_zoneout_by_its_equation(form):
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "norm-lstm"])
 def test_gradcheck_of_the_manual_path(form):
-    cell = made(form, weight_drop=0.3, zoneout=0.3)
+    cell = made(form, weight_drop=0.3, recurrent_dropout=0.3, zoneout=0.3)
     steps = torch.randn(2, 4, E, dtype=torch.double, requires_grad=True)
     mask = mask_from_lengths(torch.tensor([4, 2]), 4)
     names, weights = zip(*cell.named_parameters(), strict=True)
@@ -140,7 +166,7 @@ def test_gradcheck_of_the_manual_path(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_evaluation_and_no_share_draw_nothing(form):
-    cell, plain = made(form, weight_drop=0.4).eval(), made(form)
+    cell, plain = made(form, weight_drop=0.4, recurrent_dropout=0.4).eval(), made(form)
     before = torch.get_rng_state()
     steps = torch.randn(B, T, E, dtype=torch.double)
     torch.set_rng_state(before)
@@ -168,7 +194,9 @@ def through_attention(model):
     return [loss, *torch.autograd.grad(loss, list(model.parameters()))]
 
 
-@pytest.mark.parametrize("shares", [{"weight_drop": 0.4}, {"zoneout": 0.3}, {"weight_drop": 0.4, "zoneout": 0.3}])
+@pytest.mark.parametrize(
+    "shares", [{"weight_drop": 0.4}, {"recurrent_dropout": 0.4}, {"zoneout": 0.3}, {"weight_drop": 0.4, "zoneout": 0.3}]
+)
 @pytest.mark.parametrize("cell", ["gru", "lstm", "vanilla"])
 def test_attention_in_training_has_one_mask_on_both_paths(cell, shares, monkeypatch):
     """The draws are numbered, for the paths take them in different portions."""
@@ -211,9 +239,21 @@ def test_zoneout_and_attention_train():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GRU(2, 2, zoneout=1.0), r"GRU: zoneout=1\.0 must be at least 0 and below 1"),
-        (lambda: LSTM(2, 2, weight_drop=-0.1), r"LSTM: weight_drop=-0\.1 must be"),
-        (lambda: unroll(GRU(2, 2, zoneout=0.1), Inputs(torch.zeros(1, 1, 2)), path="fused"), "auto, step, manual"),
+        (
+            lambda: GRU(2, 2, regularization=Regularization(zoneout=1.0)),
+            r"GRU: zoneout=1\.0 must be at least 0 and below 1",
+        ),
+        (lambda: LSTM(2, 2, regularization=Regularization(weight_drop=-0.1)), r"LSTM: weight_drop=-0\.1 must be"),
+        (
+            lambda: LSTM(2, 2, regularization=Regularization(recurrent_dropout=1.5)),
+            r"LSTM: recurrent_dropout=1\.5 must be",
+        ),
+        (
+            lambda: unroll(
+                GRU(2, 2, regularization=Regularization(zoneout=0.1)), Inputs(torch.zeros(1, 1, 2)), path="fused"
+            ),
+            "auto, step, manual",
+        ),
     ],
 )
 def test_refused(make, message):
@@ -222,4 +262,9 @@ def test_refused(make, message):
 
 
 def test_cells_without_recurrent_weights_have_neither():
-    assert (MinGRU(2, 2).weight_drop, MinGRU(2, 2).zoneout) == (0.0, 0.0)
+    """Their keys are unknown, and a subclass that passes the group on is refused."""
+    assert MinGRU(2, 2).regularization == Regularization()
+    assert not {"weight_drop", "recurrent_dropout", "zoneout"} & set(options_of(MinGRU))
+    for name in ("weight_drop", "recurrent_dropout"):
+        with pytest.raises(UserError, match=f"{name}=0.1: it has no recurrent weights"):
+            Regularization(**{name: 0.1}).check("MinGRU", recurrent=False)
