@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from seq2seq.errors import UserError
 from seq2seq.nn.contexts.attention_gradients import AdditiveSteps
 from seq2seq.nn.contexts.base import Attention, Keys, average
+from seq2seq.nn.contexts.head_gradients import AdditiveHeadSteps
 from seq2seq.nn.matmul import Linear
 
 
@@ -65,9 +66,9 @@ class AdditiveContext(Attention):
         more = [weights @ words] if words.size(-1) else []
         return torch.cat([*(c for c, _ in heads), *more], -1), weights
 
-    def steps(self) -> AdditiveSteps | None:
-        """The derivatives of single steps, for one head."""
-        return AdditiveSteps() if self.num_heads == 1 else None
+    def steps(self) -> AdditiveSteps:
+        """The derivatives of single steps."""
+        return AdditiveSteps() if self.num_heads == 1 else AdditiveHeadSteps(self.num_heads, self.size)
 
     def query_weight(self) -> Tensor:
         """W_q, which maps a state to what is compared with the keys."""

@@ -334,7 +334,7 @@ def test_overfits_one_batch(context):
 
 
 def test_heads_of_attention_a_token_at_a_time_and_in_training():
-    """Several heads have no manual backward pass; each weight has a gradient, and a search sees the same numbers."""
+    """Each weight of several heads has a gradient, and a search sees the same numbers as training."""
     config = model_config(context="additive", decoder={"context_to": "both"})
     config["context"]["num_heads"] = 2
     model = factory.encoder_decoder(config, {"source": SOURCE, "target": TARGET}).eval()

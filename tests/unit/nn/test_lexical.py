@@ -70,7 +70,7 @@ def test_a_whole_target_is_as_a_token_at_a_time(attention, wiring):
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize("attention", ["additive", "multiplicative"])
+@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_the_manual_path_has_the_gradients_of_the_steps(attention):
     """Through the attention to the source words' vectors, too; with `path=step` autograd does it all."""
     source, target = batch(((4, 3), (1, 5), (6, 1)))

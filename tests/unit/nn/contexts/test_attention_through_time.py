@@ -12,7 +12,7 @@ from tests.conftest import model_config
 
 pytestmark = pytest.mark.numerical
 
-B, S, T, E, H, D, A = 3, 5, 4, 6, 7, 7, 4
+B, S, T, E, H, D, A = 3, 5, 4, 6, 8, 8, 4
 
 CELLS = {
     "vanilla": lambda: Vanilla(E + D, H),
@@ -23,6 +23,7 @@ CELLS = {
 }
 CONTEXTS = {
     "additive": lambda: AdditiveContext(D, H, attention_size=A),
+    "heads": lambda: AdditiveContext(D, H, attention_size=A, num_heads=2),
     "general": lambda: MultiplicativeContext(D, H),
     "scaled": lambda: MultiplicativeContext(D, H, score="scaled"),
 }
