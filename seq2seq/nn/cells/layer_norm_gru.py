@@ -23,6 +23,7 @@ from torch.autograd.function import Function
 from seq2seq.nn.cells.base import Cell, by_unit, time_steps
 from seq2seq.nn.cells.gru import factors
 from seq2seq.nn.cells.initialization import Init
+from seq2seq.nn.cells.normalization import standardised, sums, through
 from seq2seq.nn.cells.regularization import NONE, Regularization
 from seq2seq.nn.matmul import linear, multiplier, once_differentiable, tmm
 from seq2seq.nn.types import HiddenState
@@ -86,8 +87,7 @@ class LayerNormGRU(Cell[HiddenState]):
 class LayerNormGRUThroughTime(Function):
     """Manual backpropagation through time: that of `GRUThroughTime` with LN between the product and the gates.
 
-    With the gradients g at the normalised products, and x̂ and σ of the product a = U h_{t−1}, in each normalisation
-        ∂a = (gγ − mean(gγ) − x̂ mean(gγ ⊙ x̂)) / σ     ∂L/∂γ = Σ g ⊙ x̂     ∂L/∂β = Σ g
+    With ∂a the gradients at the products a = U h_{t−1}, from those at the normalised ones (normalization.py):
         D_{t−1} += D·z + ∂a U;   ∂L/∂U = Σ_t ∂a^T h_{t−1}, and the sums for γ and β, after the loop.
     """
 
@@ -125,7 +125,7 @@ class LayerNormGRUThroughTime(Function):
         r, n_slope, z_slope, carry = factors(previous, rzs, ns, mask, ctx.keep)
         size, product = r.size(-1), multiplier(weight)
         g = torch.cat([n_slope * us * r * (1 - r), z_slope, n_slope * r], -1)
-        hats, deviations = zip(*(_standardised(part, ctx.eps) for part in products.split((2 * size, size), -1)))
+        hats, deviations = zip(*(standardised(part, ctx.eps) for part in products.split((2 * size, size), -1)))
         scales, ds, into_products = (scale_rz, scale_n), torch.empty_like(ns), torch.empty_like(products)
         d = gradients[1].clone()
         for t in time_steps(len(g), not ctx.reverse):
@@ -133,17 +133,17 @@ class LayerNormGRUThroughTime(Function):
             g[t].unflatten(-1, (3, size)).mul_(d[:, None])
             parts = zip(g[t].split((2 * size, size), -1), scales, hats, deviations, strict=True)
             torch.cat(
-                [_through(part * scale, hat[t], by[t]) for part, scale, hat, by in parts], -1, out=into_products[t]
+                [through(part * scale, hat[t], by[t]) for part, scale, hat, by in parts], -1, out=into_products[t]
             )
             d = product(into_products[t], d * carry[t])
         gates = torch.cat([g[..., : 2 * size], ds * n_slope], -1)
-        sums = [
+        into_norms = [
             total
             for part, hat, shift in zip(g.split((2 * size, size), -1), hats, (shift_rz, shift_n), strict=True)
-            for total in ((part * hat).sum((0, 1)), None if shift is None else part.sum((0, 1)))
+            for total in sums(part, hat, shift)
         ]
         into_weight = tmm(into_products.flatten(0, 1), previous.flatten(0, 1))
-        return gates, d, into_weight, *sums, None, None, None, None
+        return gates, d, into_weight, *into_norms, None, None, None, None
 
 
 def _parts(
@@ -151,15 +151,3 @@ def _parts(
 ) -> tuple[tuple[Tensor, Tensor, Tensor | None], ...]:
     rz, n = products.split((scale_rz.numel(), scale_n.numel()), -1)
     return (rz, scale_rz, shift_rz), (n, scale_n, shift_n)
-
-
-def _standardised(products: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Standardise over the units; returns x̂ and 1/σ."""
-    variance, mean = torch.var_mean(products, -1, correction=0, keepdim=True)
-    by = (variance + eps).rsqrt()
-    return (products - mean) * by, by
-
-
-def _through(g: Tensor, hat: Tensor, by: Tensor) -> Tensor:
-    """The gradient at a product, from that at its x̂."""
-    return (g - g.mean(-1, keepdim=True) - hat * (g * hat).mean(-1, keepdim=True)) * by

@@ -40,7 +40,7 @@ PATHS = {
     "gru_before_write": ("manual",),
 }
 PATHS |= {"lstm": ("manual", "fused"), "coupled": ("manual", "fused"), "coupled_nobias": ("manual", "fused")}
-PATHS |= dict.fromkeys(("mgu", "mgu_nobias", "layer_norm_gru", "layer_norm_gru_write"), ("manual",))
+PATHS |= dict.fromkeys(("mgu", "mgu_nobias", "layer_norm_gru", "layer_norm_gru_write", "layer_norm_lstm"), ("manual",))
 PATHS |= dict.fromkeys(("min_gru", "min_gru_linear", "min_lstm", "min_lstm_linear"), ("scan",))
 E, H, B, T = 5, 6, 3, 7
 LENGTHS = torch.tensor([T, 1, 4])

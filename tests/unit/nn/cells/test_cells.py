@@ -10,7 +10,7 @@ from torch import nn
 
 from seq2seq.errors import UserError
 from seq2seq.models import factory
-from seq2seq.nn.cells import GRU, LSTM, Cell, LayerNormGRU, Vanilla
+from seq2seq.nn.cells import GRU, LSTM, Cell, LayerNormGRU, LayerNormLSTM, Vanilla
 from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import Inputs, map_tensors, mask_from_lengths
 from tests.conftest import node
@@ -28,6 +28,8 @@ FORMS = {
     "lstm": lambda i, h: LSTM(i, h, forget_bias=1.0),
     "lstm-nobias": lambda i, h: LSTM(i, h, bias=False),
     "norm-gru": lambda i, h: scaled(LayerNormGRU(i, h)),
+    "norm-lstm": lambda i, h: scaled(LayerNormLSTM(i, h)),
+    "norm-lstm-nobias": lambda i, h: scaled(LayerNormLSTM(i, h, bias=False)),
     "norm-gru-write-nobias": lambda i, h: scaled(LayerNormGRU(i, h, update="write", bias=False)),
 }
 E, C, H, B, T = 5, 4, 6, 3, 7
