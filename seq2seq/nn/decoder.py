@@ -100,7 +100,7 @@ class Decoder(nn.Module):
 
     def prepare(self, memory: Memory) -> Keys:
         """The context's keys; for a lexical head with the source words' vectors, which are averaged as the memory is:
-        what is called c below is then both, side by side."""
+        what is called c below is then both, concatenated."""
         keys: Keys = self.context.prepare(memory)
         if self.lexical:
             assert memory.words is not None
