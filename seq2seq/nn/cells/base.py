@@ -109,12 +109,13 @@ class Cell(nn.Module, ABC, Generic[S]):
     def dropped_weights(self) -> Iterator[None]:
         """In training, recurrent weights with `weight_drop` and `recurrent_dropout` within the block: one mask of each
         for all that runs there, on whatever path. A block within another one keeps the masks."""
-        if not (self.regularization.drops and self.training) or self._weights_dropped:
+        shares = self.regularization
+        if not ((shares.weight_drop or shares.recurrent_dropout) and self.training) or self._weights_dropped:
             yield
             return
         # An attribute of the instance hides the parameter, to which gradients flow through the mask.
         before = {name: self.__dict__[name] for name in ("weight_hh",) if name in self.__dict__}
-        self.__dict__["weight_hh"], self._weights_dropped = self.regularization.dropped(self.weight_hh), True
+        self.__dict__["weight_hh"], self._weights_dropped = shares.dropped(self.weight_hh), True
         try:
             yield
         finally:

@@ -36,11 +36,6 @@ class Regularization:
             if share and not recurrent and name != "zoneout":
                 raise UserError(f"{owner}: {name}={share}: it has no recurrent weights; set it to 0")
 
-    @property
-    def drops(self) -> bool:
-        """Whether recurrent weights are dropped."""
-        return bool(self.weight_drop or self.recurrent_dropout)
-
     def dropped(self, weight: Float[Tensor, "G H"]) -> Float[Tensor, "G H"]:
         """The recurrent weights under new masks."""
         if self.weight_drop:
