@@ -29,7 +29,8 @@ class AdditiveHeadSteps(AdditiveSteps):
         self.weights = values.new_empty(count, len(values), self.num_heads, values.size(1))
 
     def _by_head(self, columns: Float[Tensor, "*N K"]) -> Float[Tensor, "*N n _"]:
-        return columns.unflatten(-1, (self.num_heads, -1))
+        parts: Tensor = columns.unflatten(-1, (self.num_heads, -1))
+        return parts
 
     def forward(self, t: int, query: Float[Tensor, "B A"]) -> Float[Tensor, "B C"]:
         """Compute c_t from the query of step t."""
