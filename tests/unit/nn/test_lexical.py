@@ -14,7 +14,7 @@ from seq2seq.nn.heads import LexicalFeatures
 from seq2seq.nn.types import Tokens
 from seq2seq.search import SearchOptions, beam
 from tests.bundles import save, tokenizers
-from tests.conftest import model_config, options
+from tests.conftest import model_config, node, options
 from tests.unit.models.test_models import SOURCE, TARGET, batch, stepwise
 
 ATTENTIONS = {
@@ -150,6 +150,7 @@ def test_a_new_vocabulary_carries_the_rows_of_its_tokens():
         ({"context": "fixed"}, "head.lexical=true: reads the source words that attention looks at"),
         ({"context": "aligned"}, "use context=additive or multiplicative"),
         ({"context": "additive", "encoder_name": "pyramidal"}, "joins several words in one"),
+        ({"context": "additive", "extra_encoders": {"tags": node("encoder", "unordered")}}, "has several inputs"),
     ],
 )
 def test_without_words_to_attend_to_it_is_refused(changes, message):
