@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seq2seq.nn.heads import Head
 from seq2seq.nn.losses import label_cross_entropy
-from seq2seq.nn.types import Tokens
+from seq2seq.nn.types import IGNORED, Tokens, mask_from_lengths
 
 
 class Labels(NamedTuple):
@@ -66,3 +66,16 @@ def sets(target: Tokens, bos: int, first: int, size: int) -> Float[Tensor, "M V"
     rows = torch.zeros(int(begins.sum()), size, device=ids.device)
     rows[row[label], ids[label] - first] = 1.0
     return rows
+
+
+def padded_sets(target: Tokens, bos: int, first: int, size: int, width: int) -> Float[Tensor, "M V"]:
+    """`sets`, but `width` rows for each sentence, `types.IGNORED` beyond its own: the host need not know their number,
+    for which it would wait for the device."""
+    ids, mask = target.ids, target.mask
+    begins, label = mask & (ids == bos), mask & (ids >= first)
+    spare = len(ids) * width  # a row that takes what is no label
+    row = begins.cumsum(1) - 1 + width * torch.arange(len(ids), device=ids.device)[:, None]
+    rows = torch.zeros(spare + 1, size, device=ids.device)
+    rows.index_put_((torch.where(label, row, spare), torch.where(label, ids - first, 0)), rows.new_ones(()))
+    known = mask_from_lengths(begins.sum(1), width).flatten()
+    return rows[:-1].masked_fill(~known[:, None], IGNORED)

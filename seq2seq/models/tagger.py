@@ -10,7 +10,7 @@ from seq2seq.models.label_model import LabelModel, Labels
 from seq2seq.nn.character_embedding import WordEmbedding
 from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.heads import Head
-from seq2seq.nn.types import Memory, Tokens
+from seq2seq.nn.types import Memory, Tokens, flatten_unpadded
 
 
 class Tagger(LabelModel):
@@ -27,18 +27,18 @@ class Tagger(LabelModel):
         self.encoder = encoder
 
     def forward(self, source: Tokens) -> Float[Tensor, "M F"]:
-        """The features of each real word, sentence by sentence."""
-        return self._read(source)[0]
+        """The features of each real word, sentence by sentence: the rows of `flatten_unpadded`."""
+        outputs, mask = self._read(source)
+        return self.head.readout(flatten_unpadded(outputs, mask), None, None)
 
     def predict(self, source: Tokens) -> Labels:
         """The labels of each real word, sentence by sentence."""
-        features, mask = self._read(source)
-        return self.labels(features, mask.sum(1))
+        outputs, mask = self._read(source)
+        return self.labels(self.head.readout(outputs[mask], None, None), mask.sum(1))
 
-    def _read(self, source: Tokens) -> tuple[Float[Tensor, "M F"], Bool[Tensor, "B T"]]:
+    def _read(self, source: Tokens) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
         words = self.embedding(source)
         memory: Memory = self.encoder(words.vectors, words.mask)
         if memory.mask.shape != words.mask.shape:
             raise UserError(f"encoder: {type(self.encoder).__name__} leaves no vector a word; use recurrent")
-        states = memory.outputs[words.mask]
-        return self.head.readout(states, None, None), words.mask
+        return memory.outputs, words.mask

@@ -2,9 +2,9 @@
 
 | path   | what runs                                                  | where                                     |
 |--------|------------------------------------------------------------|-------------------------------------------|
-| plain  | all logits, then `cross_entropy`                           | GPUs, and torch before 2.13               |
-| torch  | torch's fused linear cross-entropy, in chunks of rows      | CPUs                                      |
-| chunks | the same, with a manual backward pass and `nn.matmul`      | CPUs where those are not torch's          |
+| plain  | all logits, then `cross_entropy`                           | GPUs; low precision before torch 2.13     |
+| torch  | torch's fused linear cross-entropy, in chunks of rows      | CPUs, from torch 2.13 on                  |
+| chunks | the same, with a manual backward pass and `nn.matmul`      | CPUs otherwise; GPUs for a GB of logits   |
 | auto   | the fastest of them                                        |                                           |
 """
 
@@ -25,6 +25,8 @@ from seq2seq.nn.types import IGNORED
 # torch's fused linear + softmax + cross-entropy (torch 2.13 on); with 512 rows at once, the fastest setting measured.
 FUSED = hasattr(F, "linear_cross_entropy") and hasattr(torch.nn, "LinearCrossEntropyOptions")
 ROWS = 512
+LARGEST = 1 << 28
+"""Logits that a GPU holds at once: a gigabyte in float32, with two or three more for gradients; beyond, chunks."""
 LossPath = Literal["auto", "plain", "torch", "chunks"]
 
 
@@ -39,9 +41,9 @@ def token_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Σ −log softmax(W f + b)[target] in nats; `label_smoothing` ε as in Szegedy et al. (2016), §7.
 
-    The plain path leaves out the rows whose target is `types.IGNORED`; the others have none (see `unpadded_ids`).
+    Rows whose target is `types.IGNORED` are left out, but by the path `torch`, which knows none (see `unpadded_ids`).
     """
-    chosen = _choose(features) if path == "auto" else path
+    chosen = _choose(features, len(weight)) if path == "auto" else path
     if chosen == "chunks":
         loss: Tensor = CrossEntropyInChunks.apply(features, weight, bias, targets, label_smoothing)  # type: ignore[no-untyped-call]
         return loss
@@ -51,12 +53,15 @@ def token_cross_entropy(
     return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing)
 
 
-def _choose(features: Tensor) -> str:
-    if features.device.type != "cpu":
-        return "plain"
-    if onednn() and features.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+def _choose(features: Tensor, vocabulary: int) -> str:
+    kind = features.device.type
+    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    full = features.dtype in (torch.float32, torch.float64) and not autocast
+    if kind != "cpu":
+        return "chunks" if full and len(features) * vocabulary > LARGEST else "plain"
+    if onednn() and features.dtype == torch.float32 and full:
         return "chunks"
-    return "torch" if FUSED else "plain"
+    return "torch" if FUSED else "chunks" if full else "plain"
 
 
 def _by_torch(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
@@ -72,7 +77,8 @@ def _by_torch(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, l
 
 
 class CrossEntropyInChunks(Function):
-    """The softmax's loss and gradients, 512 rows at a time, so that no more logits are ever held.
+    """The softmax's loss and gradients, some rows at a time, so that no more logits are ever held: 512 rows, on a GPU
+    those of a quarter of `LARGEST`.
 
     With l = W f + b, Z = Σ e^l and p = e^l / Z, the loss of a row is log Z − (1−ε) l_y − ε l̄, and its gradient at
     the logits g = p − (1−ε) [y] − ε/V; then ∂f = g W, ∂W = Σ gᵀ f, ∂b = Σ g. All of it is known in the forward pass.
@@ -86,16 +92,22 @@ class CrossEntropyInChunks(Function):
         loss: Tensor = features.new_zeros(())
         into_features = torch.empty_like(features)
         into_weight_t, into_bias = weight.new_zeros(weight.shape[::-1]), torch.zeros_like(bias)
-        for start in range(0, len(features), ROWS):
-            rows, y = features[start : start + ROWS], targets[start : start + ROWS, None]
+        on_cpu = features.device.type == "cpu"
+        size = ROWS if on_cpu else max(ROWS, LARGEST // 4 // len(weight))
+        for start in range(0, len(features), size):
+            rows, y = features[start : start + size], targets[start : start + size, None]
+            known = None if on_cpu else y != IGNORED  # a CPU is given no pads
+            y = y if known is None else y.clamp(min=0)
             logits = addmm(bias, rows, weight.t())
-            value, g = _softmax_loss(logits, y, smoothing)
+            value, g = _softmax_loss(logits, y, smoothing, known)
             loss += value
             if learning:
                 g.scatter_add_(1, y, g.new_full((), smoothing - 1).expand(y.shape))
                 if smoothing:
                     g.sub_(smoothing / len(bias))
-                into_features[start : start + ROWS] = mm(g, weight)
+                if known is not None:
+                    g.mul_(known)
+                into_features[start : start + size] = mm(g, weight)
                 into_weight_t = addmm(into_weight_t, rows.t(), g)
                 into_bias += g.sum(0)
         ctx.save_for_backward(into_features, into_weight_t, into_bias)
@@ -110,13 +122,14 @@ class CrossEntropyInChunks(Function):
         return into_features * gradient, into_weight, into_bias * gradient, None, None
 
 
-def _softmax_loss(logits: Tensor, y: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """The sum of the rows' losses, and their softmax, which takes the place of the logits."""
+def _softmax_loss(logits: Tensor, y: Tensor, smoothing: float, known: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The sum of the losses of the `known` rows, and the softmax of all, which takes the place of the logits."""
     top, known = logits.amax(1, keepdim=True), logits.gather(1, y)
     expected = (1 - smoothing) * known + smoothing * logits.mean(1, keepdim=True) if smoothing else known
     exponentials = logits.sub_(top).exp_()
     z = exponentials.sum(1, keepdim=True)
-    return (z.log() + top - expected).sum(), exponentials.div_(z)
+    losses = z.log() + top - expected
+    return (losses if known is None else losses * known).sum(), exponentials.div_(z)
 
 
 def token_log_probs(
@@ -171,6 +184,12 @@ def label_cross_entropy(
     bias: Float[Tensor, "V"],
     targets: Float[Tensor, "M V"],
 ) -> Float[Tensor, ""]:
-    """Σ −y log σ(o) − (1−y) log(1−σ(o)) in nats, o = W f + b: V answers of yes (1) or no (0) a row, each by itself."""
+    """Σ −y log σ(o) − (1−y) log(1−σ(o)) in nats, o = W f + b: V answers of yes (1) or no (0) a row, each by itself.
+
+    On other devices than a CPU rows of `types.IGNORED` are left out; a CPU's have none (see `flatten_unpadded`).
+    """
     logits: Tensor = F.linear(features, weight, bias)
-    return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+    if targets.device.type == "cpu":
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+    each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (each * (targets != IGNORED)).sum()

@@ -30,6 +30,7 @@ from seq2seq.training.callbacks.signals import Stopping
 from seq2seq.training.callbacks.throughput import Throughput
 from seq2seq.training.callbacks.watch import Watch, Watcher
 from seq2seq.training.configuration import monitoring, validation_interval
+from seq2seq.training.configuration.accelerators import set_float32_precision
 from seq2seq.training.configuration.monitoring import Settled
 from seq2seq.training.lightning_errors import naming_lightning
 from seq2seq.training.optimization.freezing import freeze
@@ -39,7 +40,7 @@ from seq2seq.training.start import resuming, vectors
 from seq2seq.training.start.resuming import Start
 from seq2seq.training.task_module import TaskModule
 
-OWN = ("threads", "validation_lines", "split_out_of_memory")
+OWN = ("threads", "validation_lines", "split_out_of_memory", "float32_matmul_precision", "cuda_graphs")
 """Keys of `trainer` that are not Lightning's."""
 
 
@@ -88,6 +89,7 @@ def prepare(task: Task, config: Mapping[str, Any], folder: Path, context: RunCon
         resuming.tidy(folder, context.begin)
     options = config["trainer"]
     limit_threads(options.get("threads"), context.rank.local_world_size)
+    set_float32_precision(options.get("float32_matmul_precision"))
     lightning.seed_everything(config["seed"], verbose=False)
     data = task.data(config)
     with context.rank.zero_first(DATA):

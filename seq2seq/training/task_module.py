@@ -81,7 +81,8 @@ class TaskModule(lightning.LightningModule, ABC):
             total, count, tokens = distributed.total(loss, count, tokens)
         self.trained_tokens += tokens
         self.log("train_loss", total.detach() / count, on_step=True, on_epoch=False, prog_bar=True)
-        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("learning_rate", torch.full((), rate, device=self.device))  # a number would be copied, and waited for
         if self.trainer.accumulate_grad_batches == 1:
             share = count / self.trainer.world_size  # the gradient will be the mean over processes
             if self.splitter is not None:
@@ -104,10 +105,13 @@ class TaskModule(lightning.LightningModule, ABC):
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
         """Clip, and skip the step where the gradients are not finite; a scaler of 16-bit floats does so itself."""
-        if getattr(self.trainer.precision_plugin, "scaler", None) is None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is None:
             self.skipping(optimizer, clip(self.parameters(), gradient_clip_val, gradient_clip_algorithm))
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)  # Lightning leaves that to fused optimizers, whose gradients it does not clip
+        clip(self.parameters(), gradient_clip_val, gradient_clip_algorithm)
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums of the last validation."""

@@ -27,6 +27,15 @@ def check_accelerator(trainer: Mapping[str, Any]) -> None:
         )
 
 
+def set_float32_precision(precision: str | None) -> None:
+    """Set how exactly products of float32 are computed, by matrix units and by cuDNN's recurrent kernels: `highest` in
+    float32, `high` in TF32 (19 bits) where the device has it. None leaves all as torch has it, which is float32 for
+    products and TF32 within cuDNN."""
+    if precision is not None:
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = precision == "high"
+
+
 def chosen(asked: str) -> str:
     """What Lightning takes for auto and gpu: MPS first, then CUDA."""
     if asked not in ("auto", "gpu"):

@@ -188,6 +188,7 @@ RULES: dict[str, Any] = {
     "trainer.reload_dataloaders_every_n_epochs": integer(0),
     "trainer.threads": integer(1, 4096) | None,
     "trainer.validation_lines": integer(1) | None,
+    "trainer.float32_matmul_precision": one_of("highest", "high") | None,
     **dict.fromkeys((f"logger.wandb.{key}" for key in ("project", "entity", "group", "name", "id")), Text | None),
     "logger.wandb.tags": list_of(Text) | None,
     "callbacks.checkpoint.mode": Better | None,

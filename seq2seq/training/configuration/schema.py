@@ -43,6 +43,8 @@ def check(config: Mapping[str, Any]) -> nn.Module:
         _check_value(place, value)
     _check_processes(config["trainer"], current_rank())
     check_accelerator(config["trainer"])
+    if config["trainer"].get("cuda_graphs") and task.name not in ("translation", "captioning"):
+        raise UserError(f"trainer.cuda_graphs=true: task={task.name} has no such training step; set it to false")
     _check_length(config["trainer"], config["scheduler"])
     if (lines := config["trainer"].get("validation_lines")) and "decoder" not in task.nodes:
         raise UserError(

@@ -15,9 +15,9 @@ from seq2seq.corpora import Corpus, LabelCorpus, TranslationData
 from seq2seq.errors import UserError
 from seq2seq.inference.predictor import Predictor, written
 from seq2seq.models import factory
-from seq2seq.models.label_model import LabelModel, sets
+from seq2seq.models.label_model import LabelModel, padded_sets, sets
 from seq2seq.nn.character_embedding import without_last
-from seq2seq.nn.types import Pairs, Tokens
+from seq2seq.nn.types import Pairs, Tokens, unpadded_ids
 from seq2seq.reporting.label_pictures import label_figures
 from seq2seq.runtime.atomic_files import write_lines
 from seq2seq.runtime.distributed import merged
@@ -79,16 +79,26 @@ class LabelModule(TaskModule):
         model: Any = self.model
         features = model(self._source(batch))
         smoothing = self.label_smoothing if training else 0.0
-        total = model.loss(features, self._targets(batch.target), label_smoothing=smoothing)
-        return total, torch.tensor(len(features), device=features.device)
+        total = model.loss(features, self._targets(batch.target, len(features)), label_smoothing=smoothing)
+        return total, self._count(batch.target, len(features))
 
     def _source(self, batch: Pairs) -> Tokens:
         return batch.source if self.reads_eos else without_last(batch.source)
 
-    def _targets(self, target: Tokens) -> Tensor:
-        if self.scorer.labels.form != "one":
-            return sets(target, BOS, FIRST, len(self.scorer.labels.labels))
-        return target.ids[without_last(target).mask] - FIRST
+    def _targets(self, target: Tokens, count: int) -> Tensor:
+        """The targets of `count` rows of features; on other devices than a CPU some of them are pads."""
+        on_cpu, size = target.ids.device.type == "cpu", len(self.scorer.labels.labels)
+        width = target.ids.size(1) if on_cpu else count // max(len(target.ids), 1)
+        if self.scorer.labels.form == "one":
+            return unpadded_ids(Tokens(target.ids[:, :width] - FIRST, target.lengths - 1))
+        return sets(target, BOS, FIRST, size) if on_cpu else padded_sets(target, BOS, FIRST, size, width)
+
+    def _count(self, target: Tokens, count: int) -> Tensor:
+        """The number of words (or texts) among `count` rows of features."""
+        form = self.scorer.labels.form
+        if target.ids.device.type == "cpu" or form == "set":
+            return target.lengths.new_full((), count)
+        return ((target.ids == BOS) & target.mask).sum() if form == "sets" else (target.lengths - 1).sum()
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums of the last validation."""

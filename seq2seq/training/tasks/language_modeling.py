@@ -69,7 +69,7 @@ class LanguageModelingModule(TaskModule):
             self.state = map_tensors(Tensor.detach, after)
         else:
             self.validation_state = after
-        return total, torch.tensor(batch.targets.numel(), device=batch.targets.device)
+        return total, batch.targets.new_full((), batch.targets.numel())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the carried state, as plain tensors, of the rows of all processes."""

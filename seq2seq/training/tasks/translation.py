@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from seq2seq.inference.request import Request
 from seq2seq.inference.stepper import check_search, translate_ids
 from seq2seq.inference.translator import Translator
 from seq2seq.models import EncoderDecoder, factory
+from seq2seq.models.graphed_loss import GraphedLoss
 from seq2seq.models.task_descriptors import TASKS
 from seq2seq.nn.scheduled_sampling import SamplingState
 from seq2seq.nn.types import Captions, Pairs, map_tensors
@@ -33,7 +33,7 @@ from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, Tokenizer
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
 from seq2seq.training.callbacks.samples import Samples
-from seq2seq.training.losses import attention_losses
+from seq2seq.training.losses import attention_losses, cuda_graphs
 from seq2seq.training.losses.objectives import Objective, check_objective, make_objective
 from seq2seq.training.task_module import TaskModule
 from seq2seq.training.tasks import by_language, by_tag, length_limits
@@ -82,6 +82,7 @@ class TranslationModule(TaskModule):
         self.groups: Mapping[str, Group] = {}
         self.searched: frozenset[int] | None = None  # rows of val to translate; None: all
         self.attention_losses: attention_losses.AttentionLosses | None = None
+        self.graphed_loss: GraphedLoss | None = None
 
     def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
         """Σ −log p(token) over the batch's target tokens, in training with what the `objective` adds and the decoder's
@@ -92,10 +93,12 @@ class TranslationModule(TaskModule):
         sampling = SamplingState(self.seed, self.trainer.global_step, self.trainer.global_rank)
         smoothing, r_drop, risk = self.objective
         if risk:
-            count = torch.tensor(len(batch.target.ids), device=batch.target.ids.device)
+            count = batch.target.lengths.new_full((), len(batch.target.ids))
             return risk(model, batch.source, batch.target, sampling), count
         if self.attention_losses is not None:
             total = self.attention_losses(model, batch, label_smoothing=smoothing, r_drop=r_drop)
+        elif self.graphed_loss is not None:
+            total = self.graphed_loss(batch.source, batch.target)
         else:
             total = model.loss(batch.source, batch.target, sampling, label_smoothing=smoothing, r_drop=r_drop)
         return total, batch.target.lengths.sum()
@@ -180,6 +183,7 @@ class Translation(Task):
         if config.get("extra_encoders") and config["task"].get("guided_alignment"):
             raise UserError("task.guided_alignment: links are of a single source; set it to 0 with extra_encoders")
         attention_losses.check_options(config, trial, corpus)
+        cuda_graphs.check(config, trial)
 
     def data(self, config: Mapping[str, Any]) -> TranslationData:
         """Read the pairs; a language that cannot be scored is refused before its text is read."""
@@ -208,6 +212,7 @@ class Translation(Task):
         if lines := config["trainer"].get("validation_lines"):
             module.searched = frozenset(spread(len(module.references), lines))
         module.attention_losses = attention_losses.made(config, data)
+        module.graphed_loss = cuda_graphs.made(config, model)
         return module
 
     def callbacks(self, config: Mapping[str, Any], data: Any, folder: Path) -> Sequence[Callback]:

@@ -1,0 +1,80 @@
+"""experiments/gpu: the plain twin is the same model, the script runs and survives what fails, and graphs' padding
+changes nothing."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.gpu import check, report
+from experiments.gpu.twin import Twin
+from experiments.throughput.learners import project_model
+from experiments.throughput.pairs import random_batches, synthetic
+from experiments.throughput.sizes import Sizes
+from seq2seq.models.graphed_loss import GraphedLoss, bucket
+
+SIZES = Sizes(4, 8, 60)
+
+
+@pytest.mark.parametrize("model", ["c", "a"])
+def test_the_plain_twin_is_the_same_model(model: str) -> None:
+    ours = project_model(model, SIZES).double()
+    twin = Twin(model, SIZES).double()
+    twin.copy_weights(ours.state_dict())
+    for batch in random_batches(synthetic(60, 40).train, 8, 2):
+        wanted = ours.loss(batch.source, batch.target) / batch.target.lengths.sum()
+        torch.testing.assert_close(twin.loss(batch), wanted)
+
+
+@pytest.mark.parametrize("model", ["c", "a", "luong"])
+def test_a_loss_padded_to_a_bucket_is_the_same(model: str) -> None:
+    """Loss and gradients, for sizes that are no bucket's; what a former batch left in the buffers does not matter."""
+    plain = project_model(model, SIZES).double()
+    padded = copy.deepcopy(plain)
+    loss = GraphedLoss(padded, label_smoothing=0.1)
+    for size in (9, 5):
+        [batch] = random_batches(synthetic(60, 40).train, size, 1)
+        for each, function in ((plain, plain.loss), (padded, loss)):
+            each.zero_grad()
+            options = {"label_smoothing": 0.1} if function is not loss else {}
+            function(batch.source, batch.target, **options).backward()
+        for one, other in zip(plain.parameters(), padded.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_buckets_are_few_and_near() -> None:
+    sizes = [bucket(size) for size in range(1, 513)]
+    assert all(size <= rounded <= max(size + 3, size * 9 / 8) for size, rounded in enumerate(sizes, 1))
+    assert len(set(sizes)) < 50
+    assert sizes == sorted(sizes)
+
+
+def test_a_case_that_fails_is_recorded_and_the_next_one_runs(tmp_path: Path) -> None:
+    setting = check.Setting("cpu", True, tmp_path, float("inf"))
+    cases = check.Cases(setting, "models")
+    cases.run("bad", lambda: 1 / 0)
+    cases.run("good", lambda: {"ok": True})
+    found = json.loads((tmp_path / "results.json").read_text())["models"]
+    assert "ZeroDivisionError" in found["bad"]["error"]
+    assert found["good"]["ok"] is True
+    assert check.failures(found) == ["bad"]
+    setting.deadline = 0.0
+    assert cases.run("late", lambda: {"ok": True}) is None
+    report.write(setting.results, tmp_path)
+    assert (tmp_path / "results.md").is_file()
+
+
+def test_missing_packages_are_named() -> None:
+    assert check.missing({"torch": "torch", "no_such_module_here": "its-package"}) == ["its-package"]
+
+
+@pytest.mark.slow
+def test_the_script_runs_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQ2SEQ_CACHE", str(tmp_path / "cache"))
+    sections = [name for name in check.SECTIONS if name not in check.ALONE]
+    assert check.main(["--device", "cpu", "--quick", "--output", str(tmp_path / "out"), "--only", *sections]) == 0
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert all(found[name] for name in sections)
+    assert "| speed |" in (tmp_path / "out" / "results.md").read_text()
