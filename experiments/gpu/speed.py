@@ -69,9 +69,7 @@ def kernels(setting: Setting, function: Callable[[], Any]) -> dict[str, Any]:
 
     if not setting.cuda:
         return {}
-    function()
-    synchronize(setting)
-    with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as profiler:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         function()
         synchronize(setting)
     events = [event for event in profiler.events() if str(event.device_type).endswith("CUDA")]
@@ -168,19 +166,18 @@ class Learning:
 
 def contestants(model: str, sizes: Sizes, device: str) -> dict[str, Learning]:
     """The project's model on the path that it chooses and on those that may be asked for, the twin, the naive loop."""
-    torch.manual_seed(0)
-    weights = project_model(model, sizes)
     made: dict[str, Learning] = {}
-    for name in ("auto", "manual", *GRAPHED):
-        ours = project_model(model, sizes, "manual" if "manual" in name else "auto")
-        ours.load_state_dict(weights.state_dict())
-        ours.to(device).train()
-        loss = GraphedLoss(ours) if name in GRAPHED else ours.loss
-        made[name] = Learning(ours, _mean(loss), plain=False)
-    for name, kind in (("twin", Twin), ("naive", Naive)):
-        plain = kind(model, sizes)
-        plain.copy_weights(weights.state_dict())
-        made[name] = Learning(plain.to(device).train(), plain.loss, plain=name == "naive")
+    with torch.device(device):
+        weights = project_model(model, sizes).state_dict()
+        for name in ("auto", "manual", *GRAPHED):
+            ours = project_model(model, sizes, "manual" if "manual" in name else "auto")
+            ours.load_state_dict(weights)
+            loss = GraphedLoss(ours) if name in GRAPHED else ours.loss
+            made[name] = Learning(ours.train(), _mean(loss), plain=False)
+        for name, kind in (("twin", Twin), ("naive", Naive)):
+            plain = kind(model, sizes)
+            plain.copy_weights(weights)
+            made[name] = Learning(plain.train(), plain.loss, plain=name == "naive")
     return made
 
 
@@ -194,7 +191,7 @@ def training(setting: Setting, cases: Cases) -> None:
     for name, chosen in sizes.items():
         data = synthetic(chosen.vocabulary, 29_000 if setting.cuda else 300).train
         for tokens in TOKENS if setting.cuda and not setting.quick else (200,):
-            made = bucketed_batches(data, tokens, 4)
+            made = bucketed_batches(data, tokens, 4 if tokens < TOKENS[-1] else 2)
             batches = [map_tensors(lambda x: x.to(setting.device), batch) for batch in made]
             for model in ("c", "a"):
                 kinds = ("tf32", "float32", "bf16") if tokens == TOKENS[0] else ("tf32",)

@@ -61,7 +61,7 @@ class GraphedLoss:
 
     def __call__(self, source: Source, target: Tokens) -> Tensor:
         """The loss of a batch."""
-        sizes = tuple(map(bucket, (len(target.ids), source[0].size(1), target.ids.size(1))))
+        sizes = bucket(len(target.ids)), bucket(source[0].size(1)), bucket(target.ids.size(1))
         if target.ids.device.type != "cuda":
             return self._plain(copied(source, target, empty(source, target, sizes)))
         key = (*sizes, self.model.training, *self._state())

@@ -122,14 +122,14 @@ class CrossEntropyInChunks(Function):
         return into_features * gradient, into_weight, into_bias * gradient, None, None
 
 
-def _softmax_loss(logits: Tensor, y: Tensor, smoothing: float, known: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The sum of the losses of the `known` rows, and the softmax of all, which takes the place of the logits."""
+def _softmax_loss(logits: Tensor, y: Tensor, smoothing: float, counted: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The sum of the losses of the `counted` rows, and the softmax of all, which takes the place of the logits."""
     top, known = logits.amax(1, keepdim=True), logits.gather(1, y)
     expected = (1 - smoothing) * known + smoothing * logits.mean(1, keepdim=True) if smoothing else known
     exponentials = logits.sub_(top).exp_()
     z = exponentials.sum(1, keepdim=True)
     losses = z.log() + top - expected
-    return (losses if known is None else losses * known).sum(), exponentials.div_(z)
+    return (losses if counted is None else losses * counted).sum(), exponentials.div_(z)
 
 
 def token_log_probs(
