@@ -10,7 +10,7 @@ from seq2seq.errors import UserError
 from seq2seq.nn.types import Captions, Features, Pairs, Tokens, Window
 from seq2seq.training.optimization import out_of_memory
 from seq2seq.training.optimization.optimizers import make_optimizer
-from seq2seq.training.task_module import Skipping, clip, spreading
+from seq2seq.training.task_module import Skipping, TaskModule, clip, spreading
 
 OPTIMIZERS = [
     {"name": "adam", "lr": 0.1},
@@ -137,3 +137,23 @@ def test_added_gradients_have_the_layout_of_their_parameters():
     out_of_memory.add([parameter], [gradient], 1.0)
     assert parameter.grad.stride() == parameter.stride()
     assert torch.equal(parameter.grad, 3 * gradient)
+
+
+@pytest.mark.parametrize("gradient", [3.0, float("inf")])
+def test_sixteen_bits_clip_what_a_fused_optimizer_is_given(gradient):
+    """Lightning leaves unscaling to fused optimizers, and clips nothing then: the module unscales, clips, and the
+    scaler skips what is not finite."""
+    weight, scaler = Parameter(torch.tensor([1.0, -2.0])), torch.amp.GradScaler("cpu", init_scale=64.0)
+    optimizer = make_optimizer([weight], {"name": "adam", "lr": 0.1})
+    module = SimpleNamespace(
+        trainer=SimpleNamespace(precision_plugin=SimpleNamespace(scaler=scaler)), parameters=lambda: [weight]
+    )
+    scaler.scale((weight * torch.tensor([gradient, 4.0])).sum()).backward()
+    TaskModule.configure_gradient_clipping(module, optimizer, 1.0, None)
+    finite = gradient < float("inf")
+    if finite:
+        torch.testing.assert_close(weight.grad, torch.tensor([0.6, 0.8]))
+    before = weight.detach().clone()
+    scaler.step(optimizer)
+    scaler.update()
+    assert torch.equal(weight.detach(), before) is not finite

@@ -5,7 +5,7 @@ import torch
 
 from seq2seq.bundle.format import load_bundle
 from seq2seq.errors import UserError
-from seq2seq.training.configuration.accelerators import check_accelerator, chosen
+from seq2seq.training.configuration.accelerators import check_accelerator, chosen, set_float32_precision
 from tests.bundles import save
 
 
@@ -58,3 +58,19 @@ def test_a_device_that_is_not_there(tmp_path, device):
     save(tmp_path / "b")
     with pytest.raises(UserError, match=rf"device '{device}' cannot be used \(.{{,100}}\); use cpu, or cuda or mps"):
         load_bundle(tmp_path / "b", device=device)
+
+
+@pytest.mark.parametrize(
+    ("asked", "then"), [(None, ("medium", None)), ("highest", ("highest", False)), ("high", ("high", True))]
+)
+def test_how_exactly_float32_is_multiplied(asked, then):
+    """Nothing is touched unless it is asked for."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        torch.set_float32_matmul_precision("medium")
+        set_float32_precision(asked)
+        wanted = then[0], before[1] if then[1] is None else then[1]
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == wanted
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
