@@ -284,6 +284,8 @@ SEARCHES: dict[str, dict[str, Any]] = {
 
 def _searched(setting: Setting, overrides: Sequence[str], dtype: torch.dtype) -> dict[str, Any]:
     """How many of the sentences differ, by search and batch size; 256 sentences, one by one only some of them."""
+    from seq2seq.inference.graphed_step import GraphedStep
+    from seq2seq.inference.stepper import Stepper
     from seq2seq.search import SearchOptions
 
     torch.manual_seed(0)
@@ -296,26 +298,29 @@ def _searched(setting: Setting, overrides: Sequence[str], dtype: torch.dtype) ->
     source = Tokens(*tokens(count, generator))
     on_device = copy.deepcopy(model).to(setting.device)
     found: dict[str, Any] = {"ok": True}
+    plain = Stepper(on_device)
+    graphed = GraphedStep(plain)
     for name, options in SEARCHES.items():
         chosen = SearchOptions(BOS, EOS, PAD, max_length_ratio=1.0, max_length_extra=3, **options)
-        wanted = _outputs(model, source, chosen, count, "cpu")
+        wanted = _outputs(model, source, chosen, count, "cpu", Stepper(model))
         different = {}
-        for size in (1, 7, 64, 256):
+        for size, step in ((1, plain), (7, plain), (64, plain), (256, plain), (1, graphed), (64, graphed)):
             some = min(count, {1: 24, 7: 140}.get(size, count))
             with exact():
-                got = _outputs(on_device, map_tensors(lambda x: x[:some], source), chosen, size, setting.device)  # noqa: B023
-            different[size] = sum(one != other for one, other in zip(got, wanted, strict=False))
+                part = map_tensors(lambda x: x[:some], source)  # noqa: B023
+                got = _outputs(on_device, part, chosen, size, setting.device, step)
+            label = f"{size}{', graphs' * (step is graphed)}"
+            different[label] = sum(one != other for one, other in zip(got, wanted, strict=False))
         found[name] = different
         found["ok"] = found["ok"] and not any(different.values())
     return found
 
 
-def _outputs(model: Any, source: Tokens, options: Any, size: int, device: str) -> list[list[int]]:
-    from seq2seq.inference.stepper import Stepper, translate_ids
+def _outputs(model: Any, source: Tokens, options: Any, size: int, device: str, step: Any) -> list[list[int]]:
+    from seq2seq.inference.stepper import translate_ids
     from seq2seq.search import Sentences
 
     found: list[list[int]] = []
-    step = Stepper(model)
     for start in range(0, len(source.ids), size):
         part = map_tensors(lambda x: x[start : start + size].to(device), source)  # noqa: B023
         numbers = range(start, start + len(part.ids))

@@ -91,8 +91,10 @@ def precision(name: str) -> Iterator[None]:
     torch.set_float32_matmul_precision("highest" if name == "float32" else "high")
     torch.backends.cudnn.allow_tf32 = name != "float32"
     try:
-        lower = torch.autocast("cuda", torch.bfloat16, cache_enabled=False)  # as Lightning's: weights change within
-        with lower if name == "bf16" else contextlib.nullcontext():
+        if name != "bf16":
+            yield
+            return
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):  # as Lightning's: weights change within
             yield
     finally:
         torch.set_float32_matmul_precision(before[0])
@@ -358,14 +360,20 @@ def searching(setting: Setting, cases: Cases) -> None:
             for size in (1, 64, 256) if setting.cuda else (4,):
                 count = min(256 if size > 1 else 8, 256) if setting.cuda else 8
                 made = [map_tensors(lambda x: x.to(setting.device), batch) for batch in prepared(data, count, size)]
-                cases.run(f"{model} beam {beam_size} batch {size}", _search, setting, network, made, beam_size, count)
+                for graphs in (False, True):
+                    label = f"{model} beam {beam_size} batch {size}{', graphs' * graphs}"
+                    cases.run(label, _search, setting, network, made, beam_size, count, graphs)
 
 
-def _search(setting: Setting, network: Any, made: list[Pairs], beam_size: int, count: int) -> dict[str, Any]:
+def _search(
+    setting: Setting, network: Any, made: list[Pairs], beam_size: int, count: int, graphs: bool
+) -> dict[str, Any]:
     from experiments.throughput.search import searching
+    from seq2seq.inference.graphed_step import GraphedStep
     from seq2seq.inference.stepper import Stepper
 
-    run = searching(network, Stepper(network), made, beam_size)
+    step: Any = Stepper(network)
+    run = searching(network, GraphedStep(step) if graphs else step, made, beam_size)
     with precision("tf32"):
         taken = statistics.median(seconds(setting, run, 2, warm=1))
         inside = kernels(setting, run) if len(made) < 9 else {}

@@ -13,7 +13,11 @@ from experiments.gpu.twin import Twin
 from experiments.throughput.learners import project_model
 from experiments.throughput.pairs import random_batches, synthetic
 from experiments.throughput.sizes import Sizes
+from seq2seq.inference.graphed_step import GraphedStep
+from seq2seq.inference.stepper import Stepper, translate_ids
 from seq2seq.models.graphed_loss import GraphedLoss, bucket
+from seq2seq.search import SearchOptions
+from seq2seq.text.vocabulary import BOS, EOS, PAD
 
 SIZES = Sizes(4, 8, 60)
 
@@ -42,6 +46,25 @@ def test_a_loss_padded_to_a_bucket_is_the_same(model: str) -> None:
             function(batch.source, batch.target, **options).backward()
         for one, other in zip(plain.parameters(), padded.parameters(), strict=True):
             torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("options", [{"beam_size": 1}, {"beam_size": 3}, {"sample": True, "n_best": 2}], ids=str)
+@pytest.mark.parametrize("model", ["c", "a", "luong"])
+def test_a_search_of_padded_steps_finds_the_same(model: str, options: dict[str, object]) -> None:
+    """Sentences leave the batch, so that the shape changes; attention weights are kept."""
+    network = project_model(model, SIZES).double().eval()
+    for parameter in network.parameters():
+        parameter.data.mul_(4)
+    search = SearchOptions(BOS, EOS, PAD, return_attention=model != "c", **options)
+    plain, padded = Stepper(network), GraphedStep(Stepper(network))
+    for size in (11, 1, 6):
+        [batch] = random_batches(synthetic(60, 40).train, size, 1)
+        wanted, found = (translate_ids(network, batch.source, search, step) for step in (plain, padded))
+        for one, other in zip(wanted, found, strict=True):
+            assert [each.tokens for each in one] == [each.tokens for each in other]
+            if one[0].attention is not None:
+                torch.testing.assert_close(one[0].attention, other[0].attention)
+    assert len(padded.known) > 3
 
 
 def test_buckets_are_few_and_near() -> None:
