@@ -152,7 +152,10 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 def _chosen(log_probs: Float[Tensor, "B V"], choice: Choice, generator: torch.Generator) -> Int[Tensor, "B"]:
     if choice == "argmax":
         return log_probs.argmax(-1)
-    return torch.multinomial(log_probs.float().exp(), 1, generator=generator)[:, 0]
+    # torch.multinomial of one token is the same race, but asks the device first whether these are probabilities.
+    probabilities = log_probs.float().exp()
+    times = torch.empty_like(probabilities).exponential_(1, generator=generator)
+    return (probabilities / times).argmax(-1)
 
 
 def _inverse_sigmoid(halfway: int) -> float:

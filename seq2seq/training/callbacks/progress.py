@@ -16,13 +16,20 @@ from seq2seq.reporting.wording import duration
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's progress bar, without the run's version number."""
+    """Lightning's progress bar, without the run's version number. On a GPU its numbers are those of the last step that logged:
+    to read newer ones the host would have to wait for the device at every step."""
+
+    _shown: dict[str, int | str | float | dict[str, float]] | None = None
 
     def get_metrics(self, *arguments: Any) -> dict[str, int | str | float | dict[str, float]]:
         """The logged metrics with four digits."""
-        metrics = super().get_metrics(*arguments)
-        metrics.pop("v_num", None)
-        return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in metrics.items()}
+        trainer, module = arguments
+        waits = module.device.type != "cpu" and trainer.training and not trainer._logger_connector.should_update_logs
+        if self._shown is None or not waits:
+            metrics = super().get_metrics(*arguments)
+            metrics.pop("v_num", None)
+            self._shown = {name: f"{x:.4g}" if isinstance(x, float) else x for name, x in metrics.items()}
+        return dict(self._shown)
 
 
 class ValidationLines(BaseProgressBar):

@@ -107,3 +107,21 @@ def test_a_terminal_has_the_bar(monkeypatch):
 
 def test_loss_is_named_once_where_it_is_monitored():
     assert ValidationLines("val_loss", "val_loss").metrics == ("val_loss",)
+
+
+def test_the_bar_of_a_gpu_shows_what_was_logged_last(monkeypatch):
+    """Reading a number waits for the device: it is done where one is logged, and outside of training."""
+    values = iter(range(10))
+    monkeypatch.setattr(
+        lightning.callbacks.TQDMProgressBar, "get_metrics", lambda *_: {"loss": float(next(values)), "v_num": 1}
+    )
+    logger = SimpleNamespace(should_update_logs=False)
+    trainer = SimpleNamespace(training=True, _logger_connector=logger)
+    for device, shown in (("cpu", "0123"), ("cuda", "4456")):
+        module, bar, seen = SimpleNamespace(device=torch.device(device)), ProgressBar(), ""
+        for training, logs in ((True, False), (True, False), (True, True), (False, False)):
+            trainer.training, logger.should_update_logs = training, logs
+            found = bar.get_metrics(trainer, module)
+            assert list(found) == ["loss"]
+            seen += str(found["loss"])
+        assert seen == shown
