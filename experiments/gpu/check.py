@@ -184,7 +184,7 @@ def run(setting: Setting, only: Sequence[str]) -> None:
         began = time.perf_counter()
         cases = Cases(setting, name)
         try:
-            if name in ALONE and only != [name]:
+            if any(os.environ.get(key) != value for key, value in ALONE.get(name, {}).items()):
                 _alone(setting, name)
             else:
                 getattr(importlib.import_module(module), function)(setting, cases)
