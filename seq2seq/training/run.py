@@ -105,6 +105,8 @@ def _train(task: Task, config: Mapping[str, Any], folder: Path, context: RunCont
     settled = run.settled.config
     parameters = sum(parameter.numel() for parameter in run.module.model.parameters())
     record.update(parameters=parameters, monitor=monitoring.best_by(settled))
+    if precision := settled["trainer"].get("float32_matmul_precision"):
+        record.update(float32_matmul_precision=precision)
     announce(run, parameters, folder, begin)
     try:
         fitted = Fitted(**record.values["trained"]) if begin is resuming.END else fit(run, begin)
