@@ -25,7 +25,7 @@ from seq2seq.nn.cells import GRU, LSTM
 from seq2seq.nn.losses import token_cross_entropy
 from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import Inputs, Pairs, map_tensors
-from seq2seq.training.optimizers import make_optimizer
+from seq2seq.training.optimization.optimizers import make_optimizer
 
 SIZES = {"benchmark": Sizes(), "large": Sizes(1024, 1024, 32000)}
 TINY = {"benchmark": Sizes(8, 16, 60)}

@@ -24,9 +24,9 @@ from experiments.gpu.check import Cases, Setting
 from experiments.gpu.models import COPIED, LABELLED, SMALL, TRANSLATION, composed, distance
 from seq2seq.runtime.distributed import current_rank
 from seq2seq.training import run as training
-from seq2seq.training.resuming import Start
+from seq2seq.training.callbacks.signals import Stopping
 from seq2seq.training.setup import Run, RunContext, prepare
-from seq2seq.training.signals import Stopping
+from seq2seq.training.start.resuming import Start
 
 PRECISIONS = {
     "32-true, highest": ["trainer.precision=32-true", "trainer.float32_matmul_precision=highest"],

@@ -16,8 +16,8 @@ from seq2seq.reporting.wording import duration
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's progress bar, without the run's version number. On a GPU its numbers are those of the last step that logged:
-    to read newer ones the host would have to wait for the device at every step."""
+    """Lightning's progress bar, without the run's version number. On a GPU its numbers are those of the last step that
+    logged: to read newer ones the host would have to wait for the device at every step."""
 
     _shown: dict[str, int | str | float | dict[str, float]] | None = None
 
