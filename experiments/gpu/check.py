@@ -63,14 +63,14 @@ OPTIONAL = {
 SECTIONS = {
     "peaks": ("experiments.gpu.speed", "peaks"),
     "models": ("experiments.gpu.models", "models"),
-    "paths": ("experiments.gpu.models", "paths"),
+    "sync": ("experiments.gpu.train", "sync"),
     "graphs": ("experiments.gpu.graphs", "graphs"),
+    "train": ("experiments.gpu.train", "train"),
     "speed": ("experiments.gpu.speed", "training"),
     "layers": ("experiments.gpu.speed", "layers"),
     "loss": ("experiments.gpu.speed", "losses"),
-    "train": ("experiments.gpu.train", "train"),
-    "sync": ("experiments.gpu.train", "sync"),
     "searching": ("experiments.gpu.speed", "searching"),
+    "paths": ("experiments.gpu.models", "paths"),
     "texts": ("experiments.gpu.models", "texts"),
     "resume": ("experiments.gpu.train", "resume"),
 }

@@ -89,10 +89,10 @@ def _dropped(setting: Setting) -> dict[str, Any]:
     found = []
     for seed in (*range(40), 0):
         torch.manual_seed(seed)
-        found.append(float(loss(source, target)))
+        found.append(float(loss(source, target).detach()))
     plain = []
     for _ in range(40):
-        plain.append(float(model.loss(source, target)))
+        plain.append(float(model.loss(source, target).detach()))
     means = [sum(found[:40]) / 40, sum(plain) / 40]
     okay = len(set(found[:40])) == 40 and found[0] == found[40] and math.isclose(*means, rel_tol=0.02)
     return {"ok": okay, "means": means, "different": len(set(found[:40])), "same_seed": found[0] == found[40]}
@@ -109,6 +109,6 @@ def _autocast(setting: Setting) -> dict[str, Any]:
         with torch.autocast(kind, torch.bfloat16, enabled=lower):
             value = loss(source, target)
         value.backward()
-        values.append(float(value))
+        values.append(float(value.detach()))
     okay = all(math.isclose(value, values[0], rel_tol=0.02) for value in values)
     return {"ok": okay, "losses": values, "graphs": len(loss.graphs)}
