@@ -3,6 +3,7 @@
     python -m experiments.gpu.check --output DIR                      # all of it: under 8 minutes on an H100
     python -m experiments.gpu.check --output DIR --device cpu --quick # only to see that the script runs
     python -m experiments.gpu.check --output DIR --only models train  # these sections; the others keep what DIR has
+    python -m experiments.gpu.check --output DIR --keep               # what failed in DIR, or was left out
 
 Writes results.json (after each case, so that what is killed is not lost), results.md and speed.png. A section that
 fails is recorded with its traceback, and the next one runs. The exit code is 1 where one failed, or a check did.
@@ -89,6 +90,7 @@ class Setting:
     folder: Path
     deadline: float  # of the monotonic clock: what a section has not begun by then is left out
     results: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)  # results of before, whose cases that passed are not run again
 
     @property
     def cuda(self) -> bool:
@@ -115,6 +117,10 @@ class Cases(dict[str, Any]):
 
     def run(self, name: str, function: Any, *arguments: Any, **options: Any) -> Any:
         """Call a function and keep its result, or its traceback; not after the deadline."""
+        before = self.setting.kept.get(self.name, {}).get(name)
+        if passed(before):
+            self[name] = before
+            return before
         if self.setting.late:
             self[name] = {"left_out": "time"}
             return None
@@ -210,6 +216,11 @@ def _alone(setting: Setting, name: str) -> None:
     setting.results[name] = json.loads((folder / "results.json").read_text(encoding="utf-8"))[name]
 
 
+def passed(case: Any) -> bool:
+    """Whether a case was run, and nothing was wrong."""
+    return isinstance(case, dict) and case.get("ok") is not False and "left_out" not in case
+
+
 def failures(cases: dict[str, Any]) -> list[str]:
     """The cases that did not pass."""
     return [name for name, case in cases.items() if isinstance(case, dict) and case.get("ok") is False]
@@ -228,6 +239,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda", help="cuda (default), cuda:1 …, or cpu")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: only to see that all of it runs")
     parser.add_argument("--only", nargs="+", default=[], choices=SECTIONS, metavar="NAME", help=", ".join(SECTIONS))
+    parser.add_argument("--keep", action="store_true", help="run only the cases that failed in DIR, or were left out")
     parser.add_argument("--seconds", type=float, default=470, help="after these, no further case begins (default: 470)")
     return parser.parse_args(words)
 
@@ -245,8 +257,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     chosen.output.mkdir(parents=True, exist_ok=True)
     setting = Setting(chosen.device, chosen.quick, chosen.output, time.monotonic() + chosen.seconds)
-    if chosen.only and (chosen.output / "results.json").is_file():
+    if (chosen.only or chosen.keep) and (chosen.output / "results.json").is_file():
         setting.results = json.loads((chosen.output / "results.json").read_text(encoding="utf-8"))
+        card = setting.results.get("facts", {}).get("card")
+        if chosen.keep and card == facts(chosen.device).get("card"):
+            setting.kept = dict(setting.results)
+        elif chosen.keep:
+            print(f"--keep: {chosen.output} has the results of another card, {card}; all cases are run")
     run(setting, chosen.only)
     try:
         from experiments.gpu import report

@@ -245,7 +245,7 @@ class Watch(Callback):
         self._filters.__exit__(None, None, None)
 
     def on_train_batch_start(self, trainer: lightning.Trainer, module: Any, batch: Any, index: int) -> None:
-        logs = (index + 1) % (EVERY * trainer.accumulate_grad_batches) == 0 or index < 2
+        logs = index < 2 or trainer._logger_connector.should_update_logs
         self._set("default" if logs else self.mode)
         self.exempt += logs
         self.watched += not logs
@@ -258,11 +258,12 @@ class Watch(Callback):
             torch.cuda.set_sync_debug_mode(mode)
 
     def _show(self, message: Any, *_: Any, **__: Any) -> None:
-        if "synchroniz" not in str(message):
+        if "called a synchronizing" not in str(message):
             return
-        stack = [frame for frame in traceback.extract_stack() if "experiments/gpu" not in frame.filename]
+        stack = [frame for frame in traceback.extract_stack()[:-1] if "experiments/gpu" not in frame.filename]
+        stack = [frame for frame in stack if Path(frame.filename).name != "warnings.py"]
         ours = [frame for frame in stack if "/seq2seq/" in frame.filename][-2:]
-        last = [frame for frame in stack if frame.filename not in [each.filename for each in ours]][-2:]
+        last = [frame for frame in stack if frame.filename not in [each.filename for each in ours]][-5:]
         place = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.line}" for f in reversed([*ours, *last]))
         self.places[place[:400]] = self.places.get(place[:400], 0) + 1
 
@@ -280,9 +281,10 @@ def resume(setting: Setting, cases: Cases) -> None:
         "language modelling": kinds["language modelling"],
         "tagging": kinds["tagging"],
         "16-mixed": [*kinds["translation"], "trainer.precision=16-mixed"],
+        "cuda_graphs": [*kinds["translation"], "trainer.cuda_graphs=true", "embedding.dropout=0.2"],
     }
     for name, overrides in jobs.items():
-        if not setting.quick or name == "translation":
+        if not setting.quick or name == "cuda_graphs":
             cases.run(name, _resumed, setting, [*overrides, "+trainer.deterministic=true"])
 
 

@@ -2,19 +2,18 @@
 and launching one takes longer than running it; a graph launches all of a batch's at once.
 
 A graph is of one shape, so batches are padded to a few: each size is rounded up to eighths of a power of two
-(`bucket`). The first batch of a shape runs as usual, the second is captured, and from then on is replayed. What is
-captured are two graphs, of the loss and of its gradients, which read the weights where they are, and write the
+(`bucket`). The first batch of a shape runs without a graph, the second is captured, and from then on all are replayed.
+What is captured are two graphs, of the loss and of its gradients, which read the weights where they are, and write the
 gradients into one set of buffers. Memory is that of the largest shape, for all graphs share it: what one leaves there
 lasts until the next is replayed.
 
 Loss and gradients are those of the plain path (to rounding: sums are over more rows, of zeros). Dropout is drawn for
-the padded shape, so with the same seed other features are dropped.
+the padded shape, so with the same seed other features are dropped; with a graph the same as without.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +25,10 @@ from seq2seq.nn.types import Features, Tokens
 
 log = logging.getLogger(__name__)
 MOST = 256
-"""Graphs that are kept; batches of further shapes run as usual."""
+"""Graphs that are kept; batches of further shapes run without one."""
+
+ATTEMPTS = 3
+"""Captures that may fail before no more are tried."""
 
 Source = Tokens | Features
 
@@ -57,26 +59,26 @@ class GraphedLoss:
         self.seen: set[Any] = set()
         self.graphs: dict[Any, Captured] = {}
         self.shared = Shared()
-        self.failed = False
+        self.failures = 0
 
     def __call__(self, source: Source, target: Tokens) -> Tensor:
         """The loss of a batch."""
         sizes = bucket(len(target.ids)), bucket(source[0].size(1)), bucket(target.ids.size(1))
-        if target.ids.device.type != "cuda":
-            return self._plain(copied(source, target, empty(source, target, sizes)))
-        key = (*sizes, self.model.training, *self._state())
-        known = self.graphs.get(key)
-        if known is None and key in self.seen and len(self.graphs) < MOST and not self.failed:
-            known = self._capture(key, source, target, sizes)
-        self.seen.add(key)
+        known = self._graph(source, target, sizes) if target.ids.device.type == "cuda" else None
         if known is None:
-            return self._plain(Batch(source, target))
+            padded = copied(source, target, empty(source, target, sizes))
+            return self.model.loss(padded.source, padded.target, **self.options)
         copied(source, target, known.batch)
         loss: Tensor = Replay.apply(known, self.shared, *self._parameters())  # type: ignore[no-untyped-call]
         return loss
 
-    def _plain(self, batch: Batch) -> Tensor:
-        return self.model.loss(batch.source, batch.target, **self.options)
+    def _graph(self, source: Source, target: Tokens, sizes: tuple[int, int, int]) -> Captured | None:
+        """The graph of a shape, captured now if this is the second batch of it."""
+        key = (*sizes, self.model.training, *self._state())
+        if key not in self.graphs and key in self.seen and len(self.graphs) < MOST and self.failures < ATTEMPTS:
+            self._capture(key, copied(source, target, empty(source, target, sizes)))
+        self.seen.add(key)
+        return self.graphs.get(key)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -86,21 +88,18 @@ class GraphedLoss:
         lower = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
         return lower, *(parameter.data_ptr() for parameter in self._parameters())
 
-    def _capture(self, key: Any, source: Source, target: Tokens, sizes: tuple[int, int, int]) -> Captured | None:
-        parameters = self._parameters()
-        self.shared.prepare(parameters)
-        batch = copied(source, target, empty(source, target, sizes))
+    def _capture(self, key: Any, batch: Batch) -> None:
+        self.shared.prepare(self._parameters())
         cached = torch.is_autocast_cache_enabled()
         torch.clear_autocast_cache()
         torch.set_autocast_cache_enabled(False)  # a weight's copy of another graph, or of none, is not to be read
         try:
-            self.graphs[key] = Captured(self._plain, batch, parameters, self.shared)
+            self.graphs[key] = Captured(Loss(self), batch, self.shared)
         except RuntimeError as error:
-            self.failed = True
-            log.warning("trainer.cuda_graphs: a batch cannot be captured, so all run as usual: %s", error)
+            self.failures += 1
+            log.warning("trainer.cuda_graphs: a batch could not be captured, and runs without a graph: %s", error)
         finally:
             torch.set_autocast_cache_enabled(cached)
-        return self.graphs.get(key)
 
 
 class Shared:
@@ -119,25 +118,58 @@ class Shared:
         self.pool = self.pool or torch.cuda.graph_pool_handle()
 
 
+class Loss(nn.Module):
+    """The loss of a batch as a function of other tensors than the parameters: of aliases, which share their memory.
+
+    Autograd keeps with each parameter the stream that it was first used on, as long as any graph of it lives; in a
+    capture that would be another than the captured one.
+    """
+
+    def __init__(self, owner: GraphedLoss) -> None:
+        super().__init__()
+        self.model, self.options = owner.model, owner.options
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss with the parameters as they are."""
+        return self.model.loss(batch.source, batch.target, **self.options)
+
+    def of_aliases(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """The loss, and what it is a function of."""
+        trained = [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
+        aliases = {name: parameter.detach().requires_grad_() for name, parameter in trained}
+        loss: Tensor = torch.func.functional_call(self, aliases, (batch,))
+        return loss, list(aliases.values())
+
+
 class Captured:
     """The two graphs of one shape."""
 
-    def __init__(
-        self,
-        function: Callable[[Batch], Tensor],
-        batch: Batch,
-        parameters: list[nn.Parameter],
-        shared: Shared,
-    ) -> None:
+    def __init__(self, function: Loss, batch: Batch, shared: Shared) -> None:
         self.batch = batch
         self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.forward, pool=shared.pool, capture_error_mode="thread_local"), torch.enable_grad():
-            loss = function(batch)
+        with torch.enable_grad():
+            self._warm(function)
+            with torch.cuda.graph(self.forward, pool=shared.pool, capture_error_mode="thread_local"):
+                loss, aliases = function.of_aliases(batch)
         self.loss, self.seed = loss.detach(), torch.ones_like(loss)
         with torch.cuda.graph(self.backward, pool=shared.pool, capture_error_mode="thread_local"):
-            found = torch.autograd.grad(loss, parameters, self.seed, allow_unused=True)
-            known = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
-            torch._foreach_copy_(shared.gradients, known)
+            torch._foreach_copy_(shared.gradients, gradients(loss, aliases, self.seed))
+
+    def _warm(self, function: Loss) -> None:
+        """Run once on another stream: what libraries load and make at their first call must not be captured. The
+        generators stay as they are, so that dropout does not depend on when a graph is captured."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream), torch.random.fork_rng([torch.cuda.current_device()]):
+            loss, aliases = function.of_aliases(self.batch)
+            gradients(loss, aliases, torch.ones_like(loss))
+        torch.cuda.current_stream().wait_stream(stream)
+
+
+def gradients(loss: Tensor, aliases: list[Tensor], seed: Tensor) -> list[Tensor]:
+    """The gradient of each, 0 where the loss does not depend on it."""
+    found = torch.autograd.grad(loss, aliases, seed, allow_unused=True)
+    return [torch.zeros_like(a) if g is None else g for a, g in zip(aliases, found, strict=True)]
 
 
 class Replay(Function):

@@ -16,6 +16,7 @@ configuration, or a bundle, with a forced path works on any machine; `auto` choo
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, TypeVar
@@ -33,6 +34,8 @@ from seq2seq.nn.types import CellState, DeduplicatedEmbedding, Inputs, Vectors, 
 
 Result = TypeVar("Result")
 RunPath = Literal["auto", "step", "scan", "manual", "fused"]
+# Each cell has weights of its own names and shapes, which cuDNN copies into one block at a call: a few microseconds.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 _has_kernel: WeakKeyDictionary[Cell[Any], dict[tuple[Any, ...], bool]] = WeakKeyDictionary()
 log = logging.getLogger(__name__)
 

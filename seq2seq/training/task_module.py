@@ -80,7 +80,9 @@ class TaskModule(lightning.LightningModule, ABC):
         if self.trainer.world_size > 1:
             total, count, tokens = distributed.total(loss, count, tokens)
         self.trained_tokens += tokens
-        self.log("train_loss", total.detach() / count, on_step=True, on_epoch=False, prog_bar=True)
+        # Lightning reads what is meant for a bar at every step, which on a GPU waits for the device; see `ProgressBar`.
+        bar = self.device.type == "cpu"
+        self.log("train_loss", total.detach() / count, on_step=True, on_epoch=False, prog_bar=bar)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("learning_rate", torch.full((), rate, device=self.device))  # a number would be copied, and waited for
         if self.trainer.accumulate_grad_batches == 1:

@@ -14,6 +14,9 @@ from pytorch_lightning.callbacks.timer import Timer
 
 from seq2seq.reporting.wording import duration
 
+STEPWISE = ("train_loss", "tokens_per_second")
+"""What a bar shows of training steps."""
+
 
 class ProgressBar(TQDMProgressBar):
     """Lightning's progress bar, without the run's version number. On a GPU its numbers are those of the last step that
@@ -28,6 +31,9 @@ class ProgressBar(TQDMProgressBar):
         if self._shown is None or not waits:
             metrics = super().get_metrics(*arguments)
             metrics.pop("v_num", None)
+            if module.device.type != "cpu":  # there these are not logged for the bar
+                known = trainer.callback_metrics
+                metrics |= {name: float(known[name]) for name in STEPWISE if name in known}
             self._shown = {name: f"{x:.4g}" if isinstance(x, float) else x for name, x in metrics.items()}
         return dict(self._shown)
 

@@ -55,9 +55,8 @@ class Throughput(Callback):
         if trainer._logger_connector.should_update_logs:
             before = self.tokens
             self._count(module)
-            module.log(
-                "tokens_per_second", (self.tokens - before) / max(self.seconds - self._window, 1e-9), prog_bar=True
-            )
+            speed = (self.tokens - before) / max(self.seconds - self._window, 1e-9)
+            module.log("tokens_per_second", speed, prog_bar=module.device.type == "cpu")
             self._window = self.seconds
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:

@@ -15,11 +15,14 @@ from experiments.throughput.pairs import random_batches, synthetic
 from experiments.throughput.sizes import Sizes
 from seq2seq.inference.graphed_step import GraphedStep
 from seq2seq.inference.stepper import Stepper, translate_ids
-from seq2seq.models.graphed_loss import GraphedLoss, bucket
+from seq2seq.models import factory
+from seq2seq.models.graphed_loss import Batch, GraphedLoss, Loss, bucket, gradients
 from seq2seq.search import SearchOptions
 from seq2seq.text.vocabulary import BOS, EOS, PAD
+from tests.conftest import model_config, node
 
 SIZES = Sizes(4, 8, 60)
+VOCABULARY = {"source": 60, "target": 60}
 
 
 @pytest.mark.parametrize("model", ["c", "a"])
@@ -46,6 +49,25 @@ def test_a_loss_padded_to_a_bucket_is_the_same(model: str) -> None:
             function(batch.source, batch.target, **options).backward()
         for one, other in zip(plain.parameters(), padded.parameters(), strict=True):
             torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("head", ["linear", "tied"])
+def test_the_loss_of_aliases_has_the_gradients_of_the_parameters(head: str) -> None:
+    """What a graph captures; a table that is the output's weight, too, is one parameter."""
+    size = {} if head == "tied" else {"size": 7}
+    model = factory.encoder_decoder(
+        model_config(head=head, context="additive") | {"head": node("head", head, **size)}, VOCABULARY
+    )
+    model.double().train()
+    model.decoder.layers.first.weight_drop = 0.3
+    [batch] = random_batches(synthetic(60, 40).train, 5, 1)
+    torch.manual_seed(1)
+    loss, aliases = Loss(GraphedLoss(model)).of_aliases(Batch(batch.source, batch.target))
+    found = gradients(loss, aliases, torch.tensor(2.0, dtype=torch.double))
+    torch.manual_seed(1)
+    (2 * model.loss(batch.source, batch.target)).backward()
+    for parameter, gradient in zip(model.parameters(), found, strict=True):
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient) if parameter.grad is None else parameter.grad)
 
 
 @pytest.mark.parametrize("options", [{"beam_size": 1}, {"beam_size": 3}, {"sample": True, "n_best": 2}], ids=str)
@@ -83,6 +105,10 @@ def test_a_case_that_fails_is_recorded_and_the_next_one_runs(tmp_path: Path) -> 
     assert "ZeroDivisionError" in found["bad"]["error"]
     assert found["good"]["ok"] is True
     assert check.failures(found) == ["bad"]
+    setting.kept = {"models": found}
+    again = check.Cases(setting, "models")
+    assert again.run("good", lambda: 1 / 0) == found["good"]  # it passed, and is kept
+    assert again.run("bad", lambda: {"ok": True})["ok"] is True
     setting.deadline = 0.0
     assert cases.run("late", lambda: {"ok": True}) is None
     report.write(setting.results, tmp_path)

@@ -116,12 +116,15 @@ def test_the_bar_of_a_gpu_shows_what_was_logged_last(monkeypatch):
         lightning.callbacks.TQDMProgressBar, "get_metrics", lambda *_: {"loss": float(next(values)), "v_num": 1}
     )
     logger = SimpleNamespace(should_update_logs=False)
-    trainer = SimpleNamespace(training=True, _logger_connector=logger)
+    trainer = SimpleNamespace(
+        training=True, _logger_connector=logger, callback_metrics={"train_loss": torch.tensor(2.5)}
+    )
     for device, shown in (("cpu", "0123"), ("cuda", "4456")):
         module, bar, seen = SimpleNamespace(device=torch.device(device)), ProgressBar(), ""
         for training, logs in ((True, False), (True, False), (True, True), (False, False)):
             trainer.training, logger.should_update_logs = training, logs
             found = bar.get_metrics(trainer, module)
+            assert found.pop("train_loss", None) == (None if device == "cpu" else "2.5")
             assert list(found) == ["loss"]
             seen += str(found["loss"])
         assert seen == shown
