@@ -212,6 +212,9 @@ def _alone(setting: Setting, name: str) -> None:
     command = [sys.executable, "-m", "experiments.gpu.check", "--device", setting.device, "--only", name]
     command += ["--output", str(folder), "--seconds", str(max(1, round(setting.deadline - time.monotonic())))]
     command += ["--quick"] if setting.quick else []
+    if setting.kept:
+        (folder / "results.json").write_text(json.dumps(setting.kept), encoding="utf-8")
+        command.append("--keep")
     subprocess.run(command, env={**os.environ, **ALONE[name]}, stdout=subprocess.DEVNULL, timeout=240)
     setting.results[name] = json.loads((folder / "results.json").read_text(encoding="utf-8"))[name]
 
