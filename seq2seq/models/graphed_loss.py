@@ -168,8 +168,8 @@ class Captured:
 
 def gradients(loss: Tensor, aliases: list[Tensor], seed: Tensor) -> list[Tensor]:
     """The gradient of each, 0 where the loss does not depend on it."""
-    found = torch.autograd.grad(loss, aliases, seed, allow_unused=True)
-    return [torch.zeros_like(a) if g is None else g for a, g in zip(aliases, found, strict=True)]
+    known = torch.autograd.grad(loss, aliases, seed, allow_unused=True)
+    return [torch.zeros_like(alias) if each is None else each for alias, each in zip(aliases, known, strict=True)]
 
 
 class Replay(Function):
