@@ -198,6 +198,8 @@ def sync(setting: Setting, cases: Cases) -> None:
         "accumulated": [*text, "trainer.accumulate_grad_batches=2"],
         "dropout, smoothing, R-Drop": [*text, "embedding.dropout=0.2", "task.label_smoothing=0.1", "task.r_drop=1"],
         "scheduled sampling": [*text, "feedback@decoder.feedback=scheduled"],
+        "a logger, a schedule": [*text, "logger=csv", "scheduler=cosine"],
+        "moving average": [*text, "callbacks.ema.decay=0.99"],
         "minGRU": [*text, "cell=min_gru"],
         "zoneout, weight drop": [*text, "encoder.cell.zoneout=0.1", "decoder.cell.weight_drop=0.1"],
     }
