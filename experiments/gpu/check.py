@@ -62,18 +62,18 @@ OPTIONAL = {
 """Those that pictures, the command line and the tests need: the script does without."""
 
 SECTIONS = {
-    "peaks": ("experiments.gpu.speed", "peaks"),
+    "peaks": ("experiments.gpu.timing", "peaks"),
     "models": ("experiments.gpu.models", "models"),
-    "sync": ("experiments.gpu.train", "sync"),
+    "sync": ("experiments.gpu.sync", "sync"),
     "graphs": ("experiments.gpu.graphs", "graphs"),
     "train": ("experiments.gpu.train", "train"),
     "speed": ("experiments.gpu.speed", "training"),
-    "layers": ("experiments.gpu.speed", "layers"),
-    "loss": ("experiments.gpu.speed", "losses"),
-    "searching": ("experiments.gpu.speed", "searching"),
+    "layers": ("experiments.gpu.parts", "layers"),
+    "loss": ("experiments.gpu.parts", "losses"),
+    "searching": ("experiments.gpu.parts", "searching"),
     "paths": ("experiments.gpu.models", "paths"),
-    "texts": ("experiments.gpu.models", "texts"),
-    "resume": ("experiments.gpu.train", "resume"),
+    "texts": ("experiments.gpu.texts", "texts"),
+    "resume": ("experiments.gpu.resume", "resume"),
 }
 """By name, in the order in which they run: the module and its function, which fills in a dict of cases."""
 
