@@ -74,6 +74,7 @@ SECTIONS = {
     "paths": ("experiments.gpu.models", "paths"),
     "texts": ("experiments.gpu.texts", "texts"),
     "resume": ("experiments.gpu.resume", "resume"),
+    "processes": ("experiments.gpu.processes", "processes"),
 }
 """By name, in the order in which they run: the module and its function, which fills in a dict of cases."""
 
