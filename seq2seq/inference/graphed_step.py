@@ -2,7 +2,8 @@
 
 A graph is of one shape, so the number of sentences is rounded up to a power of two, and the source's length to a
 multiple of eight. Tokens and states are copied in at each step; what is read of the source only when it has changed,
-because sentences have left the batch. What a step returns is valid until the next one.
+because sentences have left the batch. What a step returns is valid until the next one. For a `Translator` of one model
+on a GPU: translator.step = GraphedStep(translator.step).
 """
 
 from __future__ import annotations
