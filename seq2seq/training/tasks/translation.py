@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
