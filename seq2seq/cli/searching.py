@@ -18,10 +18,12 @@ from seq2seq.errors import UserError
 from seq2seq.inference.minimum_risk import DEFAULT, METRICS, Utility
 
 if TYPE_CHECKING:
+    from seq2seq.inference.translator import Translator
     from seq2seq.search import SearchOptions
 
-
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
+UNPROTECTED = ("prefixes", "constraints", "sample", "mbr", "copy_unknown", "attention", "alignments")
+"""Arguments with which `--protect` does not go: they are about text or tokens that the symbols of spans replace."""
 
 
 def add_search(parser: ArgumentParser) -> None:
@@ -45,6 +47,12 @@ def add_search(parser: ArgumentParser) -> None:
     group.add_argument("--lm", type=Path, metavar="BUNDLE", help="a language model of the same tokens joins the search")
     group.add_argument("--lm-weight", type=float, metavar="L", help="of its log-probabilities (default: 0.2)")
     _add_requests(parser)
+    group = parser.add_argument_group("protection", "Of a bundle that was trained with data.protect.")
+    group.add_argument(
+        "--protect",
+        metavar="PATTERN",
+        help="what matches this regular expression is kept as it is, each exactly once: '<[^>]+>|https?://\\S+'",
+    )
     _add_sampling(parser)
 
 
@@ -92,12 +100,48 @@ def check_search(arguments: Namespace) -> None:
         raise UserError(f"--mbr {arguments.mbr}: it must be at least 2, and at least --n-best; 32 is usual")
     if arguments.mbr is None and arguments.mbr_metric is not None:
         raise UserError(f"--mbr-metric {arguments.mbr_metric}: is for --mbr N; add it")
+    if arguments.protect is not None:
+        _check_protection(arguments)
     if arguments.lm is None and arguments.lm_weight is not None:
         raise UserError(f"--lm-weight {arguments.lm_weight:g}: is for --lm BUNDLE; add it")
     if arguments.lm is not None and (arguments.sample or arguments.mbr):
         raise UserError("--lm: joins a search, and --sample and --mbr draw; leave one of them out")
     if arguments.lm_weight is not None and not arguments.lm_weight > 0:
         raise UserError(f"--lm-weight {arguments.lm_weight:g}: must be above 0; leave --lm out to translate without")
+
+
+def _check_protection(arguments: Namespace) -> None:
+    from seq2seq.text.protection import compiled
+
+    compiled(arguments.protect)
+    for name in UNPROTECTED:
+        if getattr(arguments, name, None):
+            raise UserError(f"--protect: does not go with --{name.replace('_', '-')}; leave one of them out")
+
+
+def load_translator(arguments: Namespace) -> Translator:
+    """The translator of a bundle and an ensemble, with what joins its search: a language model, and spans to keep.
+
+    Raises `UserError` as the translator does.
+    """
+    from seq2seq.inference.protection import ProtectingTranslator
+    from seq2seq.inference.shallow_fusion import LM_WEIGHT
+    from seq2seq.inference.translator import Translator
+
+    translator = (Translator if arguments.protect is None else ProtectingTranslator).load(
+        [arguments.bundle, *arguments.ensemble],
+        arguments.device,
+        arguments.threads,
+        arguments.trust,
+        max_source=arguments.max_source,
+        int8=arguments.int8,
+        unknown_tags=arguments.unknown_tags,
+    )
+    if isinstance(translator, ProtectingTranslator):
+        translator.protect(arguments.protect)
+    if arguments.lm is not None:
+        translator.add_language_model(arguments.lm, arguments.lm_weight or LM_WEIGHT, arguments.trust)
+    return translator
 
 
 def search_options(defaults: SearchOptions, arguments: Namespace) -> SearchOptions:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 
 from seq2seq import __version__
 from seq2seq.cli.arguments import add_attention, add_errors, add_files, add_models, add_running, check_attention
-from seq2seq.cli.searching import add_search, check_search, search_options, utility
+from seq2seq.cli.searching import add_search, check_search, load_translator, search_options, utility
 from seq2seq.errors import UserError
 from seq2seq.inference.files import formats
 from seq2seq.inference.files.chunks import ALL_LINES, CHUNK, Chunk, Place, Shard, chunks, shard
@@ -157,23 +157,11 @@ class ChunkTranslator:
     """Translates a chunk of lines, and formats the output. Raises `UserError` as `Translator` does."""
 
     def __init__(self, arguments: Namespace) -> None:
-        from seq2seq.inference.shallow_fusion import LM_WEIGHT
-        from seq2seq.inference.translator import Translator
         from seq2seq.runtime.threads import limit_threads
 
         keep_freed_memory()
         self._arguments = arguments
-        self._translator = Translator.load(
-            [arguments.bundle, *arguments.ensemble],
-            arguments.device,
-            arguments.threads,
-            arguments.trust,
-            max_source=arguments.max_source,
-            int8=arguments.int8,
-            unknown_tags=arguments.unknown_tags,
-        )
-        if arguments.lm is not None:
-            self._translator.add_language_model(arguments.lm, arguments.lm_weight or LM_WEIGHT, arguments.trust)
+        self._translator = load_translator(arguments)
         self.tokenizers = self._translator.bundle.tokenizers
         limit_threads(arguments.threads)
         self._formatter = formats.Formatter(

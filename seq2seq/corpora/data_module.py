@@ -14,11 +14,13 @@ import numpy as np
 import pytorch_lightning as lightning
 import torch
 
+from seq2seq.corpora.alignments import links_of
 from seq2seq.corpora.batching import TrainingBatches, batches_in_order, pad_share
 from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import Corpus, Scan, scan, verified
 from seq2seq.corpora.folders import atomic_folder
 from seq2seq.corpora.mixing import MixedBatches, integer_weights, weights_by_temperature
+from seq2seq.corpora.protection import Protection, WordLinks
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, encoded, pack
 from seq2seq.corpora.tags import Divided, divided, tag_ids, with_tags
 from seq2seq.errors import UserError
@@ -62,8 +64,9 @@ class TranslationData(lightning.LightningDataModule):
     `tokenizer` trains the tokenizers, unless `tokenizers` (of a bundle that is fine-tuned) are given; its `sampling`
     applies in both cases. `batch_tokens`, `batch_size` and `max_length` are those of `Budget`. The attribute `epoch` is
     the epoch of the next training batches where there is no Lightning trainer. `encoding_workers` processes encode the
-    text (`seq2seq.runtime.worker_pool` says what a script needs for that). Raises UserError for a corpus of float
-    sequences.
+    text (`seq2seq.runtime.worker_pool` says what a script needs for that). With `protect` the tokenizers have so many
+    symbols for spans, which are put into training pairs (`seq2seq.corpora.protection`). Raises UserError for a corpus
+    of float sequences.
     """
 
     def __init__(
@@ -77,12 +80,13 @@ class TranslationData(lightning.LightningDataModule):
         max_length: int = 512,
         tokenizers: Tokenizers | None = None,
         encoding_workers: int = 1,
+        protect: int = 0,
     ) -> None:
         super().__init__()
         self._check(corpus)
         if encoding_workers < 1:
             raise UserError(f"data.encoding_workers={encoding_workers}: must be at least 1")
-        self._workers = encoding_workers
+        self._workers, self._protect = encoding_workers, protect
         self.corpus, self.seed, self.epoch = corpus, seed, 0
         self.budget = Budget(batch_tokens, batch_size, max_length)
         self._tokenizer, self._given = with_columns(tokenizer, corpus.columns), tokenizers
@@ -166,6 +170,14 @@ class TranslationData(lightning.LightningDataModule):
         share = pad_share(batches.data, islice(batches.epoch(0), MEASURED))
         return counts | {"batches": len(batches), "pad_share": round(share, 4), "vocabulary": self._vocabulary()}
 
+    @cached_property
+    def protection(self) -> Protection:
+        """Puts symbols for spans into training pairs, at the words that the corpus's alignments link."""
+        found, links = self.divided("train"), None
+        if any(part.alignments for part in found.parts):
+            links = WordLinks.of(links_of(found.parts, found.bounds))
+        return Protection(self.tokenizers, self._tokenizer.sampling, links)
+
     @property
     def fingerprint(self) -> str:
         """sha256 over the text of all splits, whatever the names and compression of its files, and over their tags and
@@ -241,7 +253,7 @@ class TranslationData(lightning.LightningDataModule):
                 if getattr(sampling, side):
                     tokenizer: Tokenizer = getattr(self.tokenizers, side)
                     pairs = pairs._replace(**{side: _resegmented(getattr(pairs, side), tokenizer, sampling, int(seed))})
-        return pairs
+        return self.protection(pairs, np.random.SeedSequence(entropy, spawn_key=(1,))) if self._protect else pairs
 
 
 def _resegmented(sentences: Tokens, tokenizer: Tokenizer, sampling: Sampling, seed: int) -> Tokens:

@@ -14,6 +14,7 @@ from seq2seq.errors import UserError
 from seq2seq.inference.batching import CHUNK
 from seq2seq.search import Hypothesis, SearchOptions, Sentences, steps_needed
 from seq2seq.text import EOS, Tokenizer, Tokenizers, check_text, columns_of, without_line_end
+from seq2seq.text.protection import Span
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +70,14 @@ UNCONSTRAINED = TokenConstraints()
 
 class EncodedRequest(NamedTuple):
     """The number of a line, from 0, its source (token ids with eos, or frames), the constraints on its translation, and
-    whether the source begins with a tag."""
+    whether the source begins with a tag; the spans that are kept, and the tokens that only they may become."""
 
     number: int
     source: Any
     constraints: TokenConstraints = UNCONSTRAINED
     tagged: bool = False
+    spans: tuple[Span, ...] = ()
+    reserved: tuple[int, ...] = ()
 
 
 def as_request(line: str | Request) -> Request:
@@ -196,7 +199,8 @@ def sentences(batch: Sequence[EncodedRequest]) -> Sentences:
     """The constraints and numbers of a batch of lines, for the search."""
     prefixes, constraints = zip(*(line.constraints for line in batch), strict=True)
     numbers = [line.number for line in batch]
-    return Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, numbers)
+    given = Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, numbers)
+    return given._replace(reserved=batch[0].reserved or None)
 
 
 def untagged(hypotheses: list[Hypothesis]) -> list[Hypothesis]:

@@ -82,7 +82,10 @@ def translate_ids(
     memory = model.encode(sources)
     state, encoded = model.start(memory)
     sentences = (sentences or Sentences())._replace(mask=model.mask(memory))
-    return search(step or model.step, state, encoded, options.limits(sources.lengths), options, sentences)
+    limits = options.limits(sources.lengths)
+    if sentences.reserved and sentences.constraints:  # what is kept is kept whatever the limit of the rest
+        limits = limits + limits.new_tensor([len(phrases) for phrases in sentences.constraints])
+    return search(step or model.step, state, encoded, limits, options, sentences)
 
 
 def check_search(model: Translating, options: SearchOptions) -> None:

@@ -276,13 +276,13 @@ class Translator:
         sources = self._pad([line.source for line in batch])
         best = translate_ids(self.model, sources, options, self.step, sentences(batch))
         best = [untagged(each) if line.tagged else each for line, each in zip(batch, best, strict=True)]
-        translated = map(self._decode, best)
+        translated = map(self._decode, best, batch)
         return [_ranked(translations, utility) if utility else translations for translations in translated]
 
     def _pad(self, sources: list[Any]) -> Any:
         return pad_ids(sources, next(self.bundle.model.parameters()).device)
 
-    def _decode(self, hypotheses: list[Hypothesis]) -> list[Translation]:
+    def _decode(self, hypotheses: list[Hypothesis], line: EncodedRequest) -> list[Translation]:
         texts = self.bundle.tokenizers.target.decode_batch([hypothesis.tokens for hypothesis in hypotheses])
         return [Translation(*pair) for pair in zip(texts, hypotheses, strict=True)]
 

@@ -44,12 +44,12 @@ def search(
     """Sample with `options.sample`, else search: greedily for a `beam_size` of 1, else by beam search. The arguments
     are those of `Search`.
 
-    A beam of 1 gives the result of greedy search, slower, but supports n-gram blocking, the coverage penalty, prefixes
-    and constraints, which greedy search does not; so it is used where one of them is set.
+    A beam of 1 gives the result of greedy search, slower, but supports n-gram blocking, the coverage penalty, prefixes,
+    constraints and reserved tokens, which greedy search does not; so it is used where one of them is set.
     """
     if options.sample:
         return sample(step, state, memory, limits, options, sentences)
-    has_rules = options.no_repeat_ngram or options.coverage_penalty or sentences.prefixes or sentences.constraints
+    has_rules = options.no_repeat_ngram or options.coverage_penalty or any(sentences[:2]) or sentences.reserved
     if options.beam_size > 1 or has_rules:
         return beam(step, state, memory, limits, options, sentences)
     return greedy(step, state, memory, limits, options)

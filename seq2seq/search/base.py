@@ -29,7 +29,8 @@ class Sentences(NamedTuple):
 
     `prefixes` are the tokens that the output begins with. `constraints` are phrases of one token or more that the
     output contains, as often as they are listed. `numbers` determine, together with the seed, the random numbers of
-    sampling (default: the positions in the batch). `mask` is True where the attention weights belong to a position of
+    sampling (default: the positions in the batch). `reserved` are tokens that an output holds as often as they are
+    constraints of its sentence, and not once more. `mask` is True where the attention weights belong to a position of
     the source (default: everywhere); the coverage penalty needs it.
     """
 
@@ -37,6 +38,7 @@ class Sentences(NamedTuple):
     constraints: Sequence[Sequence[Sequence[int]]] | None = None
     numbers: Sequence[int] | None = None
     mask: Bool[Tensor, "B S"] | None = None
+    reserved: Sequence[int] | None = None
 
 
 NOTHING = Sentences()

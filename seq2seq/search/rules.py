@@ -1,6 +1,6 @@
-"""Rules on what may follow a prefix: forced prefixes, and n-gram blocking.
+"""Rules on what may follow a prefix: forced prefixes, n-gram blocking, and tokens that only constraints ask for.
 
-Both set the log-probability of forbidden tokens to −∞, and never that of all tokens. A forced token keeps its own
+All set the log-probability of forbidden tokens to −∞, and never that of all tokens. A forced token keeps its own
 log-probability. If every continuation of a prefix would repeat an n-gram (and eos is not allowed yet), the rule is
 ignored at that step: so a prefix is never lost to blocking, which only ranks the continuations of one prefix.
 """
@@ -26,6 +26,7 @@ class Rules(NamedTuple):
     prefixes: Int[Tensor, "B P"] | None  # padded with −1
     automaton: Automaton | None
     mask: Bool[Tensor, "B S"] | None  # Sentences.mask; for the coverage penalty
+    reserved: Int[Tensor, "B R"] | None = None  # Sentences.reserved, the same in each row
 
 
 class Live(NamedTuple):
@@ -34,15 +35,18 @@ class Live(NamedTuple):
     written: Int[Tensor, "N t"] | None
     progress: Progress | None
     covered: Float[Tensor, "N S"] | None = None  # Σ_j p_ij; None before the first step
+    left: Int[Tensor, "N R"] | None = None  # how often each reserved token may still be written
 
     def follow(self, ids: Int[Tensor, "N"], rules: Rules) -> Live:
         """The state after one more token of each prefix."""
-        written, progress = self.written, self.progress
+        written, progress, left = self.written, self.progress, self.left
         if written is not None:
             written = torch.cat((written, ids[:, None]), dim=1)
         if progress is not None and rules.automaton is not None:
             progress = rules.automaton.follow(progress, ids)
-        return Live(written, progress, self.covered)
+        if left is not None and rules.reserved is not None:
+            left = left - (rules.reserved[:1] == ids[:, None]).long()
+        return Live(written, progress, self.covered, left)
 
 
 def start(sentences: Sentences, limits: Int[Tensor, "B"], options: SearchOptions) -> tuple[Rules, Live]:
@@ -59,7 +63,8 @@ def start(sentences: Sentences, limits: Int[Tensor, "B"], options: SearchOptions
         progress = automaton.start()
     written = limits.new_zeros((len(limits), 0)) if options.no_repeat_ngram else None
     mask = sentences.mask if options.coverage_penalty else None
-    return Rules(prefixes, automaton, mask), Live(written, progress)
+    reserved, left = _reserved(sentences, limits)
+    return Rules(prefixes, automaton, mask, reserved), Live(written, progress, left=left)
 
 
 def permitted(
@@ -67,6 +72,9 @@ def permitted(
 ) -> tuple[Float[Tensor, "N V"], Float[Tensor, "N V"]]:
     """Log-probabilities with −∞ for tokens that the rules forbid at position `t` (strict); and the same without n-gram
     blocking (loose), for the tokens of constraints. `SearchOptions.banned` is not applied."""
+    if live.left is not None and rules.reserved is not None:
+        spent = torch.where(live.left > 0, 0.0, -math.inf).to(log_probs)
+        log_probs = log_probs.scatter_add(1, rules.reserved[:1].expand_as(live.left), spent)
     loose = log_probs
     if live.written is not None:
         log_probs = without_repeats(log_probs, live.written, options.no_repeat_ngram, options.banned(t))
@@ -105,6 +113,18 @@ def coverage(
     if mask is not None:
         logs = logs * mask.repeat_interleave(len(logs) // len(mask), dim=0)
     return coverage_penalty * logs.sum(1)
+
+
+def _reserved(
+    sentences: Sentences, limits: Int[Tensor, "B"]
+) -> tuple[Int[Tensor, "B R"] | None, Int[Tensor, "B R"] | None]:
+    """The reserved tokens in a row for each sentence, and how often its constraints list each."""
+    if sentences.reserved is None:
+        return None, None
+    constraints = sentences.constraints or [()] * len(limits)
+    counts = [[list(map(tuple, phrases)).count((token,)) for token in sentences.reserved] for phrases in constraints]
+    reserved = torch.tensor([list(sentences.reserved)], device=limits.device)
+    return reserved.expand(len(limits), -1), torch.tensor(counts, device=limits.device)
 
 
 def _only(values: Float[Tensor, "N V"], tokens: Int[Tensor, "N 1"]) -> Float[Tensor, "N V"]:

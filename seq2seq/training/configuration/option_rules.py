@@ -147,6 +147,7 @@ RULES: dict[str, Any] = {
     "data.max_length": integer(1, (1 << 31) - 1),
     "data.encoding_workers": integer(1, 1024),
     "data.vocabulary_size": integer(1) | None,
+    "data.protect": integer(0, 1000),
     "data.root": Text | None,
     "optimizer.lr": number(gt=0),
     "optimizer.eps": number(gt=0),

@@ -179,7 +179,12 @@ def check_options(config: Mapping[str, Any], model: EncoderDecoder, corpus: Corp
     """Raise `UserError` where the options of a run do not fit, before data are read."""
     guided, coverage = (config["task"].get(key, 0.0) for key in OPTIONS)
     files = [part.alignments for part in corpus.parts("train") if part.alignments]
-    check(model, guided, coverage, bool(files))
+    protect = config["data"].get("protect")
+    check(model, guided, coverage, bool(files), protected=bool(protect))
+    if guided and protect:
+        raise UserError(
+            f"task.guided_alignment={guided}: links are between the tokens of unchanged sentences; set data.protect=0"
+        )
     if (guided or coverage) and config["task"].get("loss") == "risk":
         key, value = ("guided_alignment", guided) if guided else ("coverage_loss", coverage)
         raise UserError(
@@ -195,10 +200,10 @@ def check_options(config: Mapping[str, Any], model: EncoderDecoder, corpus: Corp
             raise UserError(f"data.corpus.alignments={name}: no such file")
 
 
-def check(model: EncoderDecoder, guided: float, coverage: float, aligned: bool) -> None:
+def check(model: EncoderDecoder, guided: float, coverage: float, aligned: bool, *, protected: bool = False) -> None:
     """Raise `UserError` where the losses cannot be computed."""
     if not guided and not coverage:
-        if aligned:
+        if aligned and not protected:
             raise UserError("data.corpus.alignments: nothing is done with them; set task.guided_alignment, 0.1 for one")
         return
     name = f"task.guided_alignment={guided}" if guided else f"task.coverage_loss={coverage}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seq2seq.corpora import Corpus, TranslationData
+from seq2seq.corpora.protection import check_protecting, with_symbols
 from seq2seq.corpora.tags import check_tags
 from seq2seq.errors import UserError
 from seq2seq.models import factory
@@ -63,10 +64,17 @@ def pair_data(
     corpus = corpus_of(config)
     trainer = trainer or factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
     check_columns(config, corpus)
+    protect = config["data"].get("protect") or 0
+    if protect and config["task"]["name"] != "translation":
+        raise UserError(f"data.protect={protect}: is for task=translation; set it to 0")
+    if protect and (config["init_from"] is None or config.get("init_vocabulary") is not None):
+        trainer = with_symbols(trainer, protect)
     trainer = with_columns(trainer, corpus.columns, ends=bool(config.get("extra_encoders")))
     trainer, tokenizers = starting_tokenizers(config, trainer)
     if tokenizers:
         _check_given(tokenizers, corpus, ends=bool(config.get("extra_encoders")))
+    if protect and tokenizers:
+        check_protecting(tokenizers, protect)
     symbols = getattr(tokenizers.source, "symbols", ()) if tokenizers else trainer.symbols
     check_tags(corpus, symbols, equal_length=bool((config.get("search") or {}).get("equal_length")))
     return make(corpus, trainer, seed=config["seed"], tokenizers=tokenizers, **options)

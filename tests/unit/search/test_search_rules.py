@@ -288,6 +288,27 @@ def test_groups_find_different_hypotheses():
         assert len({(*h.tokens, h.finished) for h in hypotheses}) == len(hypotheses)
 
 
+@pytest.mark.parametrize("size", [1, 2, WIDE])
+def test_a_reserved_token_is_there_as_often_as_it_is_asked_for(size):
+    """With a wide beam: the best of all outputs that hold it exactly so often, by enumeration."""
+    table, chosen, limit = Table(3, seed=4), options(beam_size=size, n_best=1), LONGEST
+    first, second, free = REAL
+    told = Sentences(constraints=[[(first,)], [], [(first,), (second,), (first,)]], reserved=[first, second])
+    found = table.run(search, [limit] * 3, chosen, told=told)
+    for b, phrases in enumerate(told.constraints):
+        wanted = [phrases.count((token,)) for token in (first, second)]
+        (best,) = found[b]
+        assert [best.tokens.count(token) for token in (first, second)] == wanted
+        if size == WIDE:
+            allowed = [
+                each
+                for each in table.enumerate(b, limit, chosen)
+                if each.finished and [each.tokens.count(token) for token in (first, second)] == wanted
+            ]
+            assert best.tokens == allowed[0].tokens
+    assert free in {token for (best,) in found for token in best.tokens}
+
+
 @pytest.mark.parametrize("changes", [*EVERY_OPTION, {"beam_size": 6, "diversity_groups": 3}], ids=[*IDS, "groups"])
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_a_sentence_does_not_depend_on_its_neighbours(changes, batch_size):

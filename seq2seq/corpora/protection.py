@@ -1,0 +1,166 @@
+"""Symbols in the training pairs, by which a model learns to keep spans (`seq2seq translate-file --protect`).
+
+In a quarter of the pairs, anew in each epoch, some words that are aligned one to one become the same symbol on both
+sides, as a name or a number does, or have it before them, as a word in markup does. Which words are aligned, the links
+of the corpus say; where a pair has none, a word is aligned to the same word of the other side, if it is there once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seq2seq.corpora.alignments import Link
+from seq2seq.corpora.store import pack
+from seq2seq.errors import UserError
+from seq2seq.nn.types import Pairs, Tokens
+from seq2seq.text import Sampling, Tokenizers, TokenizerTrainer
+from seq2seq.text.protection import Encode, cut, joined_ids, protecting_symbols, symbol_names
+
+SHARE = 0.25
+"""Of the pairs, those that get symbols."""
+
+WORDS = 4
+"""Source words for each symbol that a pair gets in addition to its first."""
+
+WORD = re.compile("[^ ]+")
+CORE = re.compile(r"\w.*\w|\w")  # a word without the punctuation around it
+
+
+class Word(NamedTuple):
+    """The place in a text of a word, without the punctuation around it, and its letters; empty where it has none."""
+
+    begin: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class WordLinks:
+    """Links between words: those of pair i are the rows offsets[i] to offsets[i + 1] of `links` (source, target)."""
+
+    links: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, lines: Iterable[tuple[str, list[Link]]]) -> WordLinks:
+        """The links of a split (`alignments.links_of`)."""
+        rows = [[(link.source, link.target) for link in links] for _, links in lines]
+        flat = np.fromiter(chain.from_iterable(chain.from_iterable(rows)), np.int32)
+        return cls(flat.reshape(-1, 2), np.cumsum([0, *map(len, rows)], dtype=np.int64))
+
+    def __getitem__(self, pair: int) -> list[tuple[int, int]]:
+        """The links of a pair."""
+        found: NDArray[np.int32] = self.links[self.offsets[pair] : self.offsets[pair + 1]]
+        return [(int(source), int(target)) for source, target in found]
+
+
+def words_of(text: str) -> list[Word]:
+    """The words of a text: what is separated by spaces."""
+    found = []
+    for match in WORD.finditer(text):
+        core = CORE.search(match[0])
+        begin, end = core.span() if core else (0, 0)
+        found.append(Word(match.start() + begin, match.start() + end, match[0][begin:end]))
+    return found
+
+
+def one_to_one(
+    source: Sequence[Word], target: Sequence[Word], links: Sequence[tuple[int, int]]
+) -> list[tuple[Word, Word]]:
+    """The words that are aligned to one word of the other side, which is aligned to no other. Links beyond a side, as
+    of a pair that was cut, are left out."""
+    if not links:
+        here, there = (Counter(word.text for word in side) for side in (source, target))
+        other = {word.text: word for word in target}
+        return [(word, other[word.text]) for word in source if word.text and here[word.text] == there[word.text] == 1]
+    once = [Counter(link[side] for link in links) for side in (0, 1)]
+    inside = [(s, t) for s, t in links if s < len(source) and t < len(target) and once[0][s] == once[1][t] == 1]
+    return [(source[s], target[t]) for s, t in inside if source[s].text and target[t].text]
+
+
+class Protection:
+    """Puts symbols into the pairs of a batch; where `sampling` says so, the text around them is segmented at random."""
+
+    def __init__(self, tokenizers: Tokenizers, sampling: Sampling | None, links: WordLinks | None) -> None:
+        self.tokenizers = tokenizers[:2]
+        self.sampled = (False, False) if sampling is None else (sampling.source, sampling.target)
+        self.sampling, self.links = sampling, links
+        self.symbols = [protecting_symbols(side) for side in self.tokenizers]
+
+    def __call__(self, pairs: Pairs, entropy: np.random.SeedSequence) -> Pairs:
+        """The batch with symbols: a pure function of the batch and the entropy."""
+        random = np.random.default_rng(entropy)
+        chosen = np.flatnonzero(random.random(len(pairs.rows)) < SHARE).tolist()
+        sides = [
+            [row[: length - 1] for row, length in zip(side.ids.tolist(), side.lengths.tolist(), strict=True)]
+            for side in (pairs.source, pairs.target)
+        ]
+        texts = [
+            tokenizer.decode_batch([side[i] for i in chosen])
+            for tokenizer, side in zip(self.tokenizers, sides, strict=True)
+        ]
+        for i, *pair in zip(chosen, *texts, strict=True):
+            for side, ids in zip(sides, self._with_symbols(pair, int(pairs.rows[i]), random), strict=False):
+                side[i] = ids
+        return pairs._replace(source=_padded(sides[0]), target=_padded(sides[1]))
+
+    def _with_symbols(self, texts: Sequence[str], row: int, random: np.random.Generator) -> list[list[int]]:
+        """The ids of both sides of pair `row` of the corpus, with symbols; nothing where no words are aligned."""
+        words = [words_of(text) for text in texts]
+        aligned = one_to_one(words[0], words[1], [] if self.links is None else self.links[row])
+        if not aligned:
+            return []
+        most = min(len(self.symbols[0]), len(aligned), 1 + len(words[0]) // WORDS)
+        count = 1 + int(random.integers(most))
+        chosen = [aligned[i] for i in random.permutation(len(aligned))[:count]]
+        symbols = random.permutation(len(self.symbols[0]))[:count]
+        ends = ["begin" if before else "end" for before in random.random(count) < 0.5]
+        sides = []
+        for side in (0, 1):
+            places = sorted(
+                (pair[side].begin, getattr(pair[side], end), self.symbols[side][symbol])
+                for pair, end, symbol in zip(chosen, ends, symbols, strict=True)
+            )
+            between, _ = cut(texts[side], [(begin, end) for begin, end, _ in places])
+            sides.append(joined_ids(self._encode(side, random), between, [symbol for _, _, symbol in places]))
+        return sides
+
+    def _encode(self, side: int, random: np.random.Generator) -> Encode:
+        tokenizer: Any = self.tokenizers[side]
+        if not self.sampled[side]:
+            return tokenizer.encode_batch  # type: ignore[no-any-return]
+        return partial(tokenizer.sample_batch, sampling=self.sampling, seed=int(random.integers(1 << 32)))
+
+
+def _padded(sentences: Sequence[Sequence[int]]) -> Tokens:
+    ids, lengths = pack(sentences).padded(np.arange(len(sentences)))
+    return Tokens(torch.from_numpy(ids), torch.from_numpy(lengths))
+
+
+def with_symbols(trainer: TokenizerTrainer, count: int) -> TokenizerTrainer:
+    """A trainer whose tokenizers have so many symbols for spans, next to the others. Raises UserError for tokenizers
+    without symbols."""
+    if not is_dataclass(trainer) or "symbols" not in {field.name for field in fields(trainer)}:
+        raise UserError(
+            f"data.protect={count}: this tokenizer has no symbols; use tokenizer=sentencepiece or whitespace"
+        )
+    more = [name for name in symbol_names(count) if name not in trainer.symbols]
+    return replace(trainer, symbols=[*trainer.symbols, *more])
+
+
+def check_protecting(tokenizers: Tokenizers, count: int) -> None:
+    """Raise UserError for tokenizers, of a bundle, that have another number of symbols for spans."""
+    have = {len(protecting_symbols(side)) for side in tokenizers[:2]}
+    if have != {count}:
+        remedy = f"set it to {max(have)}" if len(have) == 1 and max(have) else "add init_vocabulary=extend"
+        raise UserError(f"data.protect={count}: the bundle's tokenizers have {max(have)} symbols for spans; {remedy}")
