@@ -117,11 +117,18 @@ def _description(
     return {
         "format_version": FORMAT_VERSION,
         "task": task,
-        "model": current(TASKS[task].model_nodes(config)),
+        "model": current({name: _of_the_model(node) for name, node in TASKS[task].model_nodes(config).items()}),
         "sizes": dict(sizes),
         "search": {name: value for name, value in search.items() if name not in SPECIALS},
         "provenance": hide(dict(provenance)),
     }
+
+
+def _of_the_model(node: Any) -> Any:
+    """A node without files of the machine that trained: what they began with is in the weights."""
+    if not isinstance(node, Mapping):
+        return node
+    return {key: value for key, value in node.items() if key not in factory.OF_TRAINING}
 
 
 def check_task(bundle: Bundle, *tasks: str) -> None:

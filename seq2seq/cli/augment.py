@@ -1,13 +1,17 @@
-"""`seq2seq augment`: more training pairs from the same data, by translating one side of it.
+"""`seq2seq augment`: more training pairs, by translating one side of a corpus, or text of one language.
 
     seq2seq augment --how forward  A B --source train.en --target train.de --output more    (x, A(x)), (x, B(x))
     seq2seq augment --how backward C   --source train.en --target train.de --output back    (C(y), y)
     seq2seq augment --how distill  A B --source train.en --target train.de --output new     (x, A and B as one (x))
+    seq2seq augment --how back-translate C --target news.de --output made --sample          (C(y), y), of other text
     seq2seq augment --how hallucinate  --forms train.tsv --output more                      word forms, random stems
 
 `forward` and `backward` add to the corpus: data diversification (Nguyen et al., NeurIPS 2020), back-translation
 (Sennrich et al., ACL 2016). `distill` replaces it: sequence-level knowledge distillation (Kim & Rush, EMNLP 2016), here
-from an ensemble. OUTPUT then has the pairs as two files, `pairs.en` and `pairs.de`, for `data=parallel`, and a card.
+from an ensemble. `back-translate` is `backward` for text that has no translation; with `--sample` the sources are drawn
+from the model instead of searched for, which teaches more from much text (Edunov et al., EMNLP 2018), and a tag tells
+them from real ones in training (Caswell et al., WMT 2019). OUTPUT then has the pairs as two files, `pairs.en` and
+`pairs.de`, for `data=parallel`, and a card.
 
 Each translation of the file is a step, kept in OUTPUT/steps: the same command again resumes where it was killed, and
 takes from there what an earlier one, with fewer bundles or in another way, has translated already. `hallucinate` needs
@@ -22,7 +26,7 @@ import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from seq2seq.cli import hallucinate
 from seq2seq.errors import UserError
@@ -31,6 +35,7 @@ HALLUCINATE = "hallucinate"
 PAPERS = {
     "forward": "data diversification (Nguyen et al. 2020): each model translated the source sides",
     "backward": "back-translation (Sennrich et al. 2016): each model translated the target sides",
+    "back-translate": "back-translation (Sennrich et al. 2016): each model translated text of the target language",
     "distill": "sequence-level distillation (Kim & Rush 2016): the models, as an ensemble, translated the source sides",
 }
 CARD = """\
@@ -41,17 +46,27 @@ CARD = """\
 - made by: `{command}` (seq2seq {version})
 - models: {models}
 - languages: {source_language} to {target_language}
-- from: {lines:,} pairs of {source} (sha256 {source_digest}) and {target} (sha256 {target_digest}), whose licence holds
+- from: {origin}, whose licence holds
 - here: {kept:,} pairs; left out: {empty:,} with an empty side, {known:,} that the corpus or an earlier model has
 
 Train on {use}:
 
 ```sh
-seq2seq train data=parallel \\
+seq2seq train data=parallel {symbols}\\
   data.corpus.source_language={source_language} data.corpus.target_language={target_language} \\
   'data.corpus.train={train}' data.corpus.val=…
 ```
 """
+
+
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+"""Arguments of `--sample`, as `translate-file` has them."""
+
+BACKWARDS = ("backward", "back-translate")
+"""Ways whose models translate the other direction."""
+
+MADE = "<BT>"
+"""The tag that the card gives back-translations."""
 
 
 class Step(NamedTuple):
@@ -68,12 +83,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("bundles", type=Path, nargs="*", metavar="BUNDLE", help="trained models of translation")
     how = "forward: each model translates the sources; backward: each, of the other direction, the targets; "
     how += "distill: all models as one translate the sources, and that replaces the targets; "
+    how += "back-translate: each model, of the other direction, translates --target, which needs no --source; "
     how += f"{HALLUCINATE}: no model, word forms get random stems"
     add("--how", choices=(*PAPERS, HALLUCINATE), required=True, help=how)
     add("--source", type=Path, metavar="FILE", help="the source sides of the corpus")
     add("--target", type=Path, metavar="FILE", help="the target sides, as many lines")
     add("--output", type=Path, required=True, metavar="FOLDER", help="of the new pairs, their card and the steps")
     add("--beam-size", type=int, metavar="K", help="of the search (default: the bundle's)")
+    add("--sample", action="store_true", help="draw the translations, each line reproducibly, instead of searching")
+    add("--temperature", type=float, metavar="T", help="of --sample: below 1 sharper, above 1 flatter")
+    add("--top-k", type=int, metavar="K", help="of --sample: from the K most likely tokens")
+    add("--top-p", type=float, metavar="P", help="of --sample: from the smallest set with probability P")
+    add("--seed", type=int, metavar="S", help="of --sample")
     add("--workers", type=int, default=1, metavar="N", help="processes, which share the cores (%(default)s)")
     from seq2seq.cli.arguments import add_running, add_tag
 
@@ -107,21 +128,35 @@ def run(arguments: Namespace) -> int:
 
 
 def _check_given(arguments: Namespace) -> None:
+    """Raise `UserError` for arguments that are missing or do not go together, before anything is read."""
+    alone = arguments.how == "back-translate"
+    if alone and arguments.source is not None:
+        raise UserError(f"augment: --how {arguments.how} has no use for --source; use --how backward")
     for name, what in (("bundles", "a BUNDLE"), ("source", "--source FILE"), ("target", "--target FILE")):
-        if not getattr(arguments, name):
+        if not getattr(arguments, name) and not (alone and name == "source"):
             raise UserError(f"augment: --how {arguments.how} needs {what}")
     if arguments.forms:
         raise UserError(f"augment: --forms is for --how {HALLUCINATE}; --how {arguments.how} reads --source, --target")
+    if arguments.sample and arguments.beam_size is not None:
+        raise UserError(f"--beam-size {arguments.beam_size}: is of a search, and --sample draws; leave one of them out")
+    for name in SAMPLING:
+        if not arguments.sample and (value := getattr(arguments, name)) is not None:
+            raise UserError(f"--{name.replace('_', '-')} {value}: is for sampling; add --sample")
 
 
 def _pairs(arguments: Namespace) -> Iterator[tuple[str, str]]:
+    """The pairs of the corpus; with an empty source where there is none."""
     from seq2seq.inference.files.streams import STREAM, lines
 
-    sides = (arguments.source, arguments.target)
+    sides = tuple(filter(None, (arguments.source, arguments.target)))
     for path in sides:
         if path == STREAM or not path.is_file():
             raise UserError(f"{path}: no such file; augment reads its files more than once")
     texts = [list(lines(path)) for path in sides]
+    if len(sides) == 1:
+        if not any(text.strip() for text in texts[0]):
+            raise UserError(f"{sides[0]}: has no text to translate")
+        return (("", text) for text in texts[0])
     if len(texts[0]) != len(texts[1]) or not texts[0]:
         raise UserError(
             f"{sides[0]} has {len(texts[0])} lines, {sides[1]} {len(texts[1])}; line n of one must translate line n of "
@@ -149,7 +184,7 @@ def _languages(bundles: Sequence[Path], how: str) -> tuple[str, str]:
     (source, target), *_ = directions
     if source == target:
         source, target = f"source.{source}", f"target.{target}"
-    return (target, source) if how == "backward" else (source, target)
+    return (target, source) if how in BACKWARDS else (source, target)
 
 
 def _steps(arguments: Namespace) -> Iterator[Step]:
@@ -164,12 +199,13 @@ def _steps(arguments: Namespace) -> Iterator[Step]:
     for group in groups:
         prints = [fingerprint(bundle) for bundle in group]
         tag = [] if arguments.tag is None else [arguments.tag]
-        key = json.dumps([*prints, digest_of(side), arguments.beam_size, *tag])
+        drawn = [{name: getattr(arguments, name) for name in SAMPLING}] if arguments.sample else []
+        key = json.dumps([*prints, digest_of(side), arguments.beam_size, *tag, *drawn])
         yield Step(group, prints, arguments.output / "steps" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.txt")
 
 
 def _translated_side(arguments: Namespace) -> Path:
-    side: Path = arguments.target if arguments.how == "backward" else arguments.source
+    side: Path = arguments.target if arguments.how in BACKWARDS else arguments.source
     return side
 
 
@@ -181,9 +217,10 @@ def _translate(arguments: Namespace, step: Step) -> None:
     parser = ArgumentParser()
     translate_file.add_arguments(parser)
     words = [str(step.bundles[0]), str(_translated_side(arguments)), str(step.output), "--resume"]
-    given = ("beam_size", "tag", "workers", "batch_size", "device", "threads")
+    given = ("beam_size", "tag", "workers", "batch_size", "device", "threads", *SAMPLING)
     options = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in given}
     words += [str(word) for option in options.items() if option[1] is not None for word in option]
+    words += ["--sample"] if arguments.sample else []
     words += [word for package in arguments.trust for word in ("--trust", package)]
     ensemble = ["--ensemble", *map(str, step.bundles[1:])] if step.bundles[1:] else []
     translate_file.run(parser.parse_args([*words, *ensemble]))
@@ -202,7 +239,7 @@ def _write(
     counts = {"kept": 0, "empty": 0, "known": 0}
     for step in steps:
         for (source, target), translation in zip(pairs, lines(step.output), strict=True):
-            pair = (translation, target) if arguments.how == "backward" else (source, translation)
+            pair = (translation, target) if arguments.how in BACKWARDS else (source, translation)
             what = "empty" if not all(side.strip() for side in pair) else "known" if pair in known else "kept"
             counts[what] += 1
             if what == "kept":
@@ -220,26 +257,40 @@ def _card(arguments: Namespace, steps: Sequence[Step], languages: tuple[str, str
     from seq2seq.inference.files.streams import count
     from seq2seq.runtime.atomic_files import digest_of
 
-    files: dict[str, Any] = {"source": arguments.source, "target": arguments.target}
-    made = str(arguments.output / "pairs")
-    original = f"[{arguments.source}, {arguments.target}]"
-    names = ["--how", arguments.how, *map(str, arguments.bundles)]
-    names += [word for name in ("source", "target", "output") for word in (f"--{name}", str(getattr(arguments, name)))]
-    chosen = {"--beam-size": arguments.beam_size, "--tag": arguments.tag}
-    names += [str(word) for option in chosen.items() if option[1] is not None for word in option]
     models = [(path, text) for step in steps for path, text in zip(step.bundles, step.fingerprints, strict=True)]
+    sides = [path for path in (arguments.source, arguments.target) if path is not None]
+    lines, of = f"{count(sides[-1]):,}", " and ".join(f"{path} (sha256 {digest_of(path)})" for path in sides)
+    alone = arguments.how == "back-translate"
     return CARD.format(
         how=arguments.how,
         paper=PAPERS[arguments.how],
-        command=shlex.join(["seq2seq", "augment", *names]),
+        command=shlex.join(["seq2seq", "augment", *_typed(arguments)]),
         version=__version__,
         models=", ".join(f"{path} (sha256 {text})" for path, text in models),
         source_language=languages[0],
         target_language=languages[1],
-        lines=count(arguments.source),
-        **files,
-        **{f"{name}_digest": digest_of(path) for name, path in files.items()},
+        origin=f"{lines} {'lines' if alone else 'pairs'} of {of}",
         **counts,
         use="these instead of the corpus" if arguments.how == "distill" else "the corpus and these",
-        train=made if arguments.how == "distill" else f"[{original}, {made}]",
+        symbols=f"'tokenizer.symbols=[\"{MADE}\"]' " if alone else "",
+        train=_entries(arguments),
     )
+
+
+def _typed(arguments: Namespace) -> list[str]:
+    """The words of the command that decide what comes out."""
+    names = ["--how", arguments.how, *map(str, arguments.bundles)]
+    files = {name: getattr(arguments, name) for name in ("source", "target", "output")}
+    chosen = {name: getattr(arguments, name) for name in ("beam_size", "tag", *SAMPLING)}
+    options = {f"--{name.replace('_', '-')}": value for name, value in (files | chosen).items() if value is not None}
+    return [*names, *(["--sample"] if arguments.sample else []), *(str(w) for each in options.items() for w in each)]
+
+
+def _entries(arguments: Namespace) -> str:
+    """The value of data.corpus.train for the pairs."""
+    made = str(arguments.output / "pairs")
+    if arguments.how == "distill":
+        return made
+    if arguments.how == "back-translate":
+        return f'[CORPUS, {{files: {made}, tag: "{MADE}"}}]'
+    return f"[[{arguments.source}, {arguments.target}], {made}]"

@@ -32,7 +32,7 @@ from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.heads import Head
 from seq2seq.nn.recurrence import from_one_state, in_full, project, unroll
 from seq2seq.nn.scheduled_sampling import Feedback, SamplingState, TeacherForcing, evaluating, mixed
-from seq2seq.nn.types import CellState, Inputs, Memory, StateShape, Vectors, dense, flatten_unpadded
+from seq2seq.nn.types import CellState, Inputs, Memory, StateShape, Vectors, dense, flatten_unpadded, map_tensors
 
 
 class Decoder(nn.Module):
@@ -150,13 +150,18 @@ class Decoder(nn.Module):
             gates = gates + self.layers.first.project(state.feed, self.embedding_size, bias=False)
         advance = self._context_first if self.query_previous or self.to_cell else self._cell_first
         layers, top, c, weights = advance(gates, state, encoded, masks)
-        return DecoderState(layers if self.recurrent else state.layers, state.feed, state.step + 1), top, c, weights
+        layers = layers if self.recurrent else state.layers
+        return DecoderState(layers, state.feed, state.step + 1, self._covered(state, weights)), top, c, weights
+
+    def _covered(self, state: DecoderState, weights: Tensor | None) -> Tensor | None:
+        """The sum of all attention weights so far, where attention reads it."""
+        return (weights if state.coverage is None else state.coverage + weights) if self.context.covers else None
 
     def _context_first(
         self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
     ) -> tuple[States, Tensor, Tensor, Tensor | None]:
         """c_t = context(s_{t−1}),  s_t = cell([e_{t−1} ; c_t], s_{t−1})."""
-        c, weights = self._look(state.layers[-1].h, encoded.keys, state.step)
+        c, weights = self._look(state.layers[-1].h, encoded.keys, state)
         if encoded.static_gates is not None:
             static = encoded.static_gates
             gates = (gates.view(static.size(0), -1, gates.size(-1)) + static[:, None]).view_as(gates)
@@ -170,7 +175,7 @@ class Decoder(nn.Module):
     ) -> tuple[States, Tensor, Tensor, Tensor | None]:
         """s_t = cell(e_{t−1}, s_{t−1}),  c_t = context(s_t)."""
         layers, top = self.layers.step(gates, state.layers, masks)
-        c, weights = self._look(top, encoded.keys, state.step)
+        c, weights = self._look(top, encoded.keys, state)
         return layers, top, c, weights
 
     def _context_gates(self, c: Float[Tensor, "N C"]) -> Float[Tensor, "N G"]:
@@ -193,10 +198,12 @@ class Decoder(nn.Module):
         """What the gates see of c: all of it, or nothing after the first step."""
         return c * (steps == 0)[..., None] if self.first_only else c
 
-    def _look(self, query: Tensor, keys: Keys, steps: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _look(self, query: Tensor, keys: Keys, state: DecoderState) -> tuple[Tensor, Tensor | None]:
         """The context of N = B·K queries against B sentences' keys."""
-        sentences = keys.values.size(0)
-        c, weights = self.context(query.view(sentences, -1, query.size(-1)), keys, steps.view(sentences, -1))
+        query, steps, coverage = map_tensors(
+            lambda tensor: tensor.view(keys.values.size(0), -1, *tensor.shape[1:]), (query, state.step, state.coverage)
+        )
+        c, weights = self.context.look(query, keys, steps, coverage)
         return c.flatten(0, 1), None if weights is None else weights.flatten(0, 1)
 
     # A whole target
@@ -228,7 +235,7 @@ class Decoder(nn.Module):
         embedded = dense(vectors)
         if self.feed_size:
             return flatten_unpadded(self._fed(vectors, embedded, state, keys), mask)
-        if not (self.context.attends and self.query_previous):
+        if not (self.context.attends and (self.query_previous or self.context.covers)):
             tops, cs = self._unrolled(vectors, embedded, state, keys)
         elif self._offers_manual_loop():
             tops, cs = self._manual(vectors, state, keys)

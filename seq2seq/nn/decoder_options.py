@@ -83,6 +83,10 @@ class Wiring:
                 "decoder: recurrence=output has no previous state for query=previous; "
                 "use decoder.query=current with decoder.context_to=readout, or context=fixed or aligned"
             )
+        if context.covers:
+            raise UserError(
+                "decoder: context.coverage=true would carry attention past recurrence=output; use coverage=false"
+            )
         if self.input_feeding:
             raise UserError(
                 "decoder: input_feeding=true would carry the state past recurrence=output; use input_feeding=false"

@@ -12,11 +12,13 @@ from seq2seq.nn.contexts import Keys
 
 
 class DecoderState(NamedTuple):
-    """What recurs: each layer's state, the last features where they are fed back, and how many tokens were read."""
+    """What recurs: each layer's state, the last features where they are fed back, how many tokens were read, and the
+    coverage, the sum of the attention weights so far, where attention reads it (None before the first step)."""
 
     layers: States
     feed: Float[Tensor, "N F"] | None
     step: Int[Tensor, "N"]
+    coverage: Float[Tensor, "N S"] | None = None
 
 
 class Encoded(NamedTuple):

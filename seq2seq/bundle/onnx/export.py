@@ -72,6 +72,8 @@ def _check(bundle: Bundle) -> None:
             f"export: the bundle's task is {task.name}, and only {', '.join(exported)} is exported; use it by "
             f"`seq2seq {task.command}`, or from Python"
         )
+    if bundle.model.decoder.context.covers:
+        raise UserError("export: attention with coverage is not exported; train with context.coverage=false")
     for tokenizer in (bundle.tokenizers.source, bundle.tokenizers.target):
         if tokenizer.kind not in TOKENIZERS:
             raise UserError(

@@ -4,6 +4,10 @@ e_{t,s} = v^T tanh(W_q s_{t−1} + W_k h_s + b)     α_t = softmax(e_t)     c_t 
 
 With `num_heads` n (Vaswani et al. 2017, §3.2.2, for these energies) the hidden layer and h_s are each cut into n parts:
 head i has energies of its part of v and tanh, and gives that part of c_t; the weights that are shown are their mean.
+
+With `coverage` (See, Liu & Manning 2017, eqs. 10–11) the energies also read how much was attended to before:
+
+e_{t,s} = v^T tanh(W_q s_{t−1} + W_k h_s + w_c cov_{t,s} + b)     cov_t = Σ_{t'<t} α_t'
 """
 
 from __future__ import annotations
@@ -21,13 +25,20 @@ from seq2seq.nn.matmul import Linear
 
 
 class AdditiveContext(Attention):
-    """`attention_size` A of the energy's hidden layer: the query's size unless given.
+    """`attention_size` A of the energy's hidden layer: the query's size unless given. With `coverage`, w_c starts at 0,
+    and a target is read a step at a time.
 
     Raises `UserError` where `num_heads` does not divide both A and the memory's size.
     """
 
     def __init__(
-        self, memory_size: int, query_size: int, *, attention_size: int | None = None, num_heads: int = 1
+        self,
+        memory_size: int,
+        query_size: int,
+        *,
+        attention_size: int | None = None,
+        num_heads: int = 1,
+        coverage: bool = False,
     ) -> None:
         super().__init__()
         hidden = attention_size or query_size
@@ -41,6 +52,9 @@ class AdditiveContext(Attention):
         self.key = Linear(memory_size, hidden)
         self.query = Linear(query_size, hidden, bias=False)
         self.energy = nn.Parameter(torch.randn(hidden) * hidden**-0.5)
+        self.covers = coverage
+        if coverage:
+            self.coverage = nn.Parameter(torch.zeros(hidden))
 
     def energies(self, queries: Float[Tensor, "B Q H"], keys: Float[Tensor, "B S A"]) -> Float[Tensor, "B Q S"]:
         """e_{t,s} by the equation of the module's docstring; `keys` are W_k h_s + b."""
@@ -55,7 +69,12 @@ class AdditiveContext(Attention):
             return super().forward(queries, keys, steps)
         assert queries is not None
         assert keys.keys is not None
-        hidden = torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None])
+        return self._attend(torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None]), keys)
+
+    def _attend(
+        self, hidden: Float[Tensor, "B Q S A"], keys: Keys
+    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
+        """c_t and α_t of the hidden layer, by head."""
         energies = (hidden * self.energy).unflatten(-1, (self.num_heads, -1)).sum(-1)
         values, words = keys.values.tensor_split([self.size], -1)
         heads = [
@@ -66,8 +85,24 @@ class AdditiveContext(Attention):
         more = [weights @ words] if words.size(-1) else []
         return torch.cat([*(c for c, _ in heads), *more], -1), weights
 
-    def steps(self) -> AdditiveSteps:
-        """The derivatives of single steps."""
+    def look(
+        self,
+        queries: Float[Tensor, "B Q H"],
+        keys: Keys,
+        steps: Int[Tensor, "B Q"],
+        coverage: Float[Tensor, "B Q S"] | None,
+    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
+        """The same for one step; w_c cov_t adds to the keys, which then differ by query."""
+        if not self.covers or coverage is None:
+            return self(queries, keys, steps)  # type: ignore[no-any-return]
+        assert keys.keys is not None
+        hidden = torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None] + coverage[..., None] * self.coverage)
+        return self._attend(hidden, keys)
+
+    def steps(self) -> AdditiveSteps | None:
+        """The derivatives of single steps; none with coverage."""
+        if self.covers:
+            return None
         return AdditiveSteps() if self.num_heads == 1 else AdditiveHeadSteps(self.num_heads, self.size)
 
     def query_weight(self) -> Tensor:

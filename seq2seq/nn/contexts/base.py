@@ -32,12 +32,14 @@ class Context(nn.Module, ABC):
 
     `attends` tells whether c_t depends on the query: where it does not, all c_t are known before the first step.
     `constant` tells whether c is the same at every step: where it is, it enters the gates once a sentence.
-    `uses_position` tells whether c_t depends on the step t itself.
+    `uses_position` tells whether c_t depends on the step t itself. `covers` tells whether it depends on what the steps
+    before attended to, the coverage Σ_{t'<t} α_t' (See, Liu & Manning 2017, eq. 10).
     """
 
     attends = True
     constant = False
     uses_position = False
+    covers = False
     size: int
 
     @abstractmethod
@@ -50,6 +52,17 @@ class Context(nn.Module, ABC):
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"] | None]:
         """c and attention weights for Q queries a sentence: all target steps at once, or one step of a whole beam.
         `steps` are the queries' positions in the target, from 0. Where no query counts they may be None."""
+
+    def look(
+        self,
+        queries: Float[Tensor, "B Q H"],
+        keys: Keys,
+        steps: Int[Tensor, "B Q"],
+        coverage: Float[Tensor, "B Q S"] | None,
+    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"] | None]:
+        """The same for one step, with the coverage where the context reads it; None before the first step."""
+        context: tuple[Tensor, Tensor | None] = self(queries, keys, steps)
+        return context
 
     def steps(self) -> ContextSteps | None:
         """The derivatives of single steps, which use the two weights below; None where the context has none."""

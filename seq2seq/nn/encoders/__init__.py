@@ -3,6 +3,7 @@
 from seq2seq.nn.encoders.base import Encoder
 from seq2seq.nn.encoders.gnmt import GNMTEncoder
 from seq2seq.nn.encoders.image import ImageEncoder
+from seq2seq.nn.encoders.projection import ProjectionEncoder
 from seq2seq.nn.encoders.pyramidal import PyramidalEncoder
 from seq2seq.nn.encoders.recurrent import RecurrentEncoder
 from seq2seq.nn.encoders.stack import RecurrentStack, StackState
@@ -13,6 +14,7 @@ __all__ = [
     "Encoder",
     "GNMTEncoder",
     "ImageEncoder",
+    "ProjectionEncoder",
     "PyramidalEncoder",
     "RecurrentEncoder",
     "RecurrentStack",

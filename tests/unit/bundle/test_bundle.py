@@ -70,6 +70,13 @@ def test_what_a_bundle_holds(tmp_path, joint):
     assert bundle.provenance == {"seed": 0}
 
 
+def test_a_bundle_has_no_paths_of_the_vectors_that_it_began_with(tmp_path):
+    vectors = {"vectors": {"source": "/home/someone/cc.en.300.vec.gz", "target": None}, "freeze_vectors": ["source"]}
+    save(tmp_path / "b", embedding=vectors)
+    assert "someone" not in (tmp_path / "b" / "config.json").read_text()
+    assert load_bundle(tmp_path / "b").config["embedding"] == model_config()["embedding"]
+
+
 def test_loading_leaves_the_random_generator_alone(tmp_path):
     save(tmp_path / "b")
     torch.manual_seed(7)

@@ -72,6 +72,45 @@ def test_a_tag_is_read_before_each_source(given: Path) -> None:
     assert "--output with --tag '<de>'" in Path("with/README.md").read_text("utf-8")
 
 
+@pytest.mark.parametrize("sampled", [True, False])
+def test_back_translation_of_text_without_translations(given: Path, sampled: bool) -> None:
+    news = ["a red house", "", "the dog runs", "a red house"]
+    Path("news.de").write_text("".join(f"{line}\n" for line in news), "utf-8")
+    more = ["--sample", "--temperature", "0.7", "--seed", "3"] if sampled else ["--beam-size", "2"]
+    command = ["augment", "--how", "back-translate", "c", "--target", "news.de", "--output", "out", *more]
+    assert main(command) == 0
+    reverse = Translator.load("c")
+    chosen = {"sample": True, "temperature": 0.7, "seed": 3} if sampled else {"beam_size": 2}
+    found = [best[0].text for best in reverse.translate_full(news, reverse.options(n_best=1, **chosen))]
+    assert made() == list(dict.fromkeys((x, y) for x, y in zip(found, news, strict=True) if x and y))
+    (step,) = Path("out/steps").iterdir()
+    before = step.stat().st_mtime_ns
+    assert main(command) == 0
+    assert step.stat().st_mtime_ns == before  # not translated again
+    card = Path("out/README.md").read_text("utf-8")
+    assert '[CORPUS, {files: out/pairs, tag: "<BT>"}]' in card
+    assert "4 lines of news.de" in card
+    assert ("--sample --target news.de" in card) == sampled
+    list(Parallel("en", "de", [{"files": "out/pairs", "tag": "<BT>"}], "out/pairs").pairs("train"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["back-translate", "c", "--source", "train.en"], "--how back-translate has no use for --source"),
+        (["backward", "c"], "--how backward needs --source FILE"),
+        (["back-translate", "c", "--temperature", "2"], "--temperature 2.0: is for sampling; add --sample"),
+        (["back-translate", "c", "--sample", "--beam-size", "2"], "--beam-size 2: is of a search"),
+    ],
+)
+def test_what_does_not_go_together(
+    given: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["augment", "--how", *arguments, "--target", "train.de", "--output", "out"]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
 def test_distillation_is_of_the_ensemble_and_keeps_each_pair(given: Path) -> None:
     assert augment("distill", "a", "b", more=("--beam-size", "2")) == 0
     ensemble = Translator.load([Path("a"), Path("b")])

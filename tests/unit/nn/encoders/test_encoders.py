@@ -27,7 +27,7 @@ SIZES = {"image": {"height": 3, "width": 4, "channels": 3}}
 def encoder_node(name: str, cell: str = "gru", **changes: Any) -> dict[str, Any]:
     """The YAML of an encoder, small, with the cell that it may need."""
     found = node("encoder", name, hidden_size=6, **SIZES.get(name, {}), **changes)
-    return found if name in ("vector", "image", "unordered") else found | {"cell": node("cell", cell)}
+    return found if name in ("vector", "projection", "image", "unordered") else found | {"cell": node("cell", cell)}
 
 
 def make(name: str, **changes: Any) -> Encoder:
@@ -115,7 +115,7 @@ def test_overfits_one_batch_of_float_sequences(name: str, context: str, bridge: 
 
 
 def test_what_has_no_state_cannot_be_copied() -> None:
-    for name in ("vector", "image", "unordered"):
+    for name in ("vector", "projection", "image", "unordered"):
         with pytest.raises(UserError, match=r"^CopyBridge: this encoder has no recurrent state .* bridge=linear or"):
             model_of(name, bridge="copy")
     assert CopyBridge(12, make("recurrent").state_shapes, make("recurrent").state_shapes)
@@ -207,6 +207,27 @@ def test_a_pyramid_is_cheaper_on_long_sequences() -> None:
         assert values.grad[source.mask].abs().sum(-1).all()
         work[name] = counted.get_total_flops()
     assert work["pyramidal"] < 0.7 * work["recurrent"], work
+
+
+def test_a_projection_at_the_first_step_is_the_captioner_of_textbooks() -> None:
+    """h_1 = tanh(U x_1 + W s_0 + V x + b), and h_t = tanh(U x_t + W h_{t-1} + b) after it."""
+    config = model_config("vanilla", bridge="zero", decoder={"context_to": "first"})
+    config["encoder"] = node("encoder", "projection")
+    model = factory.encoder_decoder(config, {"features": WIDTH, "target": TARGET}).double().eval()
+    x, cell = torch.randn(2, 1, WIDTH).double(), model.decoder.layers.first
+    state, encoded = model.start(model.encode(Features(x, torch.ones(2, dtype=torch.long))))
+    embeddings, u, v = model.target_embedding.weight, *cell.weight_ih.split([6, WIDTH], 1)
+    h = torch.zeros(2, 8).double()
+    for t, ids in enumerate(torch.randint(4, TARGET, (3, 2))):
+        image = x[:, 0] @ v.T if t == 0 else 0
+        h = torch.tanh(embeddings[ids] @ u.T + h @ cell.weight_hh.T + image + cell.bias_ih + cell.bias_hh)
+        _, state, _ = model.step(ids, state, encoded)
+        torch.testing.assert_close(state.layers[0].h, h)
+    config["encoder"] = node("encoder", "projection", hidden_size=5)
+    assert factory.encoder_decoder(config, {"features": WIDTH, "target": TARGET}).encoder.project.weight.shape == (
+        5,
+        WIDTH,
+    )
 
 
 def test_a_kind_to_a_melody() -> None:

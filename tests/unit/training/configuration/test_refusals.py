@@ -65,7 +65,7 @@ def changed(config: Config, part: str, option: str) -> Config | None:
     above, key = get(config, place.partition(".")[0]), place.rpartition(".")[2]
     if above is None or (key == "cell" and key not in above):
         return None
-    if group == "encoder" and option not in ("image", "vector", "unordered"):
+    if group == "encoder" and option not in ("image", "projection", "vector", "unordered"):
         node["cell"] = above.get("cell") or read(packaged("conf") / "cell" / "gru.yaml")
     found = copy.deepcopy(config)
     put(found, place, node)
