@@ -12,6 +12,7 @@ TASKS = {
     "classification": ["data.corpus.labels=intents"],
     "language_modeling": ["data=shakespeare"],
     "captioning": [],
+    "regression": [],
 }
 Config = dict[str, Any]
 

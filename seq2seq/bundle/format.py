@@ -43,7 +43,7 @@ from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, Tokenizers, load_tokenizers
 
 FORMAT_VERSION = 2  # 1 was for translation only
-SIZES = ("source", "target", "features")
+SIZES = ("source", "target", "features", "outputs")
 SPECIALS = {"bos": BOS, "eos": EOS, "pad": PAD}
 MOST = {"beam_size": 1000, "min_length": 100_000, "max_length_ratio": 1000, "max_length_extra": 100_000}
 Item = TypeVar("Item")

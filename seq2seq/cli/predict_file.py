@@ -3,7 +3,8 @@
 The output has exactly one line for each input: the tags of the words of a line (between single spaces) for
 task=tagging, the label or labels for task=classification, a text for task=captioning, whose inputs are features in a
 .npz or JSON lines file. With `--probabilities` a line is JSON instead: `labels`, one list for each word (or one for the
-text), and as many `probabilities`, by label, the largest first. The output file is written atomically.
+text), and as many `probabilities`, by label, the largest first. For task=regression a line is numbers, and its inputs
+are features, too; so they are for a classifier that was trained on them. The output file is written atomically.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from seq2seq.cli.arguments import add_errors, add_files, add_running
@@ -47,16 +48,55 @@ def run(arguments: Namespace) -> int:
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"threads={arguments.threads}: must be at least 1")
     from seq2seq.bundle.format import load_bundle
-    from seq2seq.models.task_descriptors import TASKS
     from seq2seq.runtime.threads import limit_threads
 
     limit_threads(arguments.threads)
     bundle = load_bundle(arguments.bundle, trusted=arguments.trust, device=arguments.device)
-    outputs = _texts(bundle, arguments) if TASKS[bundle.task].source == "features" else _labels(bundle, arguments)
+    outputs = _outputs_of(bundle)(bundle, arguments)
     with output(arguments.output) as write:
         for line in outputs:
             write(f"{line}\n".encode())
     return 0
+
+
+def _outputs_of(bundle: Bundle) -> Callable[[Bundle, Namespace], Iterator[str]]:
+    """What makes the lines of the output."""
+    if bundle.task == "captioning":
+        return _texts
+    return _labels if getattr(bundle.model, "features", None) is None else _of_features
+
+
+def _of_features(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
+    """Numbers, or labels, of float sequences."""
+    from seq2seq.corpora.features import read_features
+    from seq2seq.inference.feature_predictor import FeaturePredictor
+    from seq2seq.inference.predictor import Predicted
+    from seq2seq.text.numbers import written
+
+    _check_features(arguments)
+    if arguments.max_length is not None:
+        raise UserError(f"--max-length {arguments.max_length}: is for captioning; leave it out")
+    if arguments.probabilities and bundle.task == "regression":
+        raise UserError(
+            "--probabilities: the bundle's task is regression, which gives numbers, not labels; leave it out"
+        )
+    features = read_features(arguments.input, bundle.model.features)
+    labels = getattr(bundle.tokenizers.target, "labels", [])
+    for predicted in FeaturePredictor(bundle).outputs(features, batch_size=arguments.batch_size):
+        if not isinstance(predicted, Predicted):
+            yield written(predicted)
+        elif arguments.probabilities:
+            yield json.dumps(predicted.as_dict(labels), ensure_ascii=False)
+        else:
+            yield predicted.text
+
+
+def _check_features(arguments: Namespace) -> None:
+    """Raise `UserError` for arguments that are about text."""
+    if arguments.errors != "strict":
+        raise UserError(f"--errors {arguments.errors}: features are numbers; leave it out")
+    if arguments.input == STREAM:
+        raise UserError("-: features are read from a .npz or JSON lines file; name one")
 
 
 def _labels(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
@@ -95,10 +135,7 @@ def _texts(bundle: Bundle, arguments: Namespace) -> Iterator[str]:
 
     if arguments.probabilities:
         raise UserError("--probabilities: the bundle's task is captioning, which gives texts, not labels; leave it out")
-    if arguments.errors != "strict":
-        raise UserError(f"--errors {arguments.errors}: features are numbers; leave it out")
-    if arguments.input == STREAM:
-        raise UserError("-: features are read from a .npz or JSON lines file; name one")
+    _check_features(arguments)
     captioner, cut_off = Captioner(bundle), CutOff()
     options = captioner.options(max_length=arguments.max_length)
     features = read_features(arguments.input, bundle.model.features)

@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 
 from seq2seq.corpora.corpus import Corpus, verified
@@ -16,6 +17,8 @@ from seq2seq.corpora.store import EncodedPairs, Frames, Ints, encoded
 from seq2seq.errors import UserError
 from seq2seq.nn.types import Captions, Features
 from seq2seq.text import Tokenizers
+
+ROWS = 1 << 16  # rows that are summed at once
 
 
 class FeatureData(TranslationData):
@@ -32,6 +35,19 @@ class FeatureData(TranslationData):
         """F, the size of a frame or region."""
         return int(next(self.corpus.examples("train"))[0].shape[1])
 
+    @cached_property
+    def scale(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean and the standard deviation of each column [F], over all rows of training."""
+        values = self.encoded("train").source.values
+        total, squares = np.zeros(self.width), np.zeros(self.width)
+        first = np.asarray(values[0], np.float64)  # numbers near each other lose no digits when it is taken away
+        for begin in range(0, len(values), ROWS):
+            rows = np.asarray(values[begin : begin + ROWS], np.float64) - first
+            total, squares = total + rows.sum(0), squares + (rows**2).sum(0)
+        mean = total / len(values)
+        deviation = np.sqrt(np.maximum(squares / len(values) - mean**2, 0))
+        return torch.from_numpy(mean + first).float(), torch.from_numpy(deviation).float()
+
     def encoded(self, split: str) -> EncodedPairs:
         """The memory-mapped rows and token ids of a split."""
         if split not in self._encoded:
@@ -47,7 +63,7 @@ class FeatureData(TranslationData):
     def _check(self, corpus: Corpus) -> None:
         if not corpus.has_features:
             raise UserError(
-                f"data.corpus: {corpus.name} holds text, and task=captioning reads numbers; use data=digits or features"
+                f"data.corpus: {corpus.name} holds text, and this task reads numbers; use data=digits or features"
             )
 
     def _trained(self, count: int) -> Tokenizers:

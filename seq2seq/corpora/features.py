@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.files import _Files
 from seq2seq.corpora.store import Frames
 from seq2seq.errors import UserError
+from seq2seq.text.numbers import parsed, written
 
 Item = tuple[str, Any, Any]
 """The place of a sequence (for messages), its numbers, and its target (None where targets are not read)."""
@@ -44,12 +45,24 @@ class FeatureCorpus(Corpus):
         return ((describe(frames), target) for frames, target in self.examples(split))
 
 
+def as_numbers(target: Any, where: str) -> str:
+    """A target as text of numbers. Raises `UserError`, naming `where`, for anything else."""
+    words = target if isinstance(target, list) else [target]
+    text = target if isinstance(target, str) else " ".join(map(str, words))
+    try:
+        return written(parsed(text))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
 class FeatureFiles(_Files, FeatureCorpus):
     """One .npz or JSON lines file a split, plain or compressed; training may have several.
 
     `width` is F, by default that of the first training example. Raises `UserError`, with file and line (or array), for
     an example whose source is not [T, F] finite numbers, or that has no text.
     """
+
+    read_target: ClassVar[Callable[[Any, str], str]] = staticmethod(readers.one_line)
 
     def __init__(
         self,
@@ -71,10 +84,16 @@ class FeatureFiles(_Files, FeatureCorpus):
     def examples(self, split: str) -> Iterator[tuple[Frames, str]]:
         """The examples of all files of a split, in order."""
         fields = self.features_field, self.target_field
-        first = read_examples(self.files("train")[0], *fields, width=self.width)
+        first = read_examples(self.files("train")[0], *fields, width=self.width, read=self.read_target)
         width = self.width or next((frames.shape[1] for frames, _ in first), None)
         for path in self.files(split):
-            yield from read_examples(path, *fields, width=width)
+            yield from read_examples(path, *fields, width=width, read=self.read_target)
+
+
+class NumberFiles(FeatureFiles):
+    """The same with numbers for targets: one, or a list of them, or text of them with spaces between."""
+
+    read_target = staticmethod(as_numbers)
 
 
 def describe(frames: Frames) -> str:
@@ -95,7 +114,12 @@ def read_features(path: Path, width: int | None = None, field: str = "features")
 
 
 def read_examples(
-    path: Path, features_field: str = "features", target_field: str = "target", *, width: int | None = None
+    path: Path,
+    features_field: str = "features",
+    target_field: str = "target",
+    *,
+    width: int | None = None,
+    read: Callable[[Any, str], str] = readers.one_line,
 ) -> Iterator[tuple[Frames, str]]:
     """The float sequences of `read_features` with their texts.
 
@@ -104,7 +128,7 @@ def read_examples(
     for where, numbers, target in _items(path, features_field, target_field):
         frames = to_frames(numbers, where, width)
         width = frames.shape[1]
-        yield frames, readers.one_line(target, f"{where}: its target")
+        yield frames, read(target, f"{where}: its target")
 
 
 def to_frames(numbers: Any, where: str, width: int | None = None) -> Frames:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from seq2seq.errors import UserError
 from seq2seq.models.label_model import LabelModel, Labels
+from seq2seq.models.pooling import Pooled
+from seq2seq.models.standardized import StandardizedInput
 from seq2seq.nn.character_embedding import WordEmbedding
 from seq2seq.nn.contexts import Context
 from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.heads import Head
-from seq2seq.nn.types import Memory, Tokens
+from seq2seq.nn.types import Features, Tokens
 
 
-class Classifier(LabelModel):
-    """N-to-1: p(y|x) = head(c), where c is the `pooling` of the encoder's memory.
+class Classifier(LabelModel, Pooled):
+    """N-to-1: p(y|x) = head(c), where c is the `pooling` of the encoder's memory (see `Pooled`).
 
-    A pooling is a context: the last states, mean or max of a fixed one, or attention, whose only query is learned
-    (Yang et al. 2016, eqs. 5–7). Raises `UserError` for a context that follows the steps of a target.
+    Its sources are texts, or with a `StandardizedInput` for an embedding float sequences of `features` columns. Raises
+    `UserError` for a context that follows the steps of a target.
     """
 
     def __init__(
         self,
-        embedding: WordEmbedding,
+        embedding: WordEmbedding | StandardizedInput,
         encoder: Encoder,
         pooling: Context,
         query_size: int,
@@ -33,27 +34,14 @@ class Classifier(LabelModel):
         many: bool = False,
     ) -> None:
         super().__init__(head, many=many)
-        if not (pooling.attends or pooling.constant):
-            raise UserError("context: a classifier needs one vector a text; use context=fixed or an attention")
-        self.embedding = embedding
-        self.encoder = encoder
-        self.pooling = pooling
-        self.query = nn.Parameter(torch.randn(query_size) * query_size**-0.5) if pooling.attends else None
+        self.features = embedding.size if isinstance(embedding, StandardizedInput) else None
+        self.join(embedding, encoder, pooling, query_size)
 
-    def forward(self, source: Tokens) -> Float[Tensor, "B F"]:
+    def forward(self, source: Tokens | Features) -> Float[Tensor, "B F"]:
         """The features of each text."""
         c = self.pool(source)[0]
         return self.head.readout(c, None, None)
 
-    def pool(self, source: Tokens) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B T"] | None]:
-        """c of each text, and the attention weights of its words."""
-        words = self.embedding(source)
-        memory: Memory = self.encoder(words.vectors, words.mask)
-        query = None if self.query is None else self.query.expand(len(memory.mask), 1, -1)
-        steps = torch.zeros_like(source.lengths)[:, None]
-        c, weights = self.pooling(query, self.pooling.prepare(memory), steps)
-        return c[:, 0], None if weights is None else weights[:, 0]
-
-    def predict(self, source: Tokens) -> Labels:
+    def predict(self, source: Tokens | Features) -> Labels:
         """The labels of each text."""
         return self.labels(self(source), torch.ones_like(source.lengths))

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from seq2seq.errors import UserError
-from seq2seq.models import Classifier, EncoderDecoder, LanguageModel, Tagger
+from seq2seq.models import Classifier, EncoderDecoder, LanguageModel, Regressor, Tagger
 from seq2seq.models.options import (
     RANGES,
     REQUIRED,
@@ -33,6 +33,7 @@ from seq2seq.models.options import (
     fits,
     options_of,
 )
+from seq2seq.models.standardized import StandardizedInput
 from seq2seq.models.task_descriptors import TASKS
 from seq2seq.nn.bridges import Bridge
 from seq2seq.nn.cells import Cell
@@ -212,12 +213,36 @@ def tagger(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequenc
 
 
 def classifier(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> Classifier:
-    """The model of classification, whose context pools the memory."""
-    words, encoder = _reader(config, sizes, trusted)
+    """The model of classification, whose context pools the memory; with a size `features` its sources are numbers."""
+    many = _many(config["labels"], ("many",))
+    read = _numbers if "features" in sizes else _reader
+    embedding, encoder = read(config, sizes, trusted)
+    return Classifier(embedding, encoder, *_pooled(config, encoder, _no_vectors(sizes), trusted), many=many)
+
+
+def regressor(config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> Regressor:
+    """The model of regression, from sequences of `features` columns to as many numbers as `outputs`."""
+    embedding, encoder = _numbers(config, sizes, trusted)
+    rows = nn.Parameter(torch.empty(sizes["outputs"], 0))
+    return Regressor(embedding, encoder, *_pooled(config, encoder, rows, trusted), sizes["outputs"])
+
+
+def _pooled(
+    config: Mapping[str, Any], encoder: Encoder, rows: nn.Parameter, trusted: Sequence[str]
+) -> tuple[Context, int, Head]:
+    """The context that pools a memory, the size of its query, and a head with an output for each of the `rows`."""
     size = encoder.output_size
     pooling: Context = component(config["context"], "context", GIVEN["context"], trusted)(size, size)
-    head = _head(config, trusted)(pooling.size, 0, _no_vectors(sizes))
-    return Classifier(words, encoder, pooling, size, head, many=_many(config["labels"], ("many",)))
+    head: Head = _head(config, trusted)(pooling.size, 0, rows)
+    return pooling, size, head
+
+
+def _numbers(
+    config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str]
+) -> tuple[StandardizedInput, Encoder]:
+    """What reads float sequences."""
+    encoder: Encoder = component(config["encoder"], "encoder", GIVEN["encoder"], trusted)(sizes["features"])
+    return StandardizedInput(sizes["features"]), encoder
 
 
 def _reader(

@@ -101,6 +101,18 @@ TASKS = {
             label_unit="text",
         ),
         TaskDescriptor(
+            name="regression",
+            nodes=("encoder", "context", "head"),
+            builder="seq2seq.models.factory:regressor",
+            training="seq2seq.training.tasks.regression:Regression",
+            command="predict-file",
+            source="features",
+            trial_sizes={"features": 8, "outputs": 1},
+            val_metric="val_loss",
+            test_metric="MSE",
+            output="numbers",
+        ),
+        TaskDescriptor(
             name="captioning",
             nodes=TEXT,
             builder="seq2seq.models.factory:encoder_decoder",

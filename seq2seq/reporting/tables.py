@@ -18,7 +18,9 @@ logged metric that selected its model), NUMBERS, metrics, and `signatures` and `
 NUMBERS = ("parameters", "val_loss", "val_perplexity", "tokens_per_second", "seconds", "seed")
 FIXED = ("run", "folder", "varied", "status", "error", "monitor", "signatures", "intervals", *NUMBERS)
 HEADERS = {"val_loss": "val loss", "val_perplexity": "val ppl", "parameters": "params", "tokens_per_second": "tok/s"}
-LOWER_IS_BETTER = ("TER", "WER", "WER-words", "PER", "Levenshtein", "bits per character", "perplexity", "val_loss")
+LOWER_IS_BETTER = (
+    *("TER", "WER", "WER-words", "PER", "Levenshtein", "bits per character", "perplexity", "val_loss", "MSE", "MAE"),
+)
 INTERVALS = "[low, high]: 95% interval, bootstrap over the lines of the test set"
 DISPENSABLE = ("seconds", "TER", "chrF", "tokens_per_second", "parameters", "val_loss")
 """Columns that are left out in a narrow terminal, in this order."""

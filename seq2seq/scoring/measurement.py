@@ -23,6 +23,10 @@ SAMPLES = {"bs": 1000, "ar": 10_000}
 """sacreBLEU's numbers of resamples (also for intervals) and of trials."""
 
 
+IN_UNITS = ("MSE", "MAE")
+"""Scores in units of the data, which may be of any size: written with four digits."""
+
+
 class Score(NamedTuple):
     """A score in percent (the error rates TER and PER can exceed 100) with its signature, sacreBLEU's or in its style;
     optionally with a 95% bootstrap interval, and a p-value against a baseline."""
@@ -44,7 +48,10 @@ class Score(NamedTuple):
 
     def text(self) -> str:
         """The number, and its interval if it has one: `36.94 [35.53, 38.40]`."""
-        return f"{self.value:5.2f}" + ("" if self.interval is None else " [{:.2f}, {:.2f}]".format(*self.interval))
+        one, other = ("5.4g", ".4g") if self.name in IN_UNITS else ("5.2f", ".2f")
+        return f"{self.value:{one}}" + (
+            "" if self.interval is None else " [{:{f}}, {:{f}}]".format(*self.interval, f=other)
+        )
 
     def as_dict(self) -> dict[str, float | str]:
         """The score for JSON: `{"value": 37.3, "signature": "nrefs:1|…"}`, with `low`, `high` and `p_value` if

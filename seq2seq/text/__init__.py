@@ -7,6 +7,7 @@ from seq2seq.text.from_bundle import BundleTokenizer
 from seq2seq.text.label_tokenizer import LabelTokenizer, LabelTrainer
 from seq2seq.text.letters import LetterTokenizer, LetterTrainer
 from seq2seq.text.loading import load_tokenizer, load_tokenizers
+from seq2seq.text.numbers import NumberTokenizer, NumberTrainer
 from seq2seq.text.sides import SourceAndTarget
 from seq2seq.text.spelling import BYTES, SpellingTokenizer, SpellingTrainer
 from seq2seq.text.subwords import SentencePieceTokenizer, SentencePieceTrainer
@@ -42,6 +43,8 @@ __all__ = [
     "LabelTrainer",
     "LetterTokenizer",
     "LetterTrainer",
+    "NumberTokenizer",
+    "NumberTrainer",
     "Sampling",
     "SentencePieceTokenizer",
     "SentencePieceTrainer",

@@ -8,6 +8,7 @@ from typing import Any
 from seq2seq.text.characters import CharacterTokenizer
 from seq2seq.text.label_tokenizer import LabelTokenizer
 from seq2seq.text.letters import LetterTokenizer
+from seq2seq.text.numbers import NumberTokenizer
 from seq2seq.text.spelling import SpellingTokenizer
 from seq2seq.text.subwords import SentencePieceTokenizer
 from seq2seq.text.tokenizer import Tokenizer, Tokenizers, columns_of
@@ -64,5 +65,6 @@ TRAINERS: dict[str, tuple[str, Callable[[Tokenizer], dict[str, Any]]]] = {
     SpellingTokenizer.kind: ("WhitespaceTrainer", _words),
     CharacterTokenizer.kind: ("CharacterTrainer", _none),
     LetterTokenizer.kind: ("LetterTrainer", _none),
+    NumberTokenizer.kind: ("NumberTrainer", _none),
 }
 """By a tokenizer's kind: the class that trains it, and the function that reports the options it was trained with."""

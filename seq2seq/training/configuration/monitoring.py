@@ -18,7 +18,7 @@ AUTO = "auto"
 PLACES = ("callbacks.checkpoint", "callbacks.early_stopping", "scheduler")
 """The nodes of a configuration that may have a `monitor` and a `mode`."""
 
-LOWER_IS_BETTER = ("loss", "perplexity", "bpc", "ter", "wer", "per", "wer-words", "levenshtein")
+LOWER_IS_BETTER = ("loss", "perplexity", "bpc", "ter", "wer", "per", "wer-words", "levenshtein", "mse", "mae")
 Mode = Literal["min", "max"]
 
 

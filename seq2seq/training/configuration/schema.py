@@ -14,11 +14,12 @@ from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.models.task_descriptors import TaskDescriptor, find_descriptor
 from seq2seq.runtime.distributed import Rank, current_rank
+from seq2seq.runtime.paths import packaged
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, TokenizerTrainer
 from seq2seq.training.configuration import wandb_options
 from seq2seq.training.configuration.accelerators import check_accelerator
-from seq2seq.training.configuration.option_catalogue import below, catalogue, choices
+from seq2seq.training.configuration.option_catalogue import below, catalogue, choices, read
 from seq2seq.training.configuration.option_rules import ELSEWHERE, RULES, TRAINER, check_value, like
 from seq2seq.training.optimization import optimizers
 
@@ -74,7 +75,10 @@ def check(config: Mapping[str, Any]) -> nn.Module:
 def _check_parts(task: TaskDescriptor, config: Mapping[str, Any]) -> None:
     """Raise `UserError` for a part that the task does not know, and for one that it needs and that is switched off, or
     is something else than options."""
-    for key in config:
+    for key, value in config.items():
+        if key == "embedding" and key not in task.nodes:  # train.yaml has it for every task
+            _check_untouched(task, value)
+            continue
         factory.check_key(key, (*KEYS, *PARTS, *task.groups, *task.nodes, *task.optional), "config", task.name)
     for name in (*PARTS, *task.groups, *task.nodes):
         value = config.get(name)
@@ -82,6 +86,14 @@ def _check_parts(task: TaskDescriptor, config: Mapping[str, Any]) -> None:
             off = "is switched off" if value is None else f"is {value!r}, not options"
             remedy = f"use {name}={'|'.join(known)}" if (known := choices(name)) else f"leave {name} as it is"
             raise UserError(f"{name}: {off}, and task={task.name} needs it; {remedy}{INSTEAD.get(name, '')}")
+
+
+def _check_untouched(task: TaskDescriptor, embedding: Any) -> None:
+    """Raise `UserError` for options of tables that the task does not have."""
+    usual = read(packaged("conf") / "train.yaml")["embedding"]
+    for key, value in (embedding or {}).items():
+        if value != usual.get(key):
+            raise UserError(f"embedding.{key}={value!r}: task={task.name} has no table of vectors; leave it out")
 
 
 def _check_length(trainer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:

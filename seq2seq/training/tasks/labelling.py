@@ -216,16 +216,20 @@ class Labelling(Task):
 
     def score(self, outcome: Outcome, folder: Path) -> dict[str, Scored]:
         """Labels, scores, and a picture of each test split."""
-        predictor, scorer = Predictor(bundle(outcome)), self.scorer(outcome.config, outcome.data.tokenizers.target)
+        scorer = self.scorer(outcome.config, outcome.data.tokenizers.target)
         tests = {}
         for split in outcome.data.corpus.splits[2:]:
             sources, references = outcome.data.text(split)
-            predictions = predictor.predict(sources)
+            predictions = self.predictions(outcome, split, sources)
             for name, lines in (("sources", sources), ("references", references), ("labels", predictions)):
                 write_lines(lines, folder / f"{split}.{name}.txt")
             label_figures(scorer, predictions, references, folder, split)
             tests[split] = scorer(predictions, references, INTERVALS).as_dict()
         return tests
+
+    def predictions(self, outcome: Outcome, split: str, sources: Sequence[str]) -> list[str]:
+        """The labels of the sources of a test split."""
+        return Predictor(bundle(outcome)).predict(sources)
 
     def card(self, outcome: Outcome) -> Card:
         """What is labelled, with a text of val to try."""
