@@ -173,9 +173,9 @@ class TranslationData(lightning.LightningDataModule):
     @cached_property
     def protection(self) -> Protection:
         """Puts symbols for spans into training pairs, at the words that the corpus's alignments link."""
-        found, links = self.divided("train"), None
-        if any(part.alignments for part in found.parts):
-            links = WordLinks.of(links_of(found.parts, found.bounds))
+        entries, links = self.divided("train"), None
+        if any(part.alignments for part in entries.parts):
+            links = WordLinks.of(links_of(entries.parts, entries.bounds))
         return Protection(self.tokenizers, self._tokenizer.sampling, links)
 
     @property

@@ -60,18 +60,18 @@ class WordLinks:
 
     def __getitem__(self, pair: int) -> list[tuple[int, int]]:
         """The links of a pair."""
-        found: NDArray[np.int32] = self.links[self.offsets[pair] : self.offsets[pair + 1]]
-        return [(int(source), int(target)) for source, target in found]
+        rows: NDArray[np.int32] = self.links[self.offsets[pair] : self.offsets[pair + 1]]
+        return [(int(source), int(target)) for source, target in rows]
 
 
 def words_of(text: str) -> list[Word]:
     """The words of a text: what is separated by spaces."""
-    found = []
+    words = []
     for match in WORD.finditer(text):
         core = CORE.search(match[0])
         begin, end = core.span() if core else (0, 0)
-        found.append(Word(match.start() + begin, match.start() + end, match[0][begin:end]))
-    return found
+        words.append(Word(match.start() + begin, match.start() + end, match[0][begin:end]))
+    return words
 
 
 def one_to_one(

@@ -155,7 +155,9 @@ class Decoder(nn.Module):
 
     def _covered(self, state: DecoderState, weights: Tensor | None) -> Tensor | None:
         """The sum of all attention weights so far, where attention reads it."""
-        return (weights if state.coverage is None else state.coverage + weights) if self.context.covers else None
+        if not self.context.covers or weights is None:
+            return None
+        return weights if state.coverage is None else state.coverage + weights
 
     def _context_first(
         self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None

@@ -49,9 +49,8 @@ class Score(NamedTuple):
     def text(self) -> str:
         """The number, and its interval if it has one: `36.94 [35.53, 38.40]`."""
         one, other = ("5.4g", ".4g") if self.name in IN_UNITS else ("5.2f", ".2f")
-        return f"{self.value:{one}}" + (
-            "" if self.interval is None else " [{:{f}}, {:{f}}]".format(*self.interval, f=other)
-        )
+        low, high = self.interval or (0.0, 0.0)
+        return f"{self.value:{one}}" + ("" if self.interval is None else f" [{low:{other}}, {high:{other}}]")
 
     def as_dict(self) -> dict[str, float | str]:
         """The score for JSON: `{"value": 37.3, "signature": "nrefs:1|…"}`, with `low`, `high` and `p_value` if

@@ -43,7 +43,7 @@ class NumberScorer:
 
 
 def ratio(sums: NDArray[np.float64]) -> float:
-    """Sum over count."""
+    """The first sum over the second, a count."""
     return float(sums[0] / sums[1])
 
 

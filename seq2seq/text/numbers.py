@@ -37,7 +37,7 @@ class NumberTokenizer(PlainFiles):
         return FIRST + HALVES
 
     def describe(self) -> dict[str, Any]:
-        """Means and deviations."""
+        """The mean and the deviation of each column."""
         return {"means": self.means, "deviations": self.deviations}
 
     def encode(self, text: str) -> list[int]:
@@ -94,7 +94,7 @@ class NumberTrainer(TokenizerTrainer):
     training_lines: int = 1_000_000
 
     def settings(self) -> dict[str, Any]:
-        """All settings."""
+        """All settings: each affects the means."""
         return {"kind": NumberTokenizer.kind} | asdict(self)
 
     def train(self, lines: Iterable[str]) -> NumberTokenizer:

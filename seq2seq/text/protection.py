@@ -88,7 +88,7 @@ def put_back(
 ) -> str:
     """The text of an output that has the symbol of each span exactly once, with the spans in their places.
 
-    A span touches its neighbours where it did in the source, and letters only where it touched letters there. Where
+    A span touches the text around it where it did in the source, and letters only where it touched letters there. Where
     the text would then have other spans than the source (two that grew together, or one that the model wrote itself),
     all spans are set apart by spaces, and the first letter of each wrong one is left out until none is left.
     """
@@ -131,9 +131,9 @@ def _joined(texts: Sequence[str], spans: Sequence[Span], touching: bool) -> tupl
     return out, places
 
 
-def _touches(neighbour: str, other: str) -> bool:
-    """Whether a span that touched a neighbour touches another one."""
-    return bool(neighbour) and (neighbour.isalnum() or not other.isalnum())
+def _touches(before: str, now: str) -> bool:
+    """Whether a span that touched a character before, in the source, touches the one that is there now."""
+    return bool(before) and (before.isalnum() or not now.isalnum())
 
 
 def _cleared(texts: Sequence[str], spans: Sequence[Span], pattern: re.Pattern[str]) -> str:

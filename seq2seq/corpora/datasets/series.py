@@ -68,7 +68,7 @@ class Series(FeatureCorpus):
         return ("train", "val", "test")
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """The one file."""
+        """The one file that all splits are read from."""
         return (Path(self.file).expanduser() if self.file else _prices(),)
 
     def examples(self, split: str) -> Iterator[tuple[Frames, str]]:

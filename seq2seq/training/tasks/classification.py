@@ -85,7 +85,7 @@ class Classification(Labelling):
         return list(FeaturePredictor(bundle(outcome)).predict(frames))
 
     def card(self, outcome: Outcome) -> Card:
-        """What is labelled."""
+        """What is labelled, and how the bundle is used."""
         card = super().card(outcome)
         if not isinstance(outcome.data, FeatureData):
             return card

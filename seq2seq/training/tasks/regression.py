@@ -73,7 +73,7 @@ class RegressionModule(TaskModule):
         self.predictions = {}
 
     def validate(self, batch: Captions) -> None:
-        """Predict the numbers."""
+        """Predict the numbers of a batch."""
         model: Any = self.model
         rows = model.predict(batch.source).cpu().tolist()
         self.predictions.update(zip(batch.rows.tolist(), rows, strict=False))
@@ -158,6 +158,6 @@ def _targets(data: FeatureData, split: str) -> Numbers:
 def _baselines(data: FeatureData, split: str, references: Numbers) -> dict[str, Numbers]:
     """What a model must be better than: the mean of training, and where the corpus is a series, the last value."""
     numbers: Any = data.tokenizers.target
-    found = {"mean": np.broadcast_to(np.array(numbers.means), references.shape)}
+    mean = {"mean": np.broadcast_to(np.array(numbers.means), references.shape)}
     last = getattr(data.corpus, "last_values", None)
-    return found if last is None else found | {"last value": as_rows([[value] for value in last(split)])}
+    return mean if last is None else mean | {"last value": as_rows([[value] for value in last(split)])}
