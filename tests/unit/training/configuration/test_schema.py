@@ -21,7 +21,7 @@ from seq2seq.training.configuration.option_rules import ELSEWHERE, TRAINER
 from seq2seq.training.configuration.schema import check
 from tests.configurations import TASKS, Config, composed, get, put
 
-GIVEN = {"source_language": "en", "target_language": "de", "train": "a", "val": "b", "bundle": "c"}
+GIVEN = {"source_language": "en", "target_language": "de", "train": "a", "val": "b", "bundle": "c", "name": "d"}
 """What the files leave to the user (???)."""
 
 
