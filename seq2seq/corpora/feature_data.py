@@ -72,7 +72,7 @@ class FeatureData(TranslationData):
             raise UserError("tokenizer.sampling_sides: the source is numbers and cannot be sampled; set it to target")
         stride = max(1, -(-count // self._tokenizer.training_lines))
         texts = (text for _, text in islice(self._examples_of("train"), 0, None, stride))
-        both = self._tokenizer.for_target().train(texts)
+        both = self._tokenizer.for_target().train_side(texts, "target")
         return Tokenizers(both, both, joint=True)
 
     def _examples_of(self, split: str) -> Iterator[tuple[Frames, str]]:

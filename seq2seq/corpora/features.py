@@ -15,7 +15,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +45,6 @@ class FeatureCorpus(Corpus):
         return ((describe(frames), target) for frames, target in self.examples(split))
 
 
-def as_numbers(target: Any, where: str) -> str:
-    """A target as text of numbers. Raises `UserError`, naming `where`, for anything else."""
-    words = target if isinstance(target, list) else [target]
-    text = target if isinstance(target, str) else " ".join(map(str, words))
-    try:
-        return written(parsed(text))
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-
-
 class FeatureFiles(_Files, FeatureCorpus):
     """One .npz or JSON lines file a split, plain or compressed; training may have several.
 
@@ -62,7 +52,10 @@ class FeatureFiles(_Files, FeatureCorpus):
     an example whose source is not [T, F] finite numbers, or that has no text.
     """
 
-    read_target: ClassVar[Callable[[Any, str], str]] = staticmethod(readers.one_line)
+    @staticmethod
+    def read_target(target: Any, where: str) -> str:
+        """A target as text. Raises `UserError`, naming `where`, for anything else."""
+        return readers.one_line(target, where)
 
     def __init__(
         self,
@@ -93,7 +86,15 @@ class FeatureFiles(_Files, FeatureCorpus):
 class NumberFiles(FeatureFiles):
     """The same with numbers for targets: one, or a list of them, or text of them with spaces between."""
 
-    read_target = staticmethod(as_numbers)
+    @staticmethod
+    def read_target(target: Any, where: str) -> str:
+        """A target as text of numbers. Raises `UserError`, naming `where`, for anything else."""
+        words = target if isinstance(target, list) else [target]
+        text = target if isinstance(target, str) else " ".join(map(str, words))
+        try:
+            return written(parsed(text))
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
 
 
 def describe(frames: Frames) -> str:

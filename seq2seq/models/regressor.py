@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from seq2seq.models.pooling import Pooled
 from seq2seq.models.standardized import StandardizedInput
@@ -46,14 +46,15 @@ class Regressor(Pooled):
 
     def predict(self, source: Features) -> Float[Tensor, "B K"]:
         """ŷ of each sequence."""
-        return self.mean + self.deviation * self(source)
+        units: Tensor = self(source)
+        return self.mean + self.deviation * units
 
     def loss(self, source: Features, targets: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
         """Σ ((ŷ − y) / σ)² over all numbers of a batch."""
-        return (self(source) - (targets - self.mean) / self.deviation).square().sum()
+        errors: Tensor = self(source) - (targets - self.mean) / self.deviation
+        return errors.square().sum()
 
-
-def set_scale(model: nn.Module, mean: Tensor, deviation: Tensor) -> None:
-    """Set μ and σ of a regressor's targets."""
-    model.mean.copy_(mean)  # type: ignore[operator, union-attr]
-    model.deviation.copy_(deviation)  # type: ignore[operator, union-attr]
+    def fit(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set μ and σ."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)

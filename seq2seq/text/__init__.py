@@ -8,6 +8,7 @@ from seq2seq.text.label_tokenizer import LabelTokenizer, LabelTrainer
 from seq2seq.text.letters import LetterTokenizer, LetterTrainer
 from seq2seq.text.loading import load_tokenizer, load_tokenizers
 from seq2seq.text.numbers import NumberTokenizer, NumberTrainer
+from seq2seq.text.segmented import SegmentedTokenizer
 from seq2seq.text.sides import SourceAndTarget
 from seq2seq.text.spelling import BYTES, SpellingTokenizer, SpellingTrainer
 from seq2seq.text.subwords import SentencePieceTokenizer, SentencePieceTrainer
@@ -46,6 +47,7 @@ __all__ = [
     "NumberTokenizer",
     "NumberTrainer",
     "Sampling",
+    "SegmentedTokenizer",
     "SentencePieceTokenizer",
     "SentencePieceTrainer",
     "SourceAndTarget",

@@ -9,6 +9,7 @@ from seq2seq.text.characters import CharacterTokenizer
 from seq2seq.text.label_tokenizer import LabelTokenizer
 from seq2seq.text.letters import LetterTokenizer
 from seq2seq.text.numbers import NumberTokenizer
+from seq2seq.text.segmented import SegmentedTokenizer
 from seq2seq.text.spelling import SpellingTokenizer
 from seq2seq.text.subwords import SentencePieceTokenizer
 from seq2seq.text.tokenizer import Tokenizer, Tokenizers, columns_of
@@ -31,6 +32,8 @@ def _of_text(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def _node(tokenizer: Tokenizer) -> dict[str, Any]:
+    if isinstance(tokenizer, SegmentedTokenizer):
+        return _node(tokenizer.inner) | {"segmenter": tokenizer.segmenter}
     trainer, options = TRAINERS[tokenizer.kind]
     symbols = list(getattr(tokenizer, "symbols", ()))
     return {"_target_": f"seq2seq.text.{trainer}"} | ({"symbols": symbols} if symbols else {}) | options(tokenizer)

@@ -72,6 +72,8 @@ class ExtendingTrainer(TokenizerTrainer):
             raise UserError(
                 f"init_vocabulary=extend: the bundle has {words}; set tokenizer.joint={str(old.joint).lower()}"
             )
+        if getattr(trainer, "segmenter", None) is not None:
+            raise UserError("init_vocabulary=extend: words of a segmenter cannot be added; use match or replace")
         self.trainer, self.old = trainer, old
         self.joint, self.training_lines = trainer.joint, trainer.training_lines
         self.symbols = list(dict.fromkeys([*getattr(old.source, "symbols", ()), *trainer.symbols]))

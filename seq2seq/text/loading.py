@@ -13,6 +13,7 @@ from seq2seq.text.columns import ColumnsTokenizer, TagTokenizer
 from seq2seq.text.label_tokenizer import LabelTokenizer
 from seq2seq.text.letters import LetterTokenizer
 from seq2seq.text.numbers import NumberTokenizer
+from seq2seq.text.segmented import SegmentedTokenizer
 from seq2seq.text.spelling import SpellingTokenizer
 from seq2seq.text.subwords import SentencePieceTokenizer
 from seq2seq.text.tokenizer import FORMAT, Tokenizer, Tokenizers
@@ -69,10 +70,16 @@ def _described(description: dict[str, Any], model: bytes) -> Tokenizer:
         return TagTokenizer([_line(tag) for tag in description["tags"]], _line(description["separator"]))
     if kind == ColumnsTokenizer.kind:
         return _columns(description, model)
+    if kind == SegmentedTokenizer.kind:
+        inner = description["inner"]
+        if inner["kind"] == kind:
+            raise ValueError("a segmented tokenizer within another")
+        return SegmentedTokenizer(_described(inner, model), _line(description["segmenter"]))
     if kind == NumberTokenizer.kind:
         return NumberTokenizer(*([float(value) for value in description[key]] for key in ("means", "deviations")))
     raise UserError(
-        f"kind {kind!r} is none of sentencepiece, whitespace, characters, letters, spelling, labels, columns, numbers"
+        f"kind {kind!r} is none of sentencepiece, whitespace, characters, letters, spelling, labels, columns, numbers, "
+        "segmented"
     )
 
 

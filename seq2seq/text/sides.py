@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from seq2seq.errors import UserError
 from seq2seq.text.tokenizer import Sampling, Tokenizer, TokenizerTrainer
@@ -30,6 +30,10 @@ class SourceAndTarget(TokenizerTrainer):
     def train(self, lines: Iterable[str]) -> Tokenizer:
         """Train the source's tokenizer."""
         return self.source.train(lines)
+
+    def train_side(self, lines: Iterable[str], side: Literal["source", "target"]) -> Tokenizer:
+        """Train the source's tokenizer, as its trainer does."""
+        return self.source.train_side(lines, "source")
 
     def for_target(self) -> TokenizerTrainer:
         """The trainer of the target's tokenizer."""

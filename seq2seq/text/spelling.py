@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from seq2seq.errors import UserError
 from seq2seq.text.tokenizer import PlainFiles, TokenizerTrainer
 from seq2seq.text.vocabulary import EOS, SPECIALS
 from seq2seq.text.words import WhitespaceTokenizer, WhitespaceTrainer
@@ -79,6 +80,10 @@ class SpellingTrainer(TokenizerTrainer):
     words: WhitespaceTrainer
     joint: bool = False
     training_lines: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        if self.words.segmenter is not None:
+            raise UserError("tokenizer.segmenter: is not for words that are spelled; set it to null")
 
     def settings(self) -> dict[str, Any]:
         """The settings of the list of words."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from seq2seq.errors import UserError
-from seq2seq.text.tokenizer import PlainFiles, Sampling, TokenizerTrainer, check_symbols
+from seq2seq.text.segmented import Segmenting
+from seq2seq.text.tokenizer import PlainFiles, Sampling, check_symbols
 from seq2seq.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
 
 LONG = 4096  # characters: longer lines are split for training
@@ -108,7 +109,7 @@ class SentencePieceTokenizer(PlainFiles):
 
 
 @dataclass(frozen=True)
-class SentencePieceTrainer(TokenizerTrainer):
+class SentencePieceTrainer(Segmenting):
     """Settings of a sentencepiece model; conf/tokenizer/sentencepiece.yaml explains each."""
 
     model_type: Literal["bpe", "unigram", "char", "word"] = "bpe"
@@ -122,9 +123,11 @@ class SentencePieceTrainer(TokenizerTrainer):
     sampling_nbest_size: int = -1
     sampling_sides: Literal["source", "target", "both"] = "source"
     symbols: Sequence[str] = ()
+    segmenter: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         check_symbols(self.symbols)
+        self.check_segmenter()
         if self.vocabulary_size is None and self.model_type not in ("char", "word"):
             raise UserError("tokenizer.vocabulary_size=null means all of them: for model_type char or word only")
         if self.vocabulary_size is not None and self.vocabulary_size <= self._reserved:
@@ -150,6 +153,8 @@ class SentencePieceTrainer(TokenizerTrainer):
             raise UserError(
                 f"tokenizer.sampling_alpha: model_type={self.model_type} knows one segmentation; set it to 0"
             )
+        if self.sampling and self.segmenter:
+            raise UserError("tokenizer.sampling_alpha: words of a segmenter are not sampled; set it to 0")
         if self.sampling and not (self.byte_fallback and self.normalization == "identity"):
             raise UserError("tokenizer.sampling_alpha needs byte_fallback=true and normalization=identity")
 
@@ -168,9 +173,17 @@ class SentencePieceTrainer(TokenizerTrainer):
         """All that affects the model: every setting but the sampling, and sentencepiece's version."""
         import sentencepiece
 
-        kept = {key: value for key, value in asdict(self).items() if not key.startswith(("sampling", "symbols"))}
+        kept = {
+            key: value
+            for key, value in asdict(self).items()
+            if not key.startswith(("sampling", "symbols", "segmenter"))
+        }
         kept |= {"symbols": list(self.symbols)} if self.symbols else {}
-        return {"kind": SentencePieceTokenizer.kind, "version": sentencepiece.__version__} | kept
+        return (
+            {"kind": SentencePieceTokenizer.kind, "version": sentencepiece.__version__}
+            | kept
+            | self.segmenter_settings()
+        )
 
     def train(self, lines: Iterable[str]) -> SentencePieceTokenizer:
         """Train on sentences, in one thread and without file names: the model's bytes depend only on text and settings.

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import atomic_write
@@ -152,6 +152,10 @@ class TokenizerTrainer(ABC):
     def settings(self) -> dict[str, Any]:
         """All that affects the trained tokenizer, as JSON; with the hash of the text, its key in the cache."""
 
+    def train_side(self, lines: Iterable[str], side: Literal["source", "target"]) -> Tokenizer:
+        """Train the tokenizer of a side (of both, if `joint`)."""
+        return self.train(lines)
+
     def for_target(self) -> TokenizerTrainer:
         """The trainer of the target's tokenizer: this one, unless the sides differ."""
         return self
@@ -163,11 +167,11 @@ class TokenizerTrainer(ABC):
             return islice(pairs(), 0, None, max(1, -(-count // by.training_lines)))
 
         if self.joint:
-            both = self.train(text for pair in used(self) for text in pair)
+            both = self.train_side((text for pair in used(self) for text in pair), "source")
             return Tokenizers(both, both, joint=True)
         other = self.for_target()
-        source = self.train(pair[0] for pair in used(self))
-        return Tokenizers(source, other.train(pair[1] for pair in used(other)), joint=False)
+        source = self.train_side((pair[0] for pair in used(self)), "source")
+        return Tokenizers(source, other.train_side((pair[1] for pair in used(other)), "target"), joint=False)
 
     @property
     def sampling(self) -> Sampling | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from seq2seq.errors import UserError
-from seq2seq.text.tokenizer import PlainFiles, TokenizerTrainer, check_counts, check_symbols
+from seq2seq.text.segmented import Segmenting
+from seq2seq.text.tokenizer import PlainFiles, check_counts, check_symbols
 from seq2seq.text.vocabulary import SPECIALS, UNK, UNKNOWN
 
 
@@ -66,7 +67,7 @@ class WhitespaceTokenizer(PlainFiles):
 
 
 @dataclass(frozen=True)
-class WhitespaceTrainer(TokenizerTrainer):
+class WhitespaceTrainer(Segmenting):
     """Settings of a `WhitespaceTokenizer`; conf/tokenizer/whitespace.yaml explains each."""
 
     vocabulary_size: int | None = None
@@ -75,9 +76,11 @@ class WhitespaceTrainer(TokenizerTrainer):
     joint: bool = False
     training_lines: int = 1_000_000
     symbols: Sequence[str] = ()
+    segmenter: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         check_symbols(self.symbols)
+        self.check_segmenter()
         check_counts(self.min_frequency, self.training_lines)
         if self.vocabulary_size is not None and self.vocabulary_size <= self._reserved:
             raise UserError(
@@ -90,8 +93,9 @@ class WhitespaceTrainer(TokenizerTrainer):
 
     def settings(self) -> dict[str, Any]:
         """All settings: each affects the vocabulary."""
-        kept = {key: value for key, value in asdict(self).items() if key != "symbols" or value}
-        return {"kind": WhitespaceTokenizer.kind} | kept
+        kept = {key: value for key, value in asdict(self).items() if key not in ("symbols", "segmenter")}
+        kept |= {"symbols": self.symbols} if self.symbols else {}
+        return {"kind": WhitespaceTokenizer.kind} | kept | self.segmenter_settings()
 
     def train(self, lines: Iterable[str]) -> WhitespaceTokenizer:
         """Collect the words, the most frequent first; words of equal frequency are in code point order.

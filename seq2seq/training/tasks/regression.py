@@ -13,7 +13,7 @@ from torch import Tensor
 from seq2seq.corpora.feature_data import FeatureData
 from seq2seq.errors import UserError
 from seq2seq.inference.feature_predictor import FeaturePredictor
-from seq2seq.models.regressor import Regressor, set_scale
+from seq2seq.models.regressor import Regressor
 from seq2seq.nn.types import Captions
 from seq2seq.runtime.atomic_files import write_lines
 from seq2seq.runtime.distributed import merged
@@ -122,7 +122,7 @@ class Regression(Task):
         numbers: Any = data.tokenizers.target
         if config["init_from"] is None:
             model.embedding.fit(*data.scale)
-            set_scale(model, torch.tensor(numbers.means), torch.tensor(numbers.deviations))
+            model.fit(torch.tensor(numbers.means), torch.tensor(numbers.deviations))
         references = _targets(data, "val")
         return RegressionModule(model, **common(config), numbers=numbers, references=references)
 

@@ -30,6 +30,8 @@ class Tagging(Labelling):
         trainer = factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
         if not isinstance(trainer, WhitespaceTrainer):
             raise UserError("tokenizer: a tagger needs exactly one token a word; use tokenizer=whitespace")
+        if trainer.segmenter is not None:
+            raise UserError("tokenizer.segmenter: a tagger's words are those of its corpus; set it to null")
         self.scorer(config, LabelTokenizer((), self.labels(config).form))
         super().check(config, trial)
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from seq2seq.models import factory
-from seq2seq.models.regressor import set_scale
 from seq2seq.nn.types import Features
 from tests.conftest import model_config
 
@@ -29,7 +28,7 @@ def source() -> Features:
 def test_the_outputs_by_hand(context: str) -> None:
     model = factory.model("regression", config(context), {"features": WIDTH, "outputs": 2}).eval()
     model.embedding.fit(MEAN, DEVIATION)
-    set_scale(model, torch.tensor([10.0, 20.0]), torch.tensor([3.0, 5.0]))
+    model.fit(torch.tensor([10.0, 20.0]), torch.tensor([3.0, 5.0]))
     given, targets = source(), torch.randn(3, 2)
     z = (given.values - MEAN) / torch.tensor([2.0, 1.0, 4.0])  # a column that never changes is only shifted
     memory = model.encoder(z * given.mask[..., None], given.mask)
