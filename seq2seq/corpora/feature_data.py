@@ -63,7 +63,7 @@ class FeatureData(TranslationData):
     def _check(self, corpus: Corpus) -> None:
         if not corpus.has_features:
             raise UserError(
-                f"data.corpus: {corpus.name} holds text, and this task reads numbers; use data=digits or features"
+                f"data.corpus: {corpus.name} holds text, and task=captioning reads numbers; use data=digits or features"
             )
 
     def _trained(self, count: int) -> Tokenizers:

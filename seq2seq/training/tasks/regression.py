@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seq2seq.corpora import Corpus
 from seq2seq.corpora.feature_data import FeatureData
 from seq2seq.errors import UserError
 from seq2seq.inference.feature_predictor import FeaturePredictor
+from seq2seq.models import factory
 from seq2seq.models.regressor import Regressor
 from seq2seq.nn.types import Captions
 from seq2seq.runtime.atomic_files import write_lines
@@ -94,7 +96,13 @@ class Regression(Task):
     metrics: tuple[str, ...] = ("val_loss", "val_mse", "val_mae", "val_r2")
 
     def check(self, config: Mapping[str, Any], trial: Regressor) -> None:
-        """Raise `UserError` for a tokenizer of text."""
+        """Raise `UserError` for a corpus of text, and for a tokenizer of text."""
+        target = config["data"]["corpus"].get("_target_")
+        kind: Any = factory.resolve(target, "data.corpus", config["trust"], Corpus)
+        if not kind.has_features:
+            raise UserError(
+                f"data.corpus: {kind.__name__} holds text, and task=regression reads numbers; use data=series"
+            )
         if not str(config["tokenizer"].get("_target_")).endswith(".NumberTrainer"):
             raise UserError("tokenizer: task=regression has numbers for targets; use tokenizer=numbers")
 
