@@ -34,9 +34,9 @@ def check(config: Mapping[str, Any]) -> None:
             raise UserError(f"embedding.vectors.{side}={path}: no such file")
     if files and config.get("init_from") is not None:
         raise UserError("embedding.vectors: init_from brings vectors of its own; leave one of the two out")
-    if config["embedding"].get("share") and len(set(files.values())) > 1:
+    if _embedding(config).get("share") and len(set(files.values())) > 1:
         raise UserError("embedding.vectors: embedding.share=true has one table for both sides; give one file")
-    for side in config["embedding"].get("freeze_vectors") or ():
+    for side in _embedding(config).get("freeze_vectors") or ():
         if side not in files:
             raise UserError(
                 f"embedding.freeze_vectors={side}: has no file of vectors; set embedding.vectors.{side}=FILE"
@@ -45,8 +45,14 @@ def check(config: Mapping[str, Any]) -> None:
 
 def given(config: Mapping[str, Any]) -> dict[str, Path]:
     """The file of each side that has one."""
-    vectors = config["embedding"].get("vectors") or {}
+    vectors = _embedding(config).get("vectors") or {}
     return {side: Path(path).expanduser() for side, path in vectors.items() if path is not None}
+
+
+def _embedding(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of the tables; none where a task has no table."""
+    options: Mapping[str, Any] = config.get("embedding") or {}
+    return options
 
 
 def place(model: nn.Module, config: Mapping[str, Any], tokenizers: Tokenizers) -> list[str]:
@@ -55,7 +61,7 @@ def place(model: nn.Module, config: Mapping[str, Any], tokenizers: Tokenizers) -
 
     Returns a line about each file. Raises `UserError` for a file that is none of vectors of this width.
     """
-    frozen, told = config["embedding"].get("freeze_vectors") or (), []
+    frozen, told = _embedding(config).get("freeze_vectors") or (), []
     for side, path in given(config).items():
         table: Any = model.get_submodule(TABLES[config["task"]["name"]][side])
         pretrained = read_vectors(path, _words(getattr(tokenizers, side)), table.weight.size(1))

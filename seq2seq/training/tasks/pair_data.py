@@ -48,6 +48,13 @@ def _check_given(tokenizers: Tokenizers, corpus: Corpus, *, ends: bool) -> None:
         )
 
 
+def check_protection(config: Mapping[str, Any]) -> None:
+    """Raise `UserError` for `data.protect` with a tokenizer that has no symbols, before data are read."""
+    if (protect := config["data"].get("protect") or 0) and config.get("init_from") is None:
+        trainer = factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
+        with_symbols(trainer, protect)
+
+
 def pair_data(
     config: Mapping[str, Any], make: type[TranslationData] = TranslationData, trainer: TokenizerTrainer | None = None
 ) -> TranslationData:

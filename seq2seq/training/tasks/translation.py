@@ -39,7 +39,7 @@ from seq2seq.training.losses.objectives import Objective, check_objective, make_
 from seq2seq.training.task_module import TaskModule
 from seq2seq.training.tasks import by_language, by_tag, length_limits
 from seq2seq.training.tasks.by_language import Group
-from seq2seq.training.tasks.pair_data import check_columns, corpus_of, pair_data
+from seq2seq.training.tasks.pair_data import check_columns, check_protection, corpus_of, pair_data
 
 ATTENTION_MAPS = 4  # sentences in attention.png
 SLOW = ("ter",)  # metrics that are left to the test
@@ -178,6 +178,7 @@ class Translation(Task):
         exclude each other."""
         Scorer(test_metrics(config))
         check_objective(config, trial)
+        check_protection(config)
         check_search(trial, search_options(config["search"]))
         corpus = corpus_of(config)
         check_columns(config, corpus)
