@@ -162,9 +162,8 @@ class Translation(Task):
     def weakness(self, metric: str, data: Any) -> Weakness | None:
         """Judge the scores by the references of val."""
         name = metric.removeprefix("val_")
-        if name not in JUDGED:  # so that val is not read for nothing
-            return None
-        return weakness(name, data.text("val")[1], data.corpus.target_language)
+        language = data.corpus.target_language  # of others val is not read for nothing
+        return weakness(name, data.text("val")[1], language) if name in JUDGED else None
 
     def reporting(self, config: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
         """`task.metrics`, with that of `metric` first."""
@@ -174,8 +173,7 @@ class Translation(Task):
         return {**config["task"], "metrics": [name, *(other for other in test_metrics(config) if other != name)]}
 
     def check(self, config: Mapping[str, Any], trial: EncoderDecoder) -> None:
-        """Raise `UserError` for metrics that cannot be computed, a search that the model cannot do, and losses that
-        exclude each other."""
+        """Raise `UserError` for metrics, a search, losses and symbols that cannot be had with this model."""
         Scorer(test_metrics(config))
         check_objective(config, trial)
         check_protection(config)
