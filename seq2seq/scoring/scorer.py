@@ -25,6 +25,8 @@ NAMES = {
     "wer-words": "WER-words",
     "exact": "Exact",
     "levenshtein": "Levenshtein",
+    "rhyme": "Rhyme",
+    "tones": "Tones",
 }
 """The metrics by command-line name, and their names in reports."""
 
@@ -135,8 +137,9 @@ class Scorer:
 
     def _measure(self, name: str, hypotheses: Sequence[str], references: list[Sequence[str]]) -> Measurement:
         from seq2seq.scoring.metrics import make
+        from seq2seq.scoring.verse import VERSE
 
-        metric = make(name, self.language, self.tokenize, lowercase=self.lowercase)
+        metric = VERSE[name]() if name in VERSE else make(name, self.language, self.tokenize, lowercase=self.lowercase)
         statistics = np.array(metric._extract_corpus_statistics(hypotheses, references), np.float64)
 
         def compute(sums: np.ndarray) -> float:
