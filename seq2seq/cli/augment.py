@@ -59,8 +59,8 @@ seq2seq train data=parallel {symbols}\\
 """
 
 
-SAMPLING = ("temperature", "top_k", "top_p", "seed")
-"""Arguments of `--sample`, as `translate-file` has them."""
+SAMPLING = ("temperature", "top_k", "top_p")
+"""Arguments of `--sample`, as `translate-file` has them; `--seed` is of hallucination, too."""
 
 BACKWARDS = ("backward", "back-translate")
 """Ways whose models translate the other direction."""
@@ -94,7 +94,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--temperature", type=float, metavar="T", help="of --sample: below 1 sharper, above 1 flatter")
     add("--top-k", type=int, metavar="K", help="of --sample: from the K most likely tokens")
     add("--top-p", type=float, metavar="P", help="of --sample: from the smallest set with probability P")
-    add("--seed", type=int, metavar="S", help="of --sample")
     add("--workers", type=int, default=1, metavar="N", help="processes, which share the cores (%(default)s)")
     from seq2seq.cli.arguments import add_running, add_tag
 
@@ -199,7 +198,7 @@ def _steps(arguments: Namespace) -> Iterator[Step]:
     for group in groups:
         prints = [fingerprint(bundle) for bundle in group]
         tag = [] if arguments.tag is None else [arguments.tag]
-        drawn = [{name: getattr(arguments, name) for name in SAMPLING}] if arguments.sample else []
+        drawn = [{name: getattr(arguments, name) for name in (*SAMPLING, "seed")}] if arguments.sample else []
         key = json.dumps([*prints, digest_of(side), arguments.beam_size, *tag, *drawn])
         yield Step(group, prints, arguments.output / "steps" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.txt")
 
@@ -220,7 +219,7 @@ def _translate(arguments: Namespace, step: Step) -> None:
     given = ("beam_size", "tag", "workers", "batch_size", "device", "threads", *SAMPLING)
     options = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in given}
     words += [str(word) for option in options.items() if option[1] is not None for word in option]
-    words += ["--sample"] if arguments.sample else []
+    words += ["--sample", "--seed", str(arguments.seed)] if arguments.sample else []
     words += [word for package in arguments.trust for word in ("--trust", package)]
     ensemble = ["--ensemble", *map(str, step.bundles[1:])] if step.bundles[1:] else []
     translate_file.run(parser.parse_args([*words, *ensemble]))
@@ -283,7 +282,8 @@ def _typed(arguments: Namespace) -> list[str]:
     files = {name: getattr(arguments, name) for name in ("source", "target", "output")}
     chosen = {name: getattr(arguments, name) for name in ("beam_size", "tag", *SAMPLING)}
     options = {f"--{name.replace('_', '-')}": value for name, value in (files | chosen).items() if value is not None}
-    return [*names, *(["--sample"] if arguments.sample else []), *(str(w) for each in options.items() for w in each)]
+    drawn = ["--sample", "--seed", str(arguments.seed)] if arguments.sample else []
+    return [*names, *drawn, *(str(word) for each in options.items() for word in each)]
 
 
 def _entries(arguments: Namespace) -> str:

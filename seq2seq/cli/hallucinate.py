@@ -41,7 +41,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("hallucinate", "lemmas and forms with random stems; no bundle, source or target")
     group.add_argument("--forms", type=Path, nargs="+", metavar="FILE", help="lemma<TAB>form<TAB>tags, a form a line")
     group.add_argument("--count", type=int, default=10_000, metavar="N", help="forms to make (%(default)s)")
-    group.add_argument("--seed", type=int, default=1, metavar="N", help="of the random letters (%(default)s)")
+    group.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of the random letters, and of --sample (%(default)s)"
+    )
     group.add_argument(
         "--share", type=float, default=1.0, metavar="P", help="probability that a letter is replaced (%(default)s)"
     )

@@ -40,7 +40,8 @@ def with_file(task: str, path: Path, place: str) -> Config:
         nodes = {key: get(config, place)[key] for key in ("cell", "feedback") if key in (_maybe(config, place) or {})}
         nodes = (
             nodes
-            if path.parent.name in ("encoder", "decoder") and path.stem not in ("image", "projection", "vector", "unordered")
+            if path.parent.name in ("encoder", "decoder")
+            and path.stem not in ("image", "projection", "vector", "unordered")
             else {}
         )
         put(config, place, {**nodes, **node})
