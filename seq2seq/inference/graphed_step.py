@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seq2seq.models import Encoded
-from seq2seq.nn.decoder import DecoderState
+from seq2seq.nn.decoder_state import DecoderState
 from seq2seq.nn.types import map_tensors
 from seq2seq.search import StepFn
 

@@ -205,7 +205,10 @@ class Decoder(nn.Module):
         query, steps, coverage = map_tensors(
             lambda tensor: tensor.view(keys.values.size(0), -1, *tensor.shape[1:]), (query, state.step, state.coverage)
         )
-        c, weights = self.context.look(query, keys, steps, coverage)
+        if self.context.covers:
+            c, weights = self.context.look(query, keys, steps, coverage)
+        else:
+            c, weights = self.context(query, keys, steps)
         return c.flatten(0, 1), None if weights is None else weights.flatten(0, 1)
 
     # A whole target

@@ -26,7 +26,7 @@ class Sounds(Rate):
     described: ClassVar = {"unit": "character", "tok": "none", "sounds": "mandarin"}
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         finals()
         self.described = {**type(self).described, "version": f"pypinyin-{version('pypinyin')}"}  # type: ignore[misc]
 

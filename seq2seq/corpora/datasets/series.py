@@ -42,14 +42,14 @@ class Series(FeatureCorpus):
         val_share: float = 0.15,
         test_share: float = 0.2,
     ) -> None:
-        self.columns, self.predicted, self.file = list(columns), predicted, file
+        self.names, self.predicted, self.file = list(columns), predicted, file
         self.window, self.horizon, self.returns = window, horizon, returns
         for key, value in (("window", window), ("horizon", horizon)):
             if value < 1:
                 raise UserError(f"data.corpus.{key}={value}: must be at least 1")
-        if predicted not in self.columns:
+        if predicted not in self.names:
             raise UserError(
-                f"data.corpus.predicted={predicted}: is none of data.corpus.columns, {', '.join(self.columns)}"
+                f"data.corpus.predicted={predicted}: is none of data.corpus.columns, {', '.join(self.names)}"
             )
         if not (0 < val_share < 1 and 0 < test_share < 1 and val_share + test_share < 1):
             raise UserError(
@@ -73,14 +73,14 @@ class Series(FeatureCorpus):
 
     def examples(self, split: str) -> Iterator[tuple[Frames, str]]:
         """The windows of a split and the number after each, as text."""
-        table, column = self._table, self.columns.index(self.predicted)
+        table, column = self._table, self.names.index(self.predicted)
         for end in self._ends(split, len(table)):
             after = table[end + self.horizon - 1, column]
             yield table[end - self.window : end].astype(np.float32), written([float(np.float32(after))])
 
     def last_values(self, split: str) -> list[float]:
         """The predicted column in the last row of each window: what says that nothing will change. (Of returns: 0.)"""
-        column, table = self.columns.index(self.predicted), self._table
+        column, table = self.names.index(self.predicted), self._table
         ends = self._ends(split, len(table))
         return [0.0 if self.returns else float(table[end - 1, column]) for end in ends]
 
@@ -103,7 +103,7 @@ class Series(FeatureCorpus):
             changed = path.stat().st_mtime_ns
         except OSError:
             changed = 0
-        return _read(path, tuple(self.columns), self.file is not None, self.returns, changed)
+        return _read(path, tuple(self.names), self.file is not None, self.returns, changed)
 
 
 @lru_cache(maxsize=1)

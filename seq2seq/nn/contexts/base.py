@@ -60,9 +60,8 @@ class Context(nn.Module, ABC):
         steps: Int[Tensor, "B Q"],
         coverage: Float[Tensor, "B Q S"] | None,
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"] | None]:
-        """The same for one step, with the coverage where the context reads it; None before the first step."""
-        context: tuple[Tensor, Tensor | None] = self(queries, keys, steps)
-        return context
+        """The same for one step of a context that `covers`, with the coverage until then, None at first."""
+        raise NotImplementedError
 
     def steps(self) -> ContextSteps | None:
         """The derivatives of single steps, which use the two weights below; None where the context has none."""
