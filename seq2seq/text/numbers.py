@@ -81,7 +81,7 @@ def parsed(text: str, count: int | None = None) -> list[float]:
     return numbers
 
 
-def written(numbers: Iterable[float]) -> str:
+def written(numbers: Iterable[float] | NDArray[Any]) -> str:
     """Numbers as text that gives the same float32 again."""
     return " ".join(f"{float(value):.9g}" for value in numbers)
 

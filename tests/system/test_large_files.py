@@ -66,11 +66,11 @@ def interrupt(monkeypatch, after: int) -> list[int]:
     """Let the translating be interrupted after so many lines with text; the lines that it was asked for."""
     real, done = Translator._decode, []
 
-    def decode(self, hypotheses):
+    def decode(self, *given):
         if len(done) == after:
             raise KeyboardInterrupt
         done.append(1)
-        return real(self, hypotheses)
+        return real(self, *given)
 
     monkeypatch.setattr(Translator, "_decode", decode)
     return done
@@ -187,10 +187,10 @@ def test_going_on_with_something_else_is_refused(folder, change, arguments, mess
 def test_two_at_the_same_file(folder, monkeypatch, capsys):
     real = Translator._decode
 
-    def decode(self, hypotheses):
+    def decode(self, *given):
         monkeypatch.setattr(Translator, "_decode", real)
         assert translate() == 2  # the second one
-        return real(self, hypotheses)
+        return real(self, *given)
 
     monkeypatch.setattr(Translator, "_decode", decode)
     assert translate() == 0

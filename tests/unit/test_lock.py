@@ -48,7 +48,11 @@ def test_what_the_project_asks_for_is_locked() -> None:
     extras = project["optional-dependencies"]
     asked = [
         *project["dependencies"],
-        *(name for extra in ("dev", "sweep", "tune", "export", "serve", "lessons") for name in extras[extra]),
+        *(
+            name
+            for extra in ("dev", "sweep", "tune", "export", "serve", "lessons", "zh", "huggingface")
+            for name in extras[extra]
+        ),
     ]
     names = {canonical(match[0]) for line in asked if (match := re.match(r"[\w.-]+", line))}
     assert names <= set(pinned(LOCK)) | {"torch"}

@@ -179,7 +179,7 @@ def check_options(config: Mapping[str, Any], model: EncoderDecoder, corpus: Corp
     """Raise `UserError` where the options of a run do not fit, before data are read."""
     guided, coverage = (config["task"].get(key, 0.0) for key in OPTIONS)
     files = [part.alignments for part in corpus.parts("train") if part.alignments]
-    protect = config["data"].get("protect")
+    protect = config.get("data", {}).get("protect")
     check(model, guided, coverage, bool(files), protected=bool(protect))
     if guided and protect:
         raise UserError(

@@ -17,7 +17,7 @@ from seq2seq.inference.predictor import Predictor, written
 from seq2seq.models import factory
 from seq2seq.models.label_model import LabelModel, padded_sets, sets
 from seq2seq.nn.character_embedding import without_last
-from seq2seq.nn.types import Pairs, Tokens, unpadded_ids
+from seq2seq.nn.types import Captions, Pairs, Tokens, unpadded_ids
 from seq2seq.reporting.label_pictures import label_figures
 from seq2seq.runtime.atomic_files import write_lines
 from seq2seq.runtime.distributed import merged
@@ -74,7 +74,7 @@ class LabelModule(TaskModule):
         self.references, self.reads_eos = references, reads_eos
         self.validation_texts: dict[int, str] = {}
 
-    def loss(self, batch: Pairs, *, training: bool) -> tuple[Tensor, Tensor]:
+    def loss(self, batch: Pairs | Captions, *, training: bool) -> tuple[Tensor, Tensor]:
         """Σ −log p(labels) over words or texts; smoothed in training, where each has one label."""
         model: Any = self.model
         features = model(self._source(batch))
@@ -82,8 +82,9 @@ class LabelModule(TaskModule):
         total = model.loss(features, self._targets(batch.target, len(features)), label_smoothing=smoothing)
         return total, self._count(batch.target, len(features))
 
-    def _source(self, batch: Pairs) -> Tokens:
-        return batch.source if self.reads_eos else without_last(batch.source)
+    def _source(self, batch: Pairs | Captions) -> Any:
+        source: Any = batch.source  # rows of numbers have no eos
+        return source if self.reads_eos else without_last(source)
 
     def _targets(self, target: Tokens, count: int) -> Tensor:
         """The targets of `count` rows of features; on other devices than a CPU some of them are pads."""
@@ -105,7 +106,7 @@ class LabelModule(TaskModule):
         super().on_validation_epoch_start()
         self.validation_texts = {}
 
-    def validate(self, batch: Pairs) -> None:
+    def validate(self, batch: Pairs | Captions) -> None:
         """Predict the labels, as text."""
         model: Any = self.model
         predictions = written(model.predict(self._source(batch)), self.scorer.labels)

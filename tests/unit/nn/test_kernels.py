@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seq2seq.nn import recurrence
-from seq2seq.nn.cells import GRU, LSTM, Cell
+from seq2seq.nn.cells import GRU, LSTM, Cell, Regularization
 from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import Inputs, mask_from_lengths
 from tests.conftest import node, options
@@ -38,6 +38,8 @@ def make(form: str) -> Cell:
     config = node("cell", NAMES.get(form, form), **FORMS[form])
     module, _, name = config.pop("_target_").rpartition(".")
     config.pop("_partial_", None)
+    shares = {key: config.pop(key) for key in vars(Regularization()) if key in config}
+    assert not any(shares.values())
     return getattr(importlib.import_module(module), name)(E, H, **config)
 
 
