@@ -46,6 +46,14 @@ def _parsed(group: str, name: str) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key != "defaults"}
 
 
+MARGINAL_WIRING = {"query": "current", "context_to": "readout"}
+
+
+def wired(context: str, decoder: dict[str, Any]) -> dict[str, Any]:
+    """The decoder's options, changed where the context would refuse them."""
+    return decoder | (MARGINAL_WIRING if context == "monotonic" else {})
+
+
 def model_config(
     cell: str = "gru",
     context: str = "fixed",
@@ -61,8 +69,11 @@ def model_config(
     head_options: dict[str, Any] | None = None,
     decoder_name: str = "recurrent",
 ) -> dict[str, Any]:
-    """A small model's configuration, from the YAML files."""
+    """A small model's configuration, from the YAML files; a context that sums over alignments gets the only wiring that
+    it has, where another is not asked for, and a head that copies gets attention."""
+    context = "additive" if head == "pointer" and context in ("fixed", "aligned") else context
     size = {"maxout": {"size": 6}}.get(head, {})
+    decoder = {**(MARGINAL_WIRING if context == "monotonic" else {}), **(decoder or {})}
     reader = {"hidden_size": 4} | ({} if encoder_name in ("vector", "unordered") else {"cell": node("cell", cell)})
     return {
         "embedding": {"size": 6, "dropout": 0.1, "share": False, **(embedding or {})},
@@ -70,7 +81,7 @@ def model_config(
         "bridge": node("bridge", bridge),
         "context": node("context", context),
         "decoder": node(
-            "decoder", decoder_name, **{"hidden_size": 8, "cell": node("cell", decoder_cell or cell), **(decoder or {})}
+            "decoder", decoder_name, **{"hidden_size": 8, "cell": node("cell", decoder_cell or cell), **decoder}
         ),
         "head": node("head", head, **size, **(head_options or {})),
         **({"extra_encoders": extra_encoders} if extra_encoders else {}),

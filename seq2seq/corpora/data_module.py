@@ -23,6 +23,7 @@ from seq2seq.corpora.mixing import MixedBatches, integer_weights, weights_by_tem
 from seq2seq.corpora.protection import Protection, WordLinks
 from seq2seq.corpora.store import EncodedPairs, Ints, Ragged, encoded, pack
 from seq2seq.corpora.tags import Divided, divided, tag_ids, with_tags
+from seq2seq.corpora.unseen import UnseenTokens, check_one_vocabulary, unseen_tokens, with_unseen
 from seq2seq.errors import UserError
 from seq2seq.nn.types import Pairs, Tokens
 from seq2seq.runtime.atomic_files import digest_of
@@ -93,6 +94,7 @@ class TranslationData(lightning.LightningDataModule):
         self._scans: dict[str, Scan] = {}
         self._divided: dict[str, Divided] = {}
         self._encoded: dict[str, EncodedPairs] = {}
+        self._unseen: dict[str, dict[int, UnseenTokens]] = {}
 
     def prepare_data(self) -> None:
         """Download and check each split, train the tokenizers, encode the text; all results are cached."""
@@ -130,6 +132,17 @@ class TranslationData(lightning.LightningDataModule):
             scanned, pairs = self._scan(split), self._pairs_of(split)
             self._encoded[split] = encoded(pairs, scanned.pairs, scanned.sha256, self.tokenizers, workers=self._workers)
         return self._encoded[split]
+
+    def copy_unseen(self, limit: int) -> None:
+        """Give the unknown tokens of each source ids of their own, at most `limit` of a sentence, in the batches of
+        train and val. Raises UserError where the sides have different vocabularies."""
+        check_one_vocabulary(self.tokenizers)
+        for split in ("train", "val") if limit else ():
+            self._unseen[split] = unseen_tokens(self._pairs_of(split), self.tokenizers, limit)
+
+    def unseen(self, split: str) -> dict[int, tuple[str, ...]]:
+        """The unknown tokens of the sources that have some, by the number of the pair; see `copy_unseen`."""
+        return {row: each.tokens for row, each in self._unseen.get(split, {}).items()}
 
     def divided(self, split: str) -> Divided:
         """The entries of a split, and which pairs are of each."""
@@ -227,6 +240,8 @@ class TranslationData(lightning.LightningDataModule):
         data, (rank, size) = self.encoded(split), self._place
         rows = index[rank::size] if len(index) > rank else index[:1]
         pairs = self._pairs(data, rows) if entropy is None else self._sampled(data, rows, [*entropy, rank])
+        if unseen := self._unseen.get(split):
+            pairs = with_unseen(pairs, unseen)
         pairs = self._tagged(split, pairs)
         return pairs if len(index) > rank else pairs._replace(rows=pairs.rows[:0])
 

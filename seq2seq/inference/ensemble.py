@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from seq2seq.bundle.format import Bundle
 from seq2seq.errors import UserError
@@ -25,7 +26,7 @@ from seq2seq.inference.stepper import Stepper
 from seq2seq.models import Encoded, EncoderDecoder
 from seq2seq.nn.decoder_state import DecoderState
 from seq2seq.nn.types import Features, Memory, Tokens
-from seq2seq.text import difference
+from seq2seq.text import UNK, difference
 
 States = tuple[DecoderState, ...]
 
@@ -40,6 +41,9 @@ class Ensemble:
     def __init__(self, models: Sequence[EncoderDecoder], *, int8: bool = False) -> None:
         self.models = tuple(models)
         self.steps = tuple(Stepper(model, int8=int8) for model in models)
+        if any(model.copies for model in models):
+            for model in models:
+                model.read_unseen_as(UNK)
         attending = [i for i, model in enumerate(models) if model.decoder.context.attends]
         self.attending = [i for i in attending if models[i].encoder.stride == models[attending[0]].encoder.stride]
 
@@ -66,11 +70,25 @@ class Ensemble:
     ) -> tuple[Float[Tensor, "N V"], States, Float[Tensor, "N S"] | None]:
         """One time step, as a `seq2seq.search.StepFn`: log Σ_m p_m − log M, and the mean of the attention weights."""
         results = [step(ids, own, seen) for step, own, seen in zip(self.steps, state, encoded, strict=True)]
-        total = torch.stack([log_probs for log_probs, _, _ in results]).logsumexp(0)
+        total = torch.stack(_of_one_width([log_probs for log_probs, _, _ in results])).logsumexp(0)
         log_probs = total.sub_(math.log(len(results))).clamp_(max=0)  # rounding may exceed 0 by 1e-7
         all_weights = [weights for weights in (results[i][2] for i in self.attending) if weights is not None]
         attention = torch.stack(all_weights).mean(0) if all_weights else None
         return log_probs, tuple(state for _, state, _ in results), attention
+
+    def posterior(
+        self, source: Tokens | Features, target: Tokens, rows: Int[Tensor, "N"]
+    ) -> Float[Tensor, "N T S"] | None:
+        """The mean of the members' posteriors; None unless all members with attention sum over alignments."""
+        all_weights = [self.models[i].posterior(source, target, rows) for i in self.attending]
+        known = [weights for weights in all_weights if weights is not None]
+        return torch.stack(known).mean(0) if known and len(known) == len(all_weights) else None
+
+
+def _of_one_width(all_log_probs: list[Float[Tensor, "N _"]]) -> list[Float[Tensor, "N V"]]:
+    """Log-probabilities of as many tokens from each member: what copies knows more, of a sentence's own tokens."""
+    width = max(each.size(1) for each in all_log_probs)
+    return [pad(each, (0, width - each.size(1)), value=-math.inf) for each in all_log_probs]
 
 
 def check_members(bundles: Sequence[Bundle], names: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from seq2seq.inference.translator import Translator
 from seq2seq.nn.types import Features, Tokens
 from seq2seq.search import StepFn
 from seq2seq.text import BOS, EOS, PAD, without_line_end
+from seq2seq.text.unseen import extend_target
 
 
 class Forced(NamedTuple):
@@ -44,17 +45,20 @@ class Forced(NamedTuple):
 
 
 class EncodedPair(NamedTuple):
-    """The token ids of a pair: the source with eos (empty if it has no text), the target without."""
+    """The token ids of a pair: the source with eos (empty if it has no text), the target without, and the target with
+    ids for the unknown tokens of the source that the model copies."""
 
     source: list[int]
     target: list[int]
+    scored: list[int]
 
 
 @torch.inference_mode()
 def force(
     model: Translating, step: StepFn[Any, Any], sources: Tokens | Features, targets: Tokens
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T S"] | None]:
-    """The log-probability of each target token, and the attention weights; values on padding have no meaning."""
+    """The log-probability of each target token, and the attention weights, of a model that sums over alignments given
+    the whole target; values on padding have no meaning."""
     state, encoded = model.start(model.encode(sources))
     ids = torch.full_like(targets.ids[:, 0], BOS)
     chosen: list[Tensor] = []
@@ -64,9 +68,10 @@ def force(
         chosen.append(log_probs.gather(1, column[:, None])[:, 0].float())
         attended.append(weights)
         ids = column
-    attention = (
-        None if attended[0] is None else torch.stack([weights for weights in attended if weights is not None], 1)
-    )
+    rows = torch.arange(len(targets.ids), device=targets.ids.device)
+    attention = model.posterior(sources, targets, rows)
+    if attention is None and attended[0] is not None:
+        attention = torch.stack([weights for weights in attended if weights is not None], 1)
     return torch.stack(chosen, 1), attention
 
 
@@ -104,13 +109,19 @@ class ForcedDecoder(Translator):
 
     def _encode_pairs(self, items: list[tuple[int, tuple[str, str]]], before: list[int]) -> list[EncodedPair]:
         sources = self._sources([(number, source) for number, (source, _) in items])
-        sources = [[*before, *source] if source else source for source in sources]
         targets = [without_line_end(target) for _, (_, target) in items]
-        return list(map(EncodedPair, sources, self.bundle.tokenizers.target.encode_batch(targets)))
+        tokenizer, encoded = self.bundle.tokenizers.target, []
+        for ids, (_, (text, _)), target, wanted in zip(
+            sources, items, targets, tokenizer.encode_batch(targets), strict=True
+        ):
+            source, unseen = self._extended(text, ids)
+            scored = extend_target(tokenizer, target, wanted, unseen)
+            encoded.append(EncodedPair([*before, *source] if source else source, wanted, scored))
+        return encoded
 
     def _force(self, pairs: list[EncodedPair], attention: bool, tags: int) -> Iterator[Forced]:
         end = [] if self.bundle.search.equal_length else [EOS]
-        ended = [[*pair.target, *end] for pair in pairs]
+        ended = [[*pair.scored, *end] for pair in pairs]
         targets = self._pad([target or [PAD] for target in ended])
         log_probs, weights = force(self.model, self.step, self._pad([pair.source for pair in pairs]), targets)
         for b, (pair, row) in enumerate(zip(pairs, log_probs.tolist(), strict=True)):

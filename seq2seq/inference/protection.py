@@ -26,12 +26,15 @@ class ProtectingTranslator(Translator):
     def protect(self, pattern: str) -> None:
         """Set the pattern of the spans, a regular expression of Python's `re`.
 
-        Raises `UserError` for a pattern that can match nothing, and for a bundle without symbols for spans.
+        Raises `UserError` for a pattern that can match nothing, for a bundle without symbols for spans, and for a model
+        that copies.
         """
         self.pattern = compiled(pattern)
         self.source_symbols, self.target_symbols = map(protecting_symbols, self.bundle.tokenizers[:2])
         if not self.source_symbols or len(self.source_symbols) != len(self.target_symbols):
             raise UserError(f"--protect {pattern!r}: the bundle has no symbols for spans; train it with data.protect=8")
+        if any(model.copies for model in self.models):
+            raise UserError(f"--protect {pattern!r}: the model copies by itself (head=pointer); leave it out")
         if self.bundle.search.equal_length:
             raise UserError(f"--protect {pattern!r}: an output as long as its source cannot keep spans; leave it out")
 

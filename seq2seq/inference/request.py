@@ -70,12 +70,14 @@ UNCONSTRAINED = TokenConstraints()
 
 class EncodedRequest(NamedTuple):
     """The number of a line, from 0, its source (token ids with eos, or frames), the constraints on its translation, and
-    whether the source begins with a tag; the spans that are kept, and the tokens that only they may become."""
+    whether the source begins with a tag; its unknown tokens that can be copied (`seq2seq.text.unseen`); the spans that
+    are kept, and the tokens that only they may become."""
 
     number: int
     source: Any
     constraints: TokenConstraints = UNCONSTRAINED
     tagged: bool = False
+    unseen: tuple[str, ...] = ()
     spans: tuple[Span, ...] = ()
     reserved: tuple[int, ...] = ()
 

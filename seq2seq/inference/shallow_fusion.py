@@ -3,7 +3,8 @@
     score(y_t) = log p(y_t | y_<t, x) + λ log p_LM(y_t | y_<t)
 
 The sum is not normalised again, so that scores and log-probabilities of outputs are those of both models together. Both
-write the same tokens, and the language model reads each output as a line of its text: after the end of another one.
+write the same tokens, and the language model reads each output as a line of its text: after the end of another one. An
+unknown token that is copied from the source is unknown to the language model.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -19,7 +21,7 @@ from seq2seq.errors import UserError
 from seq2seq.inference.stepper import Translating
 from seq2seq.models import LanguageModel
 from seq2seq.search import StepFn
-from seq2seq.text import BOS, EOS, difference
+from seq2seq.text import BOS, EOS, UNK, difference
 
 LM_WEIGHT = 0.2
 """λ where none is given."""
@@ -35,6 +37,7 @@ class ShallowFusion:
         self.model, self._step = model, step
         self.language_model = language_model
         self.weight = weight
+        self.vocabulary_size = len(language_model.embedding.weight)
 
     @property
     def attends(self) -> bool:
@@ -60,8 +63,14 @@ class ShallowFusion:
         """The sum of the docstring above; see `seq2seq.search.StepFn`."""
         own, read = state
         log_probs, own, attention = self._step(ids, own, encoded)
-        of_language, read = self.language_model.step(ids.masked_fill(ids == BOS, EOS), read)
-        return log_probs + self.weight * of_language, (own, read), attention
+        known = ids.masked_fill(ids == BOS, EOS).masked_fill(ids >= self.vocabulary_size, UNK)
+        of_language, read = self.language_model.step(known, read)
+        copied = of_language[:, UNK, None].expand(-1, log_probs.size(1) - self.vocabulary_size)
+        return log_probs + self.weight * torch.cat([of_language, copied], 1), (own, read), attention
+
+    def posterior(self, source: Any, target: Any, rows: Int[Tensor, "N"]) -> Float[Tensor, "N T S"] | None:
+        """That of the translation model."""
+        return self.model.posterior(source, target, rows)
 
 
 def check_language_model(bundle: Bundle, language: Bundle, name: str, weight: float) -> None:

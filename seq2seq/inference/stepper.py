@@ -38,6 +38,9 @@ class Translating(Protocol):
     def step(self, ids: Int[Tensor, "N"], state: Any, encoded: Any) -> tuple[Any, Any, Any]:
         """Take one time step, as a `seq2seq.search.StepFn`."""
 
+    def posterior(self, source: Tokens | Features, target: Tokens, rows: Int[Tensor, "N"]) -> Tensor | None:
+        """Attention weights given outputs to their end, for models that sum over alignments; None for others."""
+
 
 class Stepper:
     """`EncoderDecoder.step` for a model whose weights do not change, with precomputed tables.
@@ -51,7 +54,7 @@ class Stepper:
     def __init__(self, model: EncoderDecoder, *, int8: bool = False) -> None:
         self.model, head = model, model.decoder.head
         self.table = model.decoder.project(model.target_embedding.weight)
-        self.logits = Int8Linear(head.output_weight(), head.bias) if int8 else head.logits
+        self.product = Int8Linear(head.output_weight(), head.bias) if int8 else None
         self.packed = Packed()
 
     def __call__(
@@ -60,8 +63,8 @@ class Stepper:
         """Log-probabilities of the next token, the next state and attention weights, as a `seq2seq.search.StepFn`."""
         embedded = self.model.target_embedding(ids)
         with self.packed.active():
-            features, state, weights = self.model.decoder.step(embedded, state, encoded, self.table[ids])
-            return self.logits(features).log_softmax(-1), state, weights
+            gates = self.table[self.model.target_embedding.known(ids)]
+            return self.model.decoder.predict(embedded, state, encoded, gates, ids=ids, product=self.product)
 
 
 @torch.inference_mode()
@@ -85,7 +88,30 @@ def translate_ids(
     limits = options.limits(sources.lengths)
     if sentences.reserved and sentences.constraints:  # what is kept is kept whatever the limit of the rest
         limits = limits + limits.new_tensor([len(phrases) for phrases in sentences.constraints])
-    return search(step or model.step, state, encoded, limits, options, sentences)
+    results = search(step or model.step, state, encoded, limits, options, sentences)
+    return _with_posterior(model, sources, results, options.eos) if options.return_attention else results
+
+
+def _with_posterior(
+    model: Translating, sources: Tokens | Features, results: list[list[Hypothesis]], eos: int
+) -> list[list[Hypothesis]]:
+    """The same with the attention of a model that sums over alignments given the outputs to their end, where the
+    search had that given what was before each token."""
+    flat = [(row, each) for row, hypotheses in enumerate(results) for each in hypotheses if each.token_log_probs]
+    sequences = [torch.tensor([*each.tokens, *[eos] * each.finished]) for _, each in flat]
+    if not flat:
+        return results
+    ids = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True).to(sources.lengths.device)
+    lengths = torch.tensor([len(sequence) for sequence in sequences], device=ids.device)
+    rows = torch.tensor([row for row, _ in flat], device=ids.device)
+    weights = model.posterior(sources, Tokens(ids, lengths), rows)
+    if weights is None:
+        return results
+    renewed = iter([table[: len(ids)].float().cpu() for ids, table in zip(sequences, weights, strict=True)])
+    return [
+        [each._replace(attention=next(renewed)) if each.token_log_probs else each for each in hypotheses]
+        for hypotheses in results
+    ]
 
 
 def check_search(model: Translating, options: SearchOptions) -> None:

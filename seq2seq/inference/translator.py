@@ -34,7 +34,8 @@ from seq2seq.inference.shallow_fusion import LM_WEIGHT, ShallowFusion, check_lan
 from seq2seq.inference.stepper import Stepper, Translating, check_search, translate_ids
 from seq2seq.runtime.threads import set_threads
 from seq2seq.search import Hypothesis, SearchOptions, StepFn
-from seq2seq.text.tokenizer import symbol_id
+from seq2seq.text.tokenizer import symbol_id, without_line_end
+from seq2seq.text.unseen import decode_batch, extend, known
 
 This = TypeVar("This", bound="Translator")
 
@@ -247,12 +248,18 @@ class Translator:
         requests = [as_request(item) for _, item in items]
         sources = self._sources([(number, request.text) for (number, _), request in zip(items, requests, strict=True)])
         encoded = []
-        for (number, _), source, request in zip(items, sources, requests, strict=True):
+        for (number, _), ids, request in zip(items, sources, requests, strict=True):
+            source, unseen = self._extended(request.text, ids)
             place, target = f"line {number + 1}", self.bundle.tokenizers.target
             before = [self.tag_id(request.tag, options.return_attention)] if request.tag is not None and source else []
             constraints = token_constraints(request, target, len(before) + len(source), options, place)
-            encoded.append(EncodedRequest(number, [*before, *source], constraints, bool(before)))
+            encoded.append(EncodedRequest(number, [*before, *source], constraints, bool(before), unseen))
         return encoded
+
+    def _extended(self, text: str, source: list[int]) -> tuple[list[int], tuple[str, ...]]:
+        """The ids of a source with those of its unknown tokens that can be copied, and these tokens."""
+        limit = min((model.decoder.head.unseen for model in self.models if model.copies), default=0)
+        return extend(self.bundle.tokenizers.source, without_line_end(text), source, limit) if limit else (source, ())
 
     def tag_id(self, tag: str, attention: bool, place: str | None = None) -> int:
         """The id of a tag. Raises `UserError`, naming `place` (by default translate-file's option), where there is no
@@ -283,7 +290,11 @@ class Translator:
         return pad_ids(sources, next(self.bundle.model.parameters()).device)
 
     def _decode(self, hypotheses: list[Hypothesis], line: EncodedRequest) -> list[Translation]:
-        texts = self.bundle.tokenizers.target.decode_batch([hypothesis.tokens for hypothesis in hypotheses])
+        """The text of hypotheses, whose tokens are then those of the vocabulary."""
+        tokenizer, ids = self.bundle.tokenizers.target, [hypothesis.tokens for hypothesis in hypotheses]
+        texts = decode_batch(tokenizer, ids, line.unseen) if line.unseen else tokenizer.decode_batch(ids)
+        if line.unseen:
+            hypotheses = [each._replace(tokens=known(tokenizer, each.tokens)) for each in hypotheses]
         return [Translation(*pair) for pair in zip(texts, hypotheses, strict=True)]
 
 

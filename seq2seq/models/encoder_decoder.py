@@ -48,6 +48,17 @@ class EncoderDecoder(nn.Module):
                 f"context=aligned: position t of a memory that joins {encoder.stride} positions in one is not that of "
                 "the source; use encoder=recurrent, or a context that attends"
             )
+        if decoder.head.copies and (source_embedding is None or encoder.stride > 1):
+            raise UserError(
+                "head=pointer: copies tokens of the source, and this memory's positions are none; use "
+                "encoder=recurrent and a source of text, or another head"
+            )
+        if decoder.head.copies and source_embedding and len(source_embedding.weight) != len(target_embedding.weight):
+            raise UserError(
+                f"head=pointer: copies source tokens, so it needs one vocabulary for both sides, but the source has "
+                f"{len(source_embedding.weight)} tokens and the target {len(target_embedding.weight)}; set "
+                "tokenizer.joint=true"
+            )
         if decoder.lexical and (source_embedding is None or encoder.stride > 1 or extra_encoders):
             why = "the source has several inputs" if extra_encoders else "the memory joins several words in one"
             why = "the source is numbers" if source_embedding is None else why
@@ -82,7 +93,19 @@ class EncoderDecoder(nn.Module):
         vectors: Vectors
         vectors = embedding.deduplicated(tokens.ids) if encoder.reads_deduplicated else embedding(tokens.ids)
         memory: Memory = encoder(vectors, tokens.mask)
+        memory = memory._replace(ids=tokens.ids) if self.copies else memory
         return memory._replace(words=dense(vectors)) if self.decoder.lexical else memory
+
+    @property
+    def copies(self) -> bool:
+        """Whether tokens of the source can be copied."""
+        return self.decoder.head.copies
+
+    def read_unseen_as(self, unk: int) -> None:
+        """Let ids above the vocabulary, of a sentence's own unknown tokens, be read as `unk`."""
+        for embedding in (self.source_embedding, self.target_embedding):
+            if embedding is not None:
+                embedding.unk = unk
 
     @property
     def attends(self) -> bool:
@@ -99,12 +122,14 @@ class EncoderDecoder(nn.Module):
         return state, self.decoder.look_at(keys)
 
     def _begin(self, memory: Memory) -> tuple[DecoderState, Keys]:
-        return self.decoder.init_state(self.bridge(memory)), self.decoder.prepare(memory)
+        keys = self.decoder.prepare(memory)._replace(ids=memory.ids)
+        return self.decoder.init_state(self.bridge(memory), keys), keys
 
     def forward(
         self, source: Tokens | Features, target: Tokens, sampling: SamplingState | None = None
     ) -> Float[Tensor, "M F"]:
-        """The features before the head's softmax at each real target token.
+        """The features before the head's softmax at each real target token; log-probabilities where the decoder sums
+        over alignments, or copies. `decoder.outputs` has the losses of either.
 
         The decoder reads bos and the target without its last token (teacher forcing); with the `sampling` state of a
         training run it reads what `decoder.feedback` makes of them. Rows are those of `unpadded_ids(target)`.
@@ -113,10 +138,15 @@ class EncoderDecoder(nn.Module):
 
     def _features(self, memory: Memory, target: Tokens, sampling: SamplingState | None = None) -> Tensor:
         state, keys = self._begin(memory)
-        previous = target.ids.roll(1, dims=1)
-        previous[:, 0] = self.bos
+        previous = self._previous(target)
         features: Tensor = self.decoder(previous, self.target_embedding, state, keys, target.mask, sampling)
         return features
+
+    def _previous(self, target: Tokens) -> Int[Tensor, "B T"]:
+        """What the decoder reads: bos, and the target without its last token."""
+        previous = target.ids.roll(1, dims=1)
+        previous[:, 0] = self.bos
+        return previous
 
     def loss(
         self,
@@ -135,7 +165,7 @@ class EncoderDecoder(nn.Module):
         """
         if not r_drop:
             features = self(source, target, sampling)
-            return self.decoder.head.loss(features, unpadded_ids(target), label_smoothing=label_smoothing)
+            return self.decoder.outputs.loss(features, unpadded_ids(target), label_smoothing=label_smoothing)
         features = self(twice(source), twice(target), sampling)
         return self.r_drop_loss(features, target, label_smoothing=label_smoothing, r_drop=r_drop)
 
@@ -143,17 +173,33 @@ class EncoderDecoder(nn.Module):
         self, features: Float[Tensor, "M F"], target: Tokens, *, label_smoothing: float, r_drop: float
     ) -> Float[Tensor, ""]:
         """`loss` with R-Drop, of the features of both copies of a batch, those of one after those of the other."""
-        head, ids = self.decoder.head, unpadded_ids(target)
-        loss = head.loss(features, torch.cat([ids, ids]), label_smoothing=label_smoothing)
+        outputs, ids = self.decoder.outputs, unpadded_ids(target)
+        loss = outputs.loss(features, torch.cat([ids, ids]), label_smoothing=label_smoothing)
         one, other = features.chunk(2)
-        return loss / 2 + r_drop * head.divergence(one, other, ids)
+        return loss / 2 + r_drop * outputs.divergence(one, other, ids)
+
+    def log_probs(self, source: Tokens | Features, target: Tokens) -> Float[Tensor, "M V"]:
+        """The log-probability of every token of the vocabulary at each real target token, given those before it."""
+        features: Tensor = self(source, target)
+        return features if self.decoder.normalised else self.decoder.head.logits(features).log_softmax(-1)
+
+    def posterior(
+        self, source: Tokens | Features, target: Tokens, rows: Int[Tensor, "N"]
+    ) -> Float[Tensor, "N T S"] | None:
+        """p(a_t = s | y_n, x_{rows[n]}): where each token of the targets comes from, given all of them. None for a
+        decoder that does not sum over alignments."""
+        if self.decoder.marginal is None:
+            return None
+        memory = map_tensors(lambda tensor: tensor[rows], self.encode(source))
+        state, keys = self._begin(memory)
+        return self.decoder.posterior(self._previous(target), target, self.target_embedding, state, keys)
 
     def sequence_log_probs(
         self, source: Tokens | Features, target: Tokens, rows: Int[Tensor, "N"]
     ) -> Float[Tensor, "N"]:
         """log p(y_n | x_{rows[n]}) of targets that end with eos, in nats; each source is read once."""
         memory = map_tensors(lambda tensor: tensor[rows], self.encode(source))
-        log_probs = self.decoder.head.log_probs(self._features(memory, target), unpadded_ids(target))
+        log_probs = self.decoder.outputs.log_probs(self._features(memory, target), unpadded_ids(target))
         numbers = torch.arange(len(rows), device=rows.device)[:, None].expand_as(target.ids)
         owners = unpadded_ids(target._replace(ids=numbers)).clamp(min=0)  # pads add 0 to the first
         return log_probs.new_zeros(len(rows)).index_add(0, owners, log_probs)
@@ -162,4 +208,4 @@ class EncoderDecoder(nn.Module):
         self, ids: Int[Tensor, "N"], state: DecoderState, encoded: Encoded
     ) -> tuple[Float[Tensor, "N V"], DecoderState, Float[Tensor, "N S"] | None]:
         """The step function of a search: log-probabilities of the next token, next state, attention weights."""
-        return self.decoder.predict(self.target_embedding(ids), state, encoded)
+        return self.decoder.predict(self.target_embedding(ids), state, encoded, ids=ids)

@@ -45,7 +45,7 @@ from seq2seq.nn.encoders import Encoder, RecurrentEncoder, RecurrentStack
 from seq2seq.nn.heads import Head
 from seq2seq.nn.scheduled_sampling import Feedback
 from seq2seq.runtime.old_names import current_name, current_value
-from seq2seq.text import BOS, BYTES, EOS, TokenizerTrainer
+from seq2seq.text import BOS, BYTES, EOS, UNK, TokenizerTrainer
 from seq2seq.text.vocabulary import SPECIALS
 
 __all__ = ["check_key", "check_options", "component", "fits", "model", "resolve", "trial_model"]
@@ -65,8 +65,8 @@ ROLES: dict[str, type] = {
 # Where this project's components are. No other module of it is imported for a name: `seq2seq.__main__` would run.
 COMPONENTS = (
     *("seq2seq.corpora", "seq2seq.text", "seq2seq.nn.bridges", "seq2seq.nn.cells", "seq2seq.nn.contexts"),
-    *("seq2seq.nn.decoder", "seq2seq.nn.encoders", "seq2seq.nn.heads", "seq2seq.nn.scheduled_sampling"),
-    *("seq2seq.nn.conditional_decoder",),
+    *("seq2seq.nn.decoder", "seq2seq.nn.encoders", "seq2seq.nn.heads", "seq2seq.nn.pointer_head"),
+    *("seq2seq.nn.scheduled_sampling", "seq2seq.nn.conditional_decoder"),
 )
 EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share", "vectors", "freeze_vectors")
 OF_TRAINING = ("vectors", "freeze_vectors")
@@ -174,9 +174,12 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
     decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=context, head=make["head"])
     bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes)
     features = sizes.get("features")
-    return EncoderDecoder(
+    made = EncoderDecoder(
         source, target, encoder, bridge, decoder, bos=BOS, features=features, extra_encoders=extra, eos=EOS
     )
+    if made.copies:
+        made.read_unseen_as(UNK)
+    return made
 
 
 def _extra_encoders(config: Mapping[str, Any], size: int, trusted: Sequence[str]) -> dict[str, Encoder]:
@@ -276,10 +279,17 @@ def _characters(config: Mapping[str, Any], options: Mapping[str, Any], trusted: 
 
 
 def _head(config: Mapping[str, Any], trusted: Sequence[str]) -> Callable[..., Head]:
-    """The head of a model without a decoder, and so without source words to attend to."""
+    """The head of a model without a decoder, and so without source words to attend to, or to copy."""
     if isinstance(config["head"], Mapping) and config["head"].get("lexical"):
         raise UserError("head.lexical=true: reads the source words that a decoder attends to; set it to false here")
-    return component(config["head"], "head", GIVEN["head"], trusted)
+
+    def make(*arguments: Any) -> Head:
+        head: Head = component(config["head"], "head", GIVEN["head"], trusted)(*arguments)
+        if head.copies:
+            raise UserError("head=pointer: copies source tokens to a target, and this task has none; use head=linear")
+        return head
+
+    return make
 
 
 def _no_vectors(sizes: Mapping[str, int]) -> nn.Parameter:

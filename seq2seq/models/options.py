@@ -84,7 +84,7 @@ def check_type(value: object, hint: Any, place: str) -> None:
         return
     if typing.get_origin(hint) is Literal:
         *others, last = typing.get_args(hint)
-        raise UserError(f"{place}={value!r} is not known; use {', '.join(others)} or {last}")
+        raise UserError(f"{place}={value!r} is not known; use {', '.join(map(str, others))} or {last}")
     raise UserError(f"{place}: {value!r} is not of type {hint.__name__ if isinstance(hint, type) else hint}")
 
 

@@ -25,7 +25,7 @@ class Pooled(nn.Module):
 
     def join(self, embedding: nn.Module, encoder: Encoder, pooling: Context, query_size: int) -> None:
         """Set the parts. Raises `UserError` for a context that follows the steps of a target."""
-        if not (pooling.attends or pooling.constant):
+        if pooling.marginal or not (pooling.attends or pooling.constant):
             raise UserError("context: a classifier needs one vector a text; use context=fixed or an attention")
         self.embedding = embedding
         self.encoder = encoder

@@ -56,6 +56,11 @@ class ConditionalDecoder(Decoder):
         wiring = Wiring(context_to="readout", query="current", input_feeding=input_feeding)
         sizes = embedding, memory_size, hidden_size
         super().__init__(*sizes, cell, context, head, wiring=wiring, layers=Layers(path=path), feedback=feedback)
+        if self.marginal is not None:
+            raise UserError(
+                "decoder=conditional: its state reads c_t, and context=monotonic sums over alignments, which no state "
+                "may depend on; use decoder=recurrent or another context"
+            )
         self.transitions = nn.ModuleList(cell(self.context.size, hidden_size) for _ in range(transitions - 1))
         self.context_dropout = Dropout(dropout)
 
@@ -69,9 +74,10 @@ class ConditionalDecoder(Decoder):
 
     def _cell_first(
         self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
-    ) -> tuple[States, Tensor, Tensor, Tensor | None]:
+    ) -> tuple[States, Tensor, Tensor | None, Tensor | None]:
         """The equations of the module's docstring."""
         layers, _, c, weights = super()._cell_first(gates, state, encoded, masks)
+        assert c is not None
         read, (new,) = self.context_dropout(self._without_words(c)[:, None])[:, 0], layers
         for cell in self.transitions:
             new = cell.advance(cell.project(read), new)  # type: ignore[operator]
@@ -79,6 +85,6 @@ class ConditionalDecoder(Decoder):
 
     def _unrolled(
         self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """A loop over time after all: in each step the state waits for attention."""
         return self._looped(vectors, state, keys)

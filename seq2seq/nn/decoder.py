@@ -10,6 +10,9 @@ from state to state it is weaker, and all steps of a known target are one batch.
 
 A whole teacher-forced target needs a loop over time only where something else than the cells' state recurs: attention
 that is queried by the previous state, or input feeding.
+
+With a context that sums over alignments (`seq2seq.nn.marginal`), and with a head that copies
+(`seq2seq.nn.pointer_head`), the steps give log-probabilities instead of features.
 """
 
 from __future__ import annotations
@@ -24,18 +27,22 @@ from torch import Tensor, nn
 
 from seq2seq.nn.cell_stack import CellStack, States, input_sizes
 from seq2seq.nn.cells import Cell
-from seq2seq.nn.contexts import Context, Keys
-from seq2seq.nn.contexts.attention_through_time import attend_through_time, offers
+from seq2seq.nn.contexts import Context, Keys, MonotonicContext
+from seq2seq.nn.decoder_loops import LoopsOverTime
 from seq2seq.nn.decoder_options import Layers, Wiring
 from seq2seq.nn.decoder_state import DecoderState, Encoded
 from seq2seq.nn.embedding import Embedding
-from seq2seq.nn.heads import Head
-from seq2seq.nn.recurrence import from_one_state, in_full, project, unroll
-from seq2seq.nn.scheduled_sampling import Feedback, SamplingState, TeacherForcing, evaluating, mixed
-from seq2seq.nn.types import CellState, Inputs, Memory, StateShape, Vectors, dense, flatten_unpadded, map_tensors
+from seq2seq.nn.hard_alignment import impossible
+from seq2seq.nn.heads import Head, Product
+from seq2seq.nn.log_prob_losses import LogProbLosses
+from seq2seq.nn.marginal import Marginal
+from seq2seq.nn.pointer_head import PointerHead
+from seq2seq.nn.recurrence import from_one_state, unroll
+from seq2seq.nn.scheduled_sampling import Feedback, SamplingState, TeacherForcing
+from seq2seq.nn.types import CellState, Inputs, Memory, StateShape, Tokens, Vectors, dense, flatten_unpadded
 
 
-class Decoder(nn.Module):
+class Decoder(LoopsOverTime):
     """Reads one token, or a whole target, through layers of `hidden_size` units; `embedding` is the tokens' table of
     vectors.
 
@@ -69,8 +76,9 @@ class Decoder(nn.Module):
         self.head = head(hidden_size, self.context.size if self.to_readout else 0, embedding)
         self.lexical = self.head.lexical is not None
         self.keeps_contexts = self.to_readout or self.lexical
-        wiring.check_head(self.context, self.lexical)
+        wiring.check_head(self.context, self.lexical, self.head.copies)
         self.embedding_size = embedding.size(1)
+        self.marginal = Marginal(self.context, self.head) if isinstance(self.context, MonotonicContext) else None
         self.feed_size = self.head.feature_size if wiring.input_feeding else 0
         input_size = self.embedding_size + self.feed_size + (self.context.size if self.to_cell else 0)
         self.layers = CellStack(
@@ -92,11 +100,22 @@ class Decoder(nn.Module):
         """Whether a step depends on the number of tokens read before."""
         return self.first_only or self.context.uses_position
 
-    def init_state(self, layers: States) -> DecoderState:
+    @property
+    def outputs(self) -> Head | LogProbLosses:
+        """What has the losses of the outputs of `forward`: the head, or `LogProbLosses` for log-probabilities."""
+        return LogProbLosses(self.head.weight.size(0)) if self.normalised else self.head
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the outputs of `forward` and `step` are log-probabilities, and not features of one softmax."""
+        return self.marginal is not None or self.head.copies
+
+    def init_state(self, layers: States, keys: Keys) -> DecoderState:
         """The state before the first token, from the bridge's states."""
         h = layers[0].h
         feed = h.new_zeros(h.size(0), self.feed_size) if self.feed_size else None
-        return DecoderState(layers, feed, h.new_zeros(h.size(0), dtype=torch.long))
+        alignment = None if self.marginal is None else self.marginal.begin(keys)
+        return DecoderState(layers, feed, h.new_zeros(h.size(0), dtype=torch.long), alignment=alignment)
 
     def prepare(self, memory: Memory) -> Keys:
         """The context's keys; for a lexical head with the source words' vectors, which are averaged as the memory is:
@@ -125,25 +144,48 @@ class Decoder(nn.Module):
         encoded: Encoded,
         gates: Float[Tensor, "N G"] | None = None,
         masks: list[Tensor] | None = None,
+        *,
+        ids: Int[Tensor, "N"] | None = None,
+        product: Product | None = None,
     ) -> tuple[Float[Tensor, "N F"], DecoderState, Float[Tensor, "N S"] | None]:
         """Read one token: features, the next state, and attention weights. N = B·K: the K hypotheses of a sentence are
-        adjacent. `gates` is `project(embedded)` where the caller has it already; for `masks` see `CellStack.step`."""
+        adjacent rows. `gates` is `project(embedded)` where the caller has it already; for `masks` see
+        `CellStack.step`. A sum over alignments needs the token's `ids`. Where the decoder is `normalised`, the outputs
+        are log-probabilities instead of features, by the `product` of the output layer if it is given."""
         gates = self.project(embedded) if gates is None else gates
         state, top, c, weights = self._advance(gates, state, encoded, masks)
+        if self.marginal is not None:
+            assert ids is not None
+            assert state.alignment is not None
+            arguments = (top, embedded, ids, state.alignment, encoded.keys, product)
+            log_probs, alignment = self.marginal.step(*arguments)
+            return log_probs, state._replace(alignment=alignment), alignment.predictive.exp()
         features, words = self._readout(top, c, embedded)
         state = state._replace(feed=features) if self.feed_size else state
+        if isinstance(self.head, PointerHead):
+            assert weights is not None
+            features = self.head.of_steps(features, weights, encoded.keys, product)
         return self.head.with_words(features, words), state, weights
 
     def predict(
-        self, embedded: Float[Tensor, "N E"], state: DecoderState, encoded: Encoded
+        self,
+        embedded: Float[Tensor, "N E"],
+        state: DecoderState,
+        encoded: Encoded,
+        gates: Float[Tensor, "N G"] | None = None,
+        *,
+        ids: Int[Tensor, "N"],
+        product: Product | None = None,
     ) -> tuple[Float[Tensor, "N V"], DecoderState, Float[Tensor, "N S"] | None]:
-        """Read one token, as `step` does, but return the log-probabilities of the next one instead of features."""
-        features, state, weights = self.step(embedded, state, encoded)
-        return self.head.logits(features).log_softmax(-1), state, weights
+        """Read one token, as `step` does, but always return the log-probabilities of the next one."""
+        outputs, state, weights = self.step(embedded, state, encoded, gates, ids=ids, product=product)
+        if not self.normalised:
+            outputs = (product or self.head.logits)(outputs).log_softmax(-1)
+        return outputs, state, weights
 
     def _advance(
         self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
-    ) -> tuple[DecoderState, Tensor, Tensor, Tensor | None]:
+    ) -> tuple[DecoderState, Tensor, Tensor | None, Tensor | None]:
         """One step of all layers from the token's contribution to the gates: the next state, in which `feed` is still
         the old one, then s_t, c_t and the attention weights."""
         if state.feed is not None:
@@ -151,7 +193,8 @@ class Decoder(nn.Module):
         advance = self._context_first if self.query_previous or self.to_cell else self._cell_first
         layers, top, c, weights = advance(gates, state, encoded, masks)
         layers = layers if self.recurrent else state.layers
-        return DecoderState(layers, state.feed, state.step + 1, self._covered(state, weights)), top, c, weights
+        state = state._replace(layers=layers, step=state.step + 1, coverage=self._covered(state, weights))
+        return state, top, c, weights
 
     def _covered(self, state: DecoderState, weights: Tensor | None) -> Tensor | None:
         """The sum of all attention weights so far, where attention reads it."""
@@ -161,7 +204,7 @@ class Decoder(nn.Module):
 
     def _context_first(
         self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
-    ) -> tuple[States, Tensor, Tensor, Tensor | None]:
+    ) -> tuple[States, Tensor, Tensor | None, Tensor | None]:
         """c_t = context(s_{t−1}),  s_t = cell([e_{t−1} ; c_t], s_{t−1})."""
         c, weights = self._look(state.layers[-1].h, encoded.keys, state)
         if encoded.static_gates is not None:
@@ -174,9 +217,11 @@ class Decoder(nn.Module):
 
     def _cell_first(
         self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
-    ) -> tuple[States, Tensor, Tensor, Tensor | None]:
+    ) -> tuple[States, Tensor, Tensor | None, Tensor | None]:
         """s_t = cell(e_{t−1}, s_{t−1}),  c_t = context(s_t)."""
         layers, top = self.layers.step(gates, state.layers, masks)
+        if self.marginal is not None:
+            return layers, top, None, None
         c, weights = self._look(top, encoded.keys, state)
         return layers, top, c, weights
 
@@ -202,10 +247,10 @@ class Decoder(nn.Module):
 
     def _look(self, query: Tensor, keys: Keys, state: DecoderState) -> tuple[Tensor, Tensor | None]:
         """The context of N = B·K queries against B sentences' keys."""
-        query, steps, coverage = map_tensors(
-            lambda tensor: tensor.view(keys.values.size(0), -1, *tensor.shape[1:]), (query, state.step, state.coverage)
-        )
+        steps = state.step.view(keys.values.size(0), -1)
+        query = query.view(*steps.shape, -1)
         if self.context.covers:
+            coverage = None if state.coverage is None else state.coverage.view(*steps.shape, -1)
             c, weights = self.context.look(query, keys, steps, coverage)
         else:
             c, weights = self.context(query, keys, steps)
@@ -227,13 +272,15 @@ class Decoder(nn.Module):
         sampling: SamplingState | None = None,
     ) -> Float[Tensor, "M F"]:
         """The features of a whole target, from its `previous` tokens, where `mask` is True: the M rows of
-        `flatten_unpadded`. With a `sampling` state the feedback replaces some by those of the model without dropout."""
-        if sampling is not None and self.feedback.reads_own and self.feedback.truth(sampling.step) < 1:
-            with evaluating(self, embedding):
-                step = lambda ids, *rest: self.predict(embedding(ids), *rest)  # noqa: E731
-                previous = mixed(self.feedback, sampling, previous, step, state, self.look_at(keys))
+        `flatten_unpadded`. With a `sampling` state the feedback replaces some of the tokens by the model's own."""
+        if sampling is not None and self.feedback.reads_own:
+            previous = self._with_own_tokens(previous, embedding, state, keys, sampling)
         with self.dropped_weights():
-            return self._read(embedding.deduplicated(previous), state, keys, mask)
+            vectors = embedding.deduplicated(previous)
+            if self.marginal is not None:
+                tops = self._unrolled(vectors, dense(vectors), state, keys)[0]
+                return flatten_unpadded(self.marginal.sequence(tops, dense(vectors), previous, keys), mask)
+            return self._read(vectors, state, keys, mask)
 
     def _read(self, vectors: Vectors, state: DecoderState, keys: Keys, mask: Bool[Tensor, "B T"]) -> Tensor:
         """The features of all previous tokens, by the form of the loop that they need."""
@@ -241,22 +288,39 @@ class Decoder(nn.Module):
         if self.feed_size:
             return flatten_unpadded(self._fed(vectors, embedded, state, keys), mask)
         if not (self.context.attends and (self.query_previous or self.context.covers)):
-            tops, cs = self._unrolled(vectors, embedded, state, keys)
+            tops, cs, weights = self._unrolled(vectors, embedded, state, keys)
         elif self._offers_manual_loop():
-            tops, cs = self._manual(vectors, state, keys)
+            tops, cs, weights = self._manual(vectors, state, keys)
         else:
-            tops, cs = self._looped(vectors, state, keys)
+            tops, cs, weights = self._looped(vectors, state, keys)
+        if isinstance(self.head, PointerHead):
+            assert weights is not None
+            assert keys.ids is not None
+            log_probs = self.head.log_distribution(self.head.readout(tops, cs, embedded), weights, keys.ids)
+            return flatten_unpadded(impossible(log_probs), mask)
         c = None if cs is None else flatten_unpadded(cs, mask)
         return self.head.with_words(*self._readout(flatten_unpadded(tops, mask), c, flatten_unpadded(embedded, mask)))
 
+    def posterior(
+        self, previous: Int[Tensor, "B T"], target: Tokens, embedding: Embedding, state: DecoderState, keys: Keys
+    ) -> Float[Tensor, "B T S"]:
+        """p(a_t = s | y, x) of whole targets, where the context sums over alignments."""
+        assert self.marginal is not None
+        vectors = embedding.deduplicated(previous)
+        tops = self._unrolled(vectors, dense(vectors), state, keys)[0]
+        return self.marginal.posterior(tops, dense(vectors), target.ids, target.mask, keys)
+
     def _unrolled(
         self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """All steps of a layer at once: what depends on no query enters before, and current queries come together."""
         steps = torch.arange(embedded.size(1), device=embedded.device).expand(embedded.size(0), -1)
         inputs = self._first_inputs(vectors, keys, steps)
         tops, _ = self.layers.run(inputs, state.layers, self._run_layer)
-        return tops, self.context(tops, keys, steps)[0] if self.keeps_contexts else None
+        if self.marginal is not None or not (self.keeps_contexts or self.head.copies):
+            return tops, None, None
+        c, weights = self.context(tops, keys, steps)
+        return tops, c if self.keeps_contexts else None, weights
 
     def _first_inputs(self, vectors: Vectors, keys: Keys, steps: Tensor) -> Inputs:
         """The first layer's input; a c that is the same at every step adds to the gates once a sentence."""
@@ -273,36 +337,3 @@ class Decoder(nn.Module):
             return unroll(layer, inputs, None, start, path=self.path)
         assert start is not None
         return from_one_state(layer, inputs, start), start
-
-    def _offers_manual_loop(self) -> bool:
-        """Whether the loop has a manual backward pass: one layer, whose gates see the c_t of the previous state."""
-        free = self.path in ("auto", "manual") and len(self.layers) == 1 and self.recurrent
-        return free and self.query_previous and self.to_cell and offers(self.layers.first, self.context)
-
-    def _manual(self, vectors: Vectors, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor | None]:
-        """The loop over attention with its manual backward pass."""
-        cell = self.layers.first
-        arguments = (cell, self.context, project(cell, vectors), keys, state.layers[0], self.embedding_size)
-        tops, cs = in_full(attend_through_time, *arguments)
-        return tops.transpose(0, 1), cs.transpose(0, 1) if self.keeps_contexts else None
-
-    def _looped(self, vectors: Vectors, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor | None]:
-        """Only what recurs is in the loop; the projection of the inputs is before it, readout and softmax after it."""
-        gates = project(self.layers.first, vectors)
-        masks, encoded = self.layers.time_masks(gates), self.look_at(keys)
-        tops, cs = [], []
-        for t in range(len(gates)):
-            state, top, c, _ = self._advance(gates[t], state, encoded, masks)
-            tops.append(top)
-            cs.append(c)
-        return torch.stack(tops, 1), torch.stack(cs, 1) if self.keeps_contexts else None
-
-    def _fed(self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys) -> Tensor:
-        """Input feeding: the readout recurs as well."""
-        gates = project(self.layers.first, vectors)
-        masks, encoded = self.layers.time_masks(gates), self.look_at(keys)
-        features: list[Tensor] = []
-        for t in range(len(gates)):
-            output, state, _ = self.step(embedded[:, t], state, encoded, gates[t], masks)
-            features.append(output)
-        return torch.stack(features, 1)

@@ -54,6 +54,12 @@ class Wiring:
         if not context.constant and self.context_to in ("start", "first"):
             what = {"start": "compute c_t for nothing", "first": "use c_t once only"}[self.context_to]
             raise UserError(f"decoder: context_to={self.context_to} would {what}; use context=fixed")
+        if context.marginal and (self.query != "current" or self.context_to != "readout" or self.input_feeding):
+            raise UserError(
+                "decoder: context=monotonic sums over all alignments, so no state may depend on one "
+                f"(query={self.query}, context_to={self.context_to}, input_feeding={str(self.input_feeding).lower()}); "
+                "use decoder.query=current decoder.context_to=readout without decoder.input_feeding"
+            )
         if context.attends and self.query == "current" and self.to_cell:
             raise UserError(
                 f"decoder: with query=current c_t is computed from s_t and cannot enter the cell that makes s_t "
@@ -68,9 +74,14 @@ class Wiring:
             if self.recurrence == "output" and share:
                 raise UserError(f"decoder.cell.{name}={share}: recurrence=output has no state that recurs; set it to 0")
 
-    def check_head(self, context: Context, lexical: bool) -> None:
+    def check_head(self, context: Context, lexical: bool, copies: bool) -> None:
         """Raise `UserError` for a lexical head without the attention that says which source words it reads."""
-        if lexical and not context.attends:
+        if copies and not context.attends:
+            raise UserError(
+                "head=pointer: copies from where attention is, and this context has none; use context=additive, "
+                "multiplicative or monotonic"
+            )
+        if lexical and (context.marginal or not context.attends):
             raise UserError(
                 "head.lexical=true: reads the source words that attention looks at, and this context does not attend; "
                 "use context=additive or multiplicative, or set it to false"

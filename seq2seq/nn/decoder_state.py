@@ -1,4 +1,4 @@
-"""What a decoder carries from step to step, and what it reads of a source."""
+"""What recurs in a decoder, and what it reads of a source; tuples of tensors, which a search reorders and selects."""
 
 from __future__ import annotations
 
@@ -11,14 +11,24 @@ from seq2seq.nn.cell_stack import States
 from seq2seq.nn.contexts import Keys
 
 
+class Alignment(NamedTuple):
+    """What the last step knew of its alignment: `predictive` is log p(a_t = s | y_<t, x), and `emissions` are
+    log p(v | a_t = s, y_<t, x) of each token v, from which the token that was read chooses."""
+
+    predictive: Float[Tensor, "N S"]
+    emissions: Float[Tensor, "N S V"]
+
+
 class DecoderState(NamedTuple):
     """What recurs: each layer's state, the last features where they are fed back, how many tokens were read, and the
-    coverage, the sum of the attention weights so far, where attention reads it (None before the first step)."""
+    coverage, the sum of the attention weights so far, where attention reads it (None before the first step); the
+    sum over alignments where the context is one."""
 
     layers: States
     feed: Float[Tensor, "N F"] | None
     step: Int[Tensor, "N"]
     coverage: Float[Tensor, "N S"] | None = None
+    alignment: Alignment | None = None
 
 
 class Encoded(NamedTuple):

@@ -48,8 +48,11 @@ class Embedding(nn.Module):
     """A table [V, E], drawn from N(0, 1/E) so that a tied output starts with logits of unit size.
 
     `dropout` falls on the vectors' features, `word_dropout` zeroes whole tokens, `variational` holds the first over
-    time. One table may serve several `Embedding`s: pass it as `weight`.
+    time. One table may serve several `Embedding`s: pass it as `weight`. Ids above the table, of a sentence's own
+    unknown tokens, are read as `unk` where it is set.
     """
+
+    unk: int | None = None
 
     def __init__(
         self,
@@ -73,6 +76,10 @@ class Embedding(nn.Module):
         """E, the width of a vector."""
         return self.weight.size(1)
 
+    def known(self, ids: Int[Tensor, "*B"]) -> Int[Tensor, "*B"]:
+        """The ids, with `unk` in place of those above the table."""
+        return ids if self.unk is None else ids.masked_fill(ids >= self.weight.size(0), self.unk)
+
     def deduplicated(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"] | DeduplicatedEmbedding:
         """The vectors, as rows of the distinct ones where no dropout makes two of a token differ (and on a CPU only:
         elsewhere the host would wait for their number). Their projection is then two to three times faster."""
@@ -80,12 +87,12 @@ class Embedding(nn.Module):
         if dropped or ids.device.type != "cpu":
             vectors: Tensor = self(ids)
             return vectors
-        distinct, rows = torch.unique(ids, return_inverse=True)
+        distinct, rows = torch.unique(self.known(ids), return_inverse=True)
         return DeduplicatedEmbedding(nn.functional.embedding(distinct, self.weight), rows)
 
     def forward(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B E"]:
         """The vectors of the tokens; in training with dropout."""
-        vectors = nn.functional.embedding(ids, self.weight)
+        vectors = nn.functional.embedding(self.known(ids), self.weight)
         if self.training and self.word_dropout:
             vectors = vectors * (torch.rand(*ids.shape, 1, device=ids.device) >= self.word_dropout)
         return self.dropout(vectors) if vectors.dim() > 2 else vectors

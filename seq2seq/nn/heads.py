@@ -1,21 +1,27 @@
 """Heads: from the decoder's state, c_t and the previous token's vector to features, and from these to logits.
 
 `readout` makes the features; `output_weight` [V, F] and `bias` [V] are handed to the loss, which never sees [B, T, V]
-logits of padding. `logits` is for decoding.
+logits of padding. `logits` is for decoding. `lattice` is for a context that sums over alignments: one distribution for
+each source position in place of c_t.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
+from seq2seq.nn.contexts import Keys
 from seq2seq.nn.embedding import Dropout
 from seq2seq.nn.losses import LossPath, symmetric_divergence, token_cross_entropy, token_log_probs
 from seq2seq.nn.matmul import Linear, linear
+
+Product = Callable[[Tensor], Tensor]
+"""W f + b of features f, such as that of `seq2seq.nn.int8` in place of the head's own."""
 
 
 class LexicalFeatures(nn.Module):
@@ -44,6 +50,10 @@ class Head(nn.Module, ABC):
     features are followed by `LexicalFeatures`, and F is both together.
     """
 
+    copies = False
+    """Whether tokens of the source can be copied (`PointerHead`)."""
+    unseen = 0
+    """How many unknown tokens of a source can be copied."""
     feature_size: int
     weight: nn.Parameter
     bias: nn.Parameter
@@ -52,6 +62,11 @@ class Head(nn.Module, ABC):
         super().__init__()
         self.dropout = Dropout(dropout)
         self.lexical = LexicalFeatures(*lexical_shape) if lexical_shape else None
+
+    @property
+    def output_size(self) -> int:
+        """Tokens that have a probability."""
+        return self.weight.size(0)
 
     @abstractmethod
     def readout(
@@ -62,6 +77,28 @@ class Head(nn.Module, ABC):
     ) -> Float[Tensor, "*N F"]:
         """The features of a step; `context` is None where c does not reach the readout, and `embedded` where the head
         reads no previous token."""
+
+    @abstractmethod
+    def lattice_readout(
+        self,
+        states: Float[Tensor, "B T H"],
+        values: Float[Tensor, "B S C"],
+        embedded: Float[Tensor, "B T E"],
+    ) -> Float[Tensor, "B T S F"]:
+        """The features of each step with each source position's value as its context: those of `readout`, but what is
+        linear is computed once a step and once a position."""
+
+    def lattice(
+        self,
+        states: Float[Tensor, "B T H"],
+        embedded: Float[Tensor, "B T E"],
+        keys: Keys,
+        product: Product | None = None,
+    ) -> Float[Tensor, "B T S V"]:
+        """log p(v | a_t = s): the distribution of the next token for each step and each source position."""
+        features = self.lattice_readout(states, keys.values, embedded)
+        logits = (product or self.logits)(features.flatten(0, 2))
+        return logits.log_softmax(-1).view(*features.shape[:3], -1)
 
     def with_words(self, features: Float[Tensor, "*N R"], words: Float[Tensor, "*N E"] | None) -> Float[Tensor, "*N F"]:
         """The features of the readout, followed by those of the source words Σ_s α_{t,s} f_s where the head has any."""
@@ -139,6 +176,21 @@ class LinearHead(Head):
         features: Tensor = self.dropout(parts if self.hidden is None else torch.tanh(self.hidden(parts)))
         return features
 
+    def lattice_readout(
+        self,
+        states: Float[Tensor, "B T H"],
+        values: Float[Tensor, "B S C"],
+        embedded: Float[Tensor, "B T E"],
+    ) -> Float[Tensor, "B T S F"]:
+        """As `readout`, for each step and position."""
+        if self.hidden is not None:
+            features = torch.tanh(linear_over_lattice(self.hidden, states, values))
+        else:
+            size = (-1, states.size(1), values.size(1), -1)
+            features = torch.cat([states[:, :, None].expand(size), values[:, None].expand(size)], -1)
+        dropped: Tensor = self.dropout(features)
+        return dropped
+
 
 class TiedHead(Head):
     """features = tanh(W [s_t ; c_t] + b) as wide as the embedding, whose table is the output's weight (Press & Wolf
@@ -169,6 +221,16 @@ class TiedHead(Head):
     ) -> Float[Tensor, "*N F"]:
         """The features by the equation of the class's docstring."""
         features: Tensor = self.dropout(torch.tanh(self.hidden(joined(state, context))))
+        return features
+
+    def lattice_readout(
+        self,
+        states: Float[Tensor, "B T H"],
+        values: Float[Tensor, "B S C"],
+        embedded: Float[Tensor, "B T E"],
+    ) -> Float[Tensor, "B T S F"]:
+        """As `readout`, for each step and position."""
+        features: Tensor = self.dropout(torch.tanh(linear_over_lattice(self.hidden, states, values)))
         return features
 
 
@@ -206,8 +268,33 @@ class MaxoutHead(Head):
         features: Tensor = self.dropout(pairs.amax(-1))
         return features
 
+    def lattice_readout(
+        self,
+        states: Float[Tensor, "B T H"],
+        values: Float[Tensor, "B S C"],
+        embedded: Float[Tensor, "B T E"],
+    ) -> Float[Tensor, "B T S F"]:
+        """As `readout`, for each step and position."""
+        pairs = linear_over_lattice(self.hidden, states, values, embedded).unflatten(-1, (-1, 2))
+        features: Tensor = self.dropout(pairs.amax(-1))
+        return features
+
 
 def joined(*parts: Float[Tensor, "*N _"] | None) -> Float[Tensor, "*N F"]:
     """The parts that there are, concatenated."""
     present = [part for part in parts if part is not None]
     return present[0] if len(present) == 1 else torch.cat(present, -1)
+
+
+def linear_over_lattice(
+    layer: Linear,
+    states: Float[Tensor, "B T H"],
+    values: Float[Tensor, "B S C"],
+    embedded: Float[Tensor, "B T E"] | None = None,
+) -> Float[Tensor, "B T S F"]:
+    """W [s_t ; h_s ; e_{t−1}] + b of each step with each position: three small products, then a sum."""
+    into = layer.weight.split([states.size(-1), values.size(-1), 0 if embedded is None else embedded.size(-1)], dim=1)
+    of_steps = nn.functional.linear(states, into[0], layer.bias)
+    if embedded is not None:
+        of_steps = of_steps + nn.functional.linear(embedded, into[2])
+    return of_steps[:, :, None] + nn.functional.linear(values, into[1])[:, None]

@@ -96,14 +96,15 @@ class StateShape(NamedTuple):
 
 class Memory(NamedTuple):
     """What an encoder returns: one vector a position, a summary, and each layer's final state. Where a source has
-    several inputs, `more` are the memories of those after the first; `words` are the vectors that were read, where a
-    head asks for them."""
+    several inputs, `more` are the memories of those after the first; `ids` are the tokens, where the head copies them,
+    and `words` the vectors that were read, where a head asks for them."""
 
     outputs: Float[Tensor, "B S D"]
     mask: Bool[Tensor, "B S"]
     summary: Float[Tensor, "B D"]
     final: tuple[CellState, ...]
     more: tuple[Memory, ...] = ()
+    ids: Int[Tensor, "B S"] | None = None
     words: Float[Tensor, "B S E"] | None = None
 
 

@@ -36,7 +36,15 @@ class CharacterTokenizer(PlainFiles):
 
     def encode(self, text: str) -> list[int]:
         """Ids of one line, without bos and eos; unk for a character that is not in the list."""
-        return [self._ids.get(character, UNK) for character in text]
+        return [self._ids.get(character, UNK) for character in self.split(text)]
+
+    def split(self, text: str) -> list[str]:
+        """The characters, of which each is a token."""
+        return list(text)
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """The text of characters, one after another."""
+        return "".join(tokens)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each line, as `encode` gives them."""

@@ -21,7 +21,15 @@ class LetterTokenizer(CharacterTokenizer):
 
     def encode(self, text: str) -> list[int]:
         """Ids of the letters of one line, without bos and eos; unk for a letter that is not in the list."""
-        return super().encode(unicodedata.normalize("NFD", text))
+        return super().encode(text)
+
+    def split(self, text: str) -> list[str]:
+        """The letters of the decomposed text."""
+        return list(unicodedata.normalize("NFD", text))
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """Letters as text in form C."""
+        return unicodedata.normalize("NFC", "".join(tokens))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text in form C; pad, bos and eos are dropped, unk is ⁇."""

@@ -43,8 +43,16 @@ class WhitespaceTokenizer(PlainFiles):
 
     def encode(self, text: str) -> list[int]:
         """Ids of one sentence, without bos and eos; unk for a word that is not in the list."""
+        return [self._ids.get(word, UNK) for word in self.split(text)]
+
+    def split(self, text: str) -> list[str]:
+        """The words, in lower case with `lowercase`."""
         text = text.lower() if self._lowercase else text
-        return [self._ids.get(word, UNK) for word in text.split(" ") if word]
+        return [word for word in text.split(" ") if word]
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """Words with single spaces between them."""
+        return " ".join(tokens)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each sentence, as `encode` gives them."""

@@ -28,7 +28,7 @@ from seq2seq import __version__
 from seq2seq.bundle.files import replacing
 from seq2seq.bundle.format import Bundle, load_bundle
 from seq2seq.bundle.onnx.comparison import Checked, compare, random_sources
-from seq2seq.bundle.onnx.networks import DecoderNetwork, EncoderNetwork, memories, states
+from seq2seq.bundle.onnx.networks import BY_POSITION, DecoderNetwork, EncoderNetwork, memories, states
 from seq2seq.bundle.onnx.operators import OPSET
 from seq2seq.errors import UserError
 from seq2seq.models import EncoderDecoder
@@ -105,6 +105,7 @@ def _settings(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "seq2seq": __version__,
         "bundle": str(folder),
         "special": {"pad": PAD, "unk": UNK, "bos": BOS, "eos": EOS},
+        "unseen": bundle.model.decoder.head.unseen,
         "search": {name: getattr(search, name) for name in limits},
     }
 
@@ -135,8 +136,8 @@ def _write(model: EncoderDecoder, encoder: nn.Module, decoder: nn.Module, folder
     free = {0: batch} if model.decoder.context.constant else {0: batch, 1: length}
     _trace(
         decoder,
-        (source.ids[:, 0], flat),
-        ({0: batch}, [free if name.startswith("memory.") else {0: batch} for name in names]),
+        (source.ids[:, 0].clone(), flat),
+        ({0: batch}, [free if name.startswith(("memory.", BY_POSITION)) else {0: batch} for name in names]),
         folder / "decoder.onnx",
         input_names=["ids", *names],
         output_names=_outputs(model, names),

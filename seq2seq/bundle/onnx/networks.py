@@ -19,10 +19,13 @@ from seq2seq.bundle.onnx.scanning import ScannedLayer
 from seq2seq.models import Encoded, EncoderDecoder
 from seq2seq.nn.contexts import Keys
 from seq2seq.nn.decoder import Decoder
-from seq2seq.nn.decoder_state import DecoderState
+from seq2seq.nn.decoder_state import Alignment, DecoderState
 from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.encoders.layer import Layer
 from seq2seq.nn.types import Tokens
+
+BY_POSITION = "state.alignment."
+"""Names of states with a value for each position of the source begin with it."""
 
 
 class EncoderNetwork(nn.Module):
@@ -73,6 +76,8 @@ def states(decoder: Decoder, state: DecoderState) -> Iterator[tuple[str, Tensor]
         yield "state.feed", state.feed
     if decoder.uses_position:
         yield "state.step", state.step
+    if state.alignment is not None:
+        yield from ((f"{BY_POSITION}{field}", value) for field, value in state.alignment._asdict().items())
 
 
 def memories(model: EncoderDecoder, encoded: Encoded) -> Iterator[tuple[str, Tensor]]:
@@ -82,6 +87,8 @@ def memories(model: EncoderDecoder, encoded: Encoded) -> Iterator[tuple[str, Ten
         yield "memory.keys", encoded.keys.keys
     if masked(model.decoder):
         yield "memory.mask", encoded.keys.mask
+    if encoded.keys.ids is not None:
+        yield "memory.ids", encoded.keys.ids
 
 
 def masked(decoder: Decoder) -> bool:
@@ -96,7 +103,9 @@ def restored(model: EncoderDecoder, flat: list[Tensor]) -> tuple[DecoderState, E
     layers = tuple(shape.kind(*(next(take) for _ in shape.kind._fields)) for shape in decoder.state_shapes)
     feed = next(take) if decoder.feed_size else None
     step = next(take) if decoder.uses_position else layers[0].h.new_zeros(count).long()
+    alignment = Alignment(next(take), next(take)) if decoder.marginal else None
     values = next(take)
     keys = next(take) if decoder.context.attends else None
     mask = next(take) if masked(decoder) else values.new_ones(values.shape[:2]).bool()
-    return DecoderState(layers, feed, step), decoder.look_at(Keys(values, keys, mask))
+    ids = next(take) if model.copies else None
+    return DecoderState(layers, feed, step, alignment=alignment), decoder.look_at(Keys(values, keys, mask, ids=ids))

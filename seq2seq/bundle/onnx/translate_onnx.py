@@ -61,8 +61,18 @@ class Words:
 
     def encode(self, text: str) -> list[int]:
         """The token ids of a line."""
-        text = text.lower() if self.lowercase else text
-        return [self.ids.get(word, 1) for word in text.split(" ") if word]
+        return [self.ids.get(word, 1) for word in self.split(text)]
+
+    def split(self, text: str) -> list[str]:
+        """The text of each token."""
+        return [word for word in (text.lower() if self.lowercase else text).split(" ") if word]
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+        return " ".join(tokens)
+
+    def __len__(self) -> int:
+        return self.first + len(self.words)
 
     def decode(self, ids: list[int]) -> str:
         """The text of token ids."""
@@ -80,8 +90,18 @@ class Characters:
 
     def encode(self, text: str) -> list[int]:
         """The token ids of a line."""
-        text = unicodedata.normalize("NFD", text) if self.letters else text
-        return [self.ids.get(character, 1) for character in text]
+        return [self.ids.get(character, 1) for character in self.split(text)]
+
+    def split(self, text: str) -> list[str]:
+        """The text of each token."""
+        return list(unicodedata.normalize("NFD", text) if self.letters else text)
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+        return unicodedata.normalize("NFC", "".join(tokens)) if self.letters else "".join(tokens)
+
+    def __len__(self) -> int:
+        return 4 + len(self.characters)
 
     def decode(self, ids: list[int]) -> str:
         """The text of token ids."""
@@ -103,6 +123,24 @@ def tokenizer(folder: Path, side: str) -> SentencePiece | Words | Characters:
     raise SystemExit(f"translate_onnx: tokenizers of kind {description['kind']} ({name}.json) are not supported")
 
 
+def extended(tokenizer: Words | Characters, text: str, ids: list[int], limit: int) -> tuple[list[int], list[str]]:
+    """The ids of a source with ids after the vocabulary for its first `limit` different unknown tokens, and these."""
+    strings, unseen = tokenizer.split(text), list[str]()
+    for i, string in enumerate(strings[: len(ids)]):
+        if ids[i] == 1:
+            if string not in unseen and len(unseen) < limit:
+                unseen.append(string)
+            ids[i] = len(tokenizer) + unseen.index(string) if string in unseen else 1
+    return ids, unseen
+
+
+def decoded(tokenizer: Words | Characters, ids: list[int], unseen: list[str]) -> str:
+    """The text of ids, some of which are those of the `unseen` tokens."""
+    size = len(tokenizer)
+    strings = [unseen[i - size] if i >= size else tokenizer.decode([i]) for i in ids]
+    return tokenizer.join([string for string in strings if string])
+
+
 class Model:
     """The networks of a folder, with greedy search."""
 
@@ -121,11 +159,18 @@ class Model:
         """The translations of lines; that of a line without text is empty."""
         special = self.settings["special"]
         sources = [self.source.encode(line)[:MAX_SOURCE] if line.strip() else [] for line in lines]
+        unseen: dict[int, list[str]] = {}
+        if (limit := self.settings.get("unseen", 0)) and not isinstance(self.source, SentencePiece):
+            for i, source in enumerate(sources):
+                sources[i], unseen[i] = extended(self.source, lines[i], source, limit)
         given = [i for i, source in enumerate(sources) if source]
         outputs = self.greedy([[*sources[i], special["eos"]] for i in given]) if given else []
         texts = [""] * len(lines)
         for i, ids in zip(given, outputs, strict=True):
-            texts[i] = self.target.decode(ids)
+            if unseen.get(i) and not isinstance(self.target, SentencePiece):
+                texts[i] = decoded(self.target, ids, unseen[i])
+            else:
+                texts[i] = self.target.decode(ids)
         return texts
 
     def greedy(self, sources: list[list[int]]) -> list[list[int]]:

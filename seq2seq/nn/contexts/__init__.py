@@ -4,6 +4,7 @@ from seq2seq.nn.contexts.additive_attention import AdditiveContext
 from seq2seq.nn.contexts.aligned import AlignedContext
 from seq2seq.nn.contexts.base import Attention, Context, Keys
 from seq2seq.nn.contexts.fixed import FixedContext
+from seq2seq.nn.contexts.monotonic import MonotonicContext
 from seq2seq.nn.contexts.multiplicative_attention import MultiplicativeContext
 from seq2seq.nn.contexts.several import SeveralContexts
 
@@ -14,6 +15,7 @@ __all__ = [
     "Context",
     "FixedContext",
     "Keys",
+    "MonotonicContext",
     "MultiplicativeContext",
     "SeveralContexts",
 ]

@@ -17,14 +17,16 @@ class Keys(NamedTuple):
     """What a context makes of a memory once a sentence; returned, never stored in the module.
 
     `values` [B, S, C] are averaged into c_t, `keys` [B, S, A] are compared with the query; where no query counts, there
-    are none. A fixed context holds its c as the only value. `more` are those of a source's further inputs. For a
-    lexical head the source words' vectors follow in `values` (see `Decoder.prepare`), averaged by the same weights.
+    are none. A fixed context holds its c as the only value. `more` are those of a source's further inputs, `ids` the
+    source's tokens, where the head copies them. For a lexical head the source words' vectors follow in `values` (see
+    `Decoder.prepare`), averaged by the same weights.
     """
 
     values: Float[Tensor, "B S C"]
     keys: Float[Tensor, "B S A"] | None
     mask: Bool[Tensor, "B S"]
     more: tuple[Keys, ...] = ()
+    ids: Int[Tensor, "B S"] | None = None
 
 
 class Context(nn.Module, ABC):
@@ -34,12 +36,14 @@ class Context(nn.Module, ABC):
     `constant` tells whether c is the same at every step: where it is, it enters the gates once a sentence.
     `uses_position` tells whether c_t depends on the step t itself. `covers` tells whether it depends on what the steps
     before attended to, the coverage Σ_{t'<t} α_t' (See, Liu & Manning 2017, eq. 10).
+    `marginal` tells whether there is no c_t but a sum over alignments, as of `MonotonicContext`.
     """
 
     attends = True
     constant = False
     uses_position = False
     covers = False
+    marginal = False
     size: int
 
     @abstractmethod

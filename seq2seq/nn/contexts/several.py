@@ -21,7 +21,7 @@ class SeveralContexts(Context):
     """`first` is for the memory itself, `more` for `Memory.more`, by the names and memory sizes of these inputs. The
     attention weights are those of the first input.
 
-    Raises `UserError` for a context that depends on the step, or has keys of its own kind.
+    Raises `UserError` for a context that depends on the step, or sums over alignments.
     """
 
     def __init__(
@@ -34,6 +34,11 @@ class SeveralContexts(Context):
             raise UserError(
                 "context=aligned: position t of the target is one of a single source; with extra_encoders use a "
                 "context that attends, or context=fixed"
+            )
+        if self.first.marginal:
+            raise UserError(
+                "context=monotonic: sums over the alignments with one source; with extra_encoders use a context that "
+                "attends, or read the tags after the letters (features=appended)"
             )
         self.attends, self.constant = self.first.attends, self.first.constant
         self.size = self.first.size + sum(each.size for each in self._contexts())

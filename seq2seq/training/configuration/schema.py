@@ -69,7 +69,13 @@ def check(config: Mapping[str, Any]) -> nn.Module:
         raise UserError(
             "embedding.share=true: each side has a vocabulary of its own; set tokenizer.joint=true, or it to false"
         )
-    return _trial_model(task, config)
+    trial = _trial_model(task, config)
+    if getattr(trial, "copies", False) and not trainer.joint:
+        raise UserError(
+            "head=pointer: what it copies must be a token of the target, and each side has a vocabulary of its own; "
+            "set tokenizer.joint=true, or use another head"
+        )
+    return trial
 
 
 def _check_parts(task: TaskDescriptor, config: Mapping[str, Any]) -> None:

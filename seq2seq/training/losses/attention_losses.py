@@ -101,7 +101,7 @@ class AttentionLosses:
         if not r_drop:
             features, weights = stepwise(model, batch.source, target)
             rows = flatten_unpadded(features, target.mask)
-            total = model.decoder.head.loss(rows, unpadded_ids(target), label_smoothing=label_smoothing)
+            total = model.decoder.outputs.loss(rows, unpadded_ids(target), label_smoothing=label_smoothing)
             return total + self._terms(batch, weights)
         features, weights = stepwise(model, twice(batch.source), twice(target))
         rows = flatten_unpadded(features, twice(target).mask)
@@ -145,7 +145,8 @@ def stepwise(
     features, attended = [], []
     with decoder.dropped_weights():
         for t in range(len(gates)):
-            output, state, weights = decoder.step(embedded[:, t], state, encoded, gates[t], masks)
+            ids = previous[:, t]
+            output, state, weights = decoder.step(embedded[:, t], state, encoded, gates[t], masks, ids=ids)
             assert weights is not None
             features.append(output)
             attended.append(weights)

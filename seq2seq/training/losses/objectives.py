@@ -27,6 +27,7 @@ from seq2seq.nn.types import Features, Tokens
 from seq2seq.scoring import sentence_bleu
 from seq2seq.search import SearchOptions
 from seq2seq.text import Tokenizer
+from seq2seq.text.unseen import known
 
 Ids = tuple[int, ...]
 Cost = Callable[[Sequence[Ids], Ids], Sequence[float]]
@@ -82,10 +83,10 @@ def ended(sequences: Sequence[Ids], eos: int, like: Tensor) -> Tokens:
 
 
 def bleu_cost(tokenizer: Tokenizer) -> Cost:
-    """1 − BLEU of the sentence, from 0 to 1, of the text that the ids are."""
+    """1 − BLEU of the sentence, from 0 to 1, of the text that the ids are; copied unknown tokens count as unk."""
 
     def cost(translations: Sequence[Ids], reference: Ids) -> list[float]:
-        right, *texts = tokenizer.decode_batch([list(ids) for ids in (reference, *translations)])
+        right, *texts = tokenizer.decode_batch([known(tokenizer, ids) for ids in (reference, *translations)])
         return [1 - sentence_bleu(text, [right]).value / 100 for text in texts]
 
     return cost

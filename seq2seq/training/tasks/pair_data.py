@@ -48,9 +48,13 @@ def _check_given(tokenizers: Tokenizers, corpus: Corpus, *, ends: bool) -> None:
         )
 
 
-def check_protection(config: Mapping[str, Any]) -> None:
-    """Raise `UserError` for `data.protect` with a tokenizer that has no symbols, before data are read."""
-    if (protect := config["data"].get("protect") or 0) and config.get("init_from") is None:
+def check_protection(config: Mapping[str, Any], copies: bool) -> None:
+    """Raise `UserError` for `data.protect` with a model that copies, or a tokenizer that has no symbols, before data
+    are read."""
+    protect = config["data"].get("protect") or 0
+    if protect and copies:
+        raise UserError(f"data.protect={protect}: moves what head=pointer copies; set it to 0, or use head=linear")
+    if protect and config.get("init_from") is None:
         trainer = factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
         with_symbols(trainer, protect)
 

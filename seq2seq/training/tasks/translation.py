@@ -32,6 +32,7 @@ from seq2seq.scoring import DEFAULT, INTERVALS, NAMES, Scorer, Scores
 from seq2seq.scoring.suitability import JUDGED, Weakness, weakness
 from seq2seq.search import SearchOptions
 from seq2seq.text import BOS, EOS, PAD, Tokenizer
+from seq2seq.text.unseen import decode, known
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
 from seq2seq.training.callbacks.samples import Samples
 from seq2seq.training.losses import attention_losses, cuda_graphs
@@ -80,6 +81,7 @@ class TranslationModule(TaskModule):
         self.target_tokenizer, self.references = target_tokenizer, references
         self.scorer, self.seed = Scorer(metrics, language=language), seed
         self.validation_texts: dict[int, str] = {}
+        self.unseen: Mapping[int, Sequence[str]] = {}
         self.groups: Mapping[str, Group] = {}
         self.searched: frozenset[int] | None = None  # rows of val to translate; None: all
         self.attention_losses: attention_losses.AttentionLosses | None = None
@@ -123,7 +125,11 @@ class TranslationModule(TaskModule):
             index = torch.tensor(chosen, device=source.lengths.device)
             source, rows = map_tensors(lambda tensor: tensor[index], source), [rows[i] for i in chosen]
         translations = translate_ids(self.model, source, self.search)  # type: ignore[arg-type]
-        texts = self.target_tokenizer.decode_batch([hypotheses[0].tokens for hypotheses in translations])
+        tokenizer, tokens = self.target_tokenizer, [hypotheses[0].tokens for hypotheses in translations]
+        texts = tokenizer.decode_batch([known(tokenizer, ids) for ids in tokens])
+        for i, row in enumerate(rows):
+            if row in self.unseen:
+                texts[i] = decode(tokenizer, tokens[i], self.unseen[row])
         self.validation_texts.update(zip(rows, texts, strict=True))
 
     def validated(self) -> dict[str, float]:
@@ -176,7 +182,7 @@ class Translation(Task):
         """Raise `UserError` for metrics, a search, losses and symbols that cannot be had with this model."""
         Scorer(test_metrics(config))
         check_objective(config, trial)
-        check_protection(config)
+        check_protection(config, trial.copies)
         check_search(trial, search_options(config["search"]))
         corpus = corpus_of(config)
         check_columns(config, corpus)
@@ -208,6 +214,9 @@ class Translation(Task):
             language=data.corpus.target_language,
             seed=config["seed"],
         )
+        if model.copies:
+            data.copy_unseen(model.decoder.head.unseen)
+            module.unseen = data.unseen("val")
         module.groups = by_language.groups(data.divided("val"), data.corpus)
         if lines := config["trainer"].get("validation_lines"):
             module.searched = frozenset(spread(len(module.references), lines))

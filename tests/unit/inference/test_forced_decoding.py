@@ -16,7 +16,8 @@ DRAW = random.Random(5)
 SOURCES = [" ".join(DRAW.choices(WORDS, k=DRAW.randint(1, 12))) for _ in range(20)]
 PAIRS = [(source, " ".join(DRAW.choices([*WORDS, "zebra"], k=DRAW.randint(0, 9)))) for source in SOURCES]
 ATTENTION = {"context": "additive", "decoder": {"context_to": "both"}}
-MODELS = {"fixed": {}, "additive": ATTENTION, "lstm": {"cell": "lstm", "decoder": {"num_layers": 2}}}
+LSTM = {"cell": "lstm", "decoder": {"num_layers": 2}}
+MODELS = {"fixed": {}, "additive": ATTENTION, "monotonic": {"context": "monotonic"}, "lstm": LSTM}
 
 
 @pytest.fixture(params=[*MODELS, "ensemble"])
@@ -43,6 +44,8 @@ def test_the_search_agrees_about_its_own_output(decoder):
         if one.attention is None:
             assert best.hypothesis.attention is None
             continue
+        if decoder.models[0].decoder.marginal and not best.hypothesis.finished:
+            continue  # with an end, which the given text has, the posterior is another
         size = min(one.attention.size(1), best.hypothesis.attention.size(1))
         torch.testing.assert_close(one.attention[:steps, :size], best.hypothesis.attention[:, :size], atol=1e-4, rtol=0)
 

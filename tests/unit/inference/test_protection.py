@@ -102,6 +102,13 @@ def test_what_does_not_go_together(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_that_copies_is_refused(tmp_path: Path) -> None:
+    words = WhitespaceTokenizer(WORDS, symbols=symbol_names(3))
+    save(tmp_path / "b", tokenizer=words, context="additive", head="pointer")
+    with pytest.raises(UserError, match=r"--protect .* the model copies by itself \(head=pointer\)"):
+        ProtectingTranslator.load(tmp_path / "b").protect(r"\d+")
+
+
 def test_a_bundle_without_symbols_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "b")
     with pytest.raises(UserError, match=r"the bundle has no symbols for spans; train it with data\.protect=8"):

@@ -9,7 +9,7 @@ from seq2seq.errors import UserError
 from seq2seq.models import factory
 from seq2seq.nn.types import Tokens, map_tensors
 from seq2seq.search import SearchOptions, beam, greedy, search
-from tests.conftest import model_config, node, options
+from tests.conftest import model_config, node, options, wired
 from tests.unit.models.test_models import SOURCE, TARGET, batch, refused, stepwise
 
 WIRINGS = [
@@ -49,7 +49,7 @@ def test_parallel_equals_stepping_in_every_wiring(context, cell):
             continue
         model = make(context, cell, **wiring)
         expected, _ = stepwise(model, source, target)
-        found = model.decoder.head.logits(model(source, target)).log_softmax(-1)
+        found = model.log_probs(source, target)
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     assert 0 < refusals < len(WIRINGS)
 
@@ -135,11 +135,11 @@ def test_c_at_the_first_step_only(where):
     assert differs == [True, where == "cell", where == "cell", where == "cell"]
 
 
-@pytest.mark.parametrize("context", ["aligned", "fixed"])
+@pytest.mark.parametrize("context", ["aligned", "fixed", "monotonic"])
 @pytest.mark.parametrize("wiring", [{"context_to": "both"}, {"recurrence": "output"}], ids=["both", "output"])
 def test_a_beam_keeps_count_of_its_steps(context, wiring):
     """Every hypothesis of a beam has the log-probability that its tokens have under teacher forcing."""
-    model = make(context, **wiring).float()
+    model = make(context, **wired(context, wiring)).float()
     with torch.no_grad():
         model.decoder.head.weight.mul_(8)
     source, _ = batch(((5, 1), (2, 1), (7, 1)))
@@ -150,7 +150,7 @@ def test_a_beam_keeps_count_of_its_steps(context, wiring):
         for hypothesis in found:
             ids = [*hypothesis.tokens, *([3] if hypothesis.finished else [])]
             target = Tokens(torch.tensor([ids]), torch.tensor([len(ids)]))
-            log_probs = model.decoder.head.logits(model(alone, target)).log_softmax(-1)
+            log_probs = model.log_probs(alone, target)
             expected = log_probs.gather(1, target.ids[0][:, None]).sum().item()
             assert hypothesis.log_prob == pytest.approx(expected, abs=1e-3)
 

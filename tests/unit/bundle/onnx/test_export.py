@@ -126,6 +126,8 @@ MODELS: dict[str, dict[str, Any]] = {
         "search": {"equal_length": True},
         "tokenizer": CharacterTokenizer("".join(sorted(set(" ".join(WORDS))))),
     },
+    "pointer": {"context": "additive", "head": "pointer", "decoder": {"context_to": "both", "input_feeding": True}},
+    "monotonic": {"context": "monotonic", "cell": "lstm", "head": "maxout", "spread": 3},
     "first": {
         "encoder_name": "gnmt",
         "cell": "mgu",

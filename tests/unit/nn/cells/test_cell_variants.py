@@ -14,10 +14,9 @@ from seq2seq.models import factory
 from seq2seq.nn.cells import GRU, LSTM, MGU, LayerNormGRU, LayerNormLSTM, MinGRU, MinLSTM, Vanilla
 from seq2seq.nn.cells.initialization import Init
 from seq2seq.nn.cells.min_gru import LinearScan, in_rounds, in_turn
-from seq2seq.nn.losses import token_cross_entropy
 from seq2seq.nn.recurrence import unroll
 from seq2seq.nn.types import HiddenState, Inputs, LSTMState, Tokens, map_tensors, mask_from_lengths
-from tests.conftest import model_config, node, options
+from tests.conftest import model_config, node, options, wired
 
 FORMS = {name: node("cell", name) for name in options("cell")} | {
     "relu": node("cell", "vanilla", activation="relu"),
@@ -152,7 +151,9 @@ class Stepper(torch.nn.Module):
 @pytest.mark.parametrize("context", options("context"))
 def test_overfits_one_batch_with_every_context(cell, context):
     config = model_config(
-        context=context, encoder={"hidden_size": 8}, decoder={"hidden_size": 16, "context_to": "both"}
+        context=context,
+        encoder={"hidden_size": 8},
+        decoder=wired(context, {"hidden_size": 16, "context_to": "both"}),
     )
     config["encoder"]["cell"] = config["decoder"]["cell"] = FORMS[cell]
     model = factory.encoder_decoder(config, {"source": 11, "target": 13}).eval()  # no dropout
@@ -160,8 +161,7 @@ def test_overfits_one_batch_with_every_context(cell, context):
     target = Tokens(torch.tensor([[4, 5], [6, 0]]), torch.tensor([2, 1]))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     for _ in range(15):
-        head = model.decoder.head
-        loss = token_cross_entropy(model(source, target), head.weight, head.bias, target.ids[target.mask])
+        loss = model.decoder.outputs.loss(model(source, target), target.ids[target.mask])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
