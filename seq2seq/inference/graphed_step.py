@@ -8,6 +8,7 @@ on a GPU: translator.step = GraphedStep(translator.step).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from seq2seq.models import Encoded
 from seq2seq.nn.decoder_state import DecoderState
+from seq2seq.nn.hard_alignment import LOWEST
 from seq2seq.nn.types import map_tensors
 from seq2seq.search import StepFn
 
@@ -47,11 +49,14 @@ class GraphedStep:
         """Take one time step, as a `seq2seq.search.StepFn`."""
         sentences, length = encoded.keys.mask.shape
         rows = 1 << (sentences - 1).bit_length()
-        key = (rows, len(ids) // sentences, length if length == 1 else -(-length // MULTIPLE) * MULTIPLE)
+        shape = (rows, len(ids) // sentences, length if length == 1 else -(-length // MULTIPLE) * MULTIPLE)
+        key = (*shape, state.coverage is None)  # as it is before the first step
         inputs = (ids, state, encoded)
         if key not in self.known:
-            self.known[key] = self._capture(padded(inputs, *key))
+            self.known[key] = self._capture(padded(inputs, *shape))
         captured = self.known[key]
+        if (alignment := captured.inputs[1].alignment) is not None:
+            alignment.predictive.fill_(LOWEST)  # there is nothing beyond the source
         copy((ids, state), captured.inputs[:2])
         if self.copied.get(key) is not encoded:
             captured.inputs[2].keys.mask.zero_()
@@ -65,7 +70,8 @@ class GraphedStep:
         log_probs, after, weights = outputs
         if weights is not None:
             weights = weights[: len(ids), :length].clone()  # searches keep them
-        return log_probs[: len(ids)], map_tensors(lambda x: x[: len(ids)], after), weights
+        after = of_positions(lambda x: x[:, :length], map_tensors(lambda x: x[: len(ids)], after))
+        return log_probs[: len(ids)], after, weights
 
     def _capture(self, inputs: Inputs) -> Captured:
         """Run once, so that libraries make what they need, then capture."""
@@ -83,14 +89,19 @@ def padded(inputs: Inputs, rows: int, beam: int, length: int) -> Inputs:
     """Buffers for the inputs of a step, of 0: tokens that any model has, and positions where there is no source."""
 
     def of_source(tensor: Tensor) -> Tensor:
-        size = (rows, length) if tensor.dim() > 2 or tensor.dtype == torch.bool else (rows,)
+        size = (rows, length) if tensor.dim() > 2 or not tensor.is_floating_point() else (rows,)
         return tensor.new_zeros(*size, *tensor.shape[len(size) :])
 
     ids, state, encoded = inputs
-    return (
-        *map_tensors(lambda x: x.new_zeros(rows * beam, *x.shape[1:]), (ids, state)),
-        map_tensors(of_source, encoded),
-    )
+    ids, state = map_tensors(lambda x: x.new_zeros(rows * beam, *x.shape[1:]), (ids, state))
+    state = of_positions(lambda x: x.new_zeros(len(x), length, *x.shape[2:]), state)
+    return ids, state, map_tensors(of_source, encoded)
+
+
+def of_positions(function: Callable[[Tensor], Tensor], state: DecoderState) -> DecoderState:
+    """The state with another value for what it holds of each position of the source."""
+    coverage, alignment = map_tensors(function, (state.coverage, state.alignment))
+    return state._replace(coverage=coverage, alignment=alignment)
 
 
 def copy(structure: Any, into: Any) -> None:

@@ -17,6 +17,7 @@ from seq2seq.inference.graphed_step import GraphedStep
 from seq2seq.inference.stepper import Stepper, translate_ids
 from seq2seq.models import factory
 from seq2seq.models.graphed_loss import Batch, GraphedLoss, Loss, bucket, gradients
+from seq2seq.nn.types import Tokens
 from seq2seq.search import SearchOptions
 from seq2seq.text.vocabulary import BOS, EOS, PAD
 from tests.conftest import model_config, node
@@ -87,6 +88,45 @@ def test_a_search_of_padded_steps_finds_the_same(model: str, options: dict[str, 
             if one[0].attention is not None:
                 torch.testing.assert_close(one[0].attention, other[0].attention)
     assert len(padded.known) > 3
+
+
+@pytest.mark.parametrize(
+    ("context", "head"),
+    [("coverage", "linear"), ("coverage", "pointer"), ("monotonic", "linear"), ("monotonic", "pointer")],
+)
+def test_padded_steps_with_states_of_source_positions_find_the_same(context: str, head: str) -> None:
+    """A long source leaves nothing in the buffers that a shorter one would read."""
+    torch.manual_seed(0)
+    config = model_config(context="monotonic" if context == "monotonic" else "additive", head=head)
+    config["context"] |= {"coverage": True} if context == "coverage" else {}
+    network = factory.encoder_decoder(config, VOCABULARY).double().eval()
+    for name, parameter in network.named_parameters():
+        parameter.data = torch.randn_like(parameter) if name.endswith("coverage") else parameter.data * 4
+    search = SearchOptions(BOS, EOS, PAD, beam_size=3, return_attention=True)
+    plain, padded = Stepper(network), GraphedStep(Stepper(network))
+    [batch] = random_batches(synthetic(60, 40).train, 6, 1)
+    for length in (16, 12, 9):  # of one padded length
+        source = Tokens(
+            batch.source.ids.new_full((6, length), 7), batch.source.lengths.new_tensor([length, 9, 3, 9, 1, 2])
+        )
+        wanted, found = (translate_ids(network, source, search, step) for step in (plain, padded))
+        for one, other in zip(wanted, found, strict=True):
+            assert [each.tokens for each in one] == [each.tokens for each in other]
+            torch.testing.assert_close(one[0].score, other[0].score)
+            torch.testing.assert_close(one[0].attention, other[0].attention)
+
+
+@pytest.mark.parametrize("context", ["additive", "monotonic"])
+@pytest.mark.parametrize("head", ["linear", "pointer"])
+def test_losses_of_log_probabilities_padded_to_a_bucket_are_the_same(context: str, head: str) -> None:
+    torch.manual_seed(0)
+    plain = factory.encoder_decoder(model_config(context=context, head=head), VOCABULARY).double().eval()
+    padded = copy.deepcopy(plain)
+    [batch] = random_batches(synthetic(60, 40).train, 5, 1)
+    plain.loss(batch.source, batch.target, label_smoothing=0.1).backward()
+    GraphedLoss(padded, label_smoothing=0.1)(batch.source, batch.target).backward()
+    for one, other in zip(plain.parameters(), padded.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
 
 
 def test_buckets_are_few_and_near() -> None:
