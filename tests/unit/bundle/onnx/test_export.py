@@ -127,7 +127,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "tokenizer": CharacterTokenizer("".join(sorted(set(" ".join(WORDS))))),
     },
     "pointer": {"context": "additive", "head": "pointer", "decoder": {"context_to": "both", "input_feeding": True}},
-    "monotonic": {"context": "monotonic", "cell": "lstm", "head": "maxout", "spread": 3},
+    "monotonic": {"context": "monotonic", "cell": "lstm", "head": "maxout", "spread": 3, "seed": 2},
     "first": {
         "encoder_name": "gnmt",
         "cell": "mgu",
