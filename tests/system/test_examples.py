@@ -43,7 +43,8 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Two runs, a sweep of two, a tagger, a language model, and small files."""
     folder = tmp_path_factory.mktemp("examples")
     for number, name in enumerate(("runs/first", "runs/second", "sweeps/cells/0", "sweeps/cells/1"), 1):
-        runs.write(folder / name, seed=number, bundle={"context": "fixed"})
+        recorded = {"command": "seq2seq train trainer.max_steps=2"}
+        runs.write(folder / name, seed=number, bundle={"context": "fixed", "provenance": recorded})
     save_labelling(folder / "runs" / "slots" / "bundle", "tagging")
     save_language_model(folder / "runs" / "letters" / "bundle", CharacterTokenizer("abcdef "))
     for name, text in FILES.items():
