@@ -35,7 +35,9 @@ def merge(config: Config, node: Config) -> None:
 
 def with_file(task: str, path: Path, place: str) -> Config:
     """The task's configuration with one file in its place; parts that other groups fill stay as they are."""
-    config, node = copy.deepcopy(composed(task)), below_it(path) | read(path)
+    config, node = copy.deepcopy(composed(task)), copy.deepcopy(below_it(path))
+    merge(node, read(path))
+    companions(config, path)
     if place:
         nodes = {key: get(config, place)[key] for key in ("cell", "feedback") if key in (_maybe(config, place) or {})}
         nodes = (
@@ -55,6 +57,21 @@ def with_file(task: str, path: Path, place: str) -> Config:
     if task == "captioning" and path.parent.name == "data":
         config["tokenizer"] = {"_target_": "seq2seq.text.WhitespaceTrainer"}
     return config
+
+
+def companions(config: Config, path: Path) -> None:
+    """Put what a file needs of the groups of contexts and heads, and what an experiment chooses of them."""
+    if (path.parent.name, path.stem) == ("context", "monotonic"):
+        merge(config, {"decoder": {"query": "current", "context_to": "readout"}})
+    if (path.parent.name, path.stem) == ("head", "pointer"):
+        put(config, "context", read(packaged("conf") / "context" / "additive.yaml"))
+    defaults = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", [])
+    for entry in defaults if path.parent.name == "experiment" else ():
+        if isinstance(entry, str) and entry != "_self_":
+            companions(config, path.with_name(f"{entry}.yaml"))
+        for key, name in entry.items() if isinstance(entry, dict) else ():
+            if (group := key.removeprefix("override /")) in ("context", "head"):
+                put(config, group, read(packaged("conf") / group / f"{name}.yaml"))
 
 
 def below_it(path: Path) -> Config:
