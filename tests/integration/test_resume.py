@@ -167,6 +167,8 @@ def test_validations_change_nothing_in_training(train, whole, tmp_path):
 
 def test_a_finished_run_is_left_as_it_is(train, tmp_path, capsys):
     folder = tmp_path / "a"
+    assert train(TRANSLATION, folder, f"init_from={tmp_path}/missing") == 2
+    assert record(folder)["status"] == "failed"  # and the corrected command is given again
     assert train(TRANSLATION, folder, "trainer.max_steps=2") == 0
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and "hydra" not in path.parts}
     assert train(TRANSLATION, folder, "resume=auto") == 0

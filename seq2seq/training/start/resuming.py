@@ -55,20 +55,28 @@ END = Start(step=sys.maxsize, optimizer_steps=sys.maxsize)
 
 
 def earlier(folder: Path, resume: str | None) -> dict[str, Any]:
-    """The run.json of an earlier process, {} where there was none.
+    """The run.json of an earlier process, {} where there was none, or one that failed before it trained: so a command
+    can be corrected and given again.
 
     Raises `UserError` where there was one and `resume` is null.
     """
     path = folder / "run.json"
     if not path.exists():
         return {}
+    record = run_record.read(folder)
+    if resume is None and record.get("status") == "failed" and not _has_trained(folder):
+        return {}
     if resume is None:
         raise UserError(
             f"{folder}: already holds a run; resume it (resume=auto), or choose another folder (hydra.run.dir=…)"
         )
-    if not (record := run_record.read(folder)):
+    if not record:
         raise UserError(f"{path}: cannot be read; remove it to begin anew")
     return record
+
+
+def _has_trained(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("checkpoints", "metrics.csv", "bundle"))
 
 
 def start(folder: Path, config: Mapping[str, Any], known: Mapping[str, Any]) -> Start:
