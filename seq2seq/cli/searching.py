@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from seq2seq.search import SearchOptions
 
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
-UNPROTECTED = ("prefixes", "constraints", "sample", "mbr", "copy_unknown", "attention", "alignments")
+UNPROTECTED = ("copy_unknown", "attention", "alignments")
 """Arguments with which `--protect` does not go: they are about text or tokens that the symbols of spans replace."""
 
 

@@ -229,13 +229,17 @@ def _check_requests(arguments: Namespace, tokenizers: Tokenizers | None) -> None
     if not (arguments.prefixes or arguments.constraints or columns):
         return
     from seq2seq.bundle.format import read_text_side
+    from seq2seq.inference.protection import SpanKeeper
     from seq2seq.inference.request import check_requests
 
     tokenizers, defaults = read_text_side(arguments.bundle)
     requests = _requests(arguments, lines(source, arguments.errors), itertools.count(), tokenizers)
     options = search_options(defaults, arguments)
     try:
-        check_requests(requests, tokenizers, options, arguments.max_source, unknown_tags=arguments.unknown_tags)
+        if arguments.protect is not None:
+            SpanKeeper(arguments.protect, tokenizers).check(requests, options, arguments.max_source)
+        else:
+            check_requests(requests, tokenizers, options, arguments.max_source, unknown_tags=arguments.unknown_tags)
     except UserError as error:
         raise UserError(f"{source}: {error}" if str(error).startswith("line ") else str(error)) from None
 

@@ -179,22 +179,36 @@ def token_constraints(
     """
     if not request.prefix and not request.constraints:
         return UNCONSTRAINED
-    if not request.text.strip():
+    check_constrained(request, options, place)
+    encoded = TokenConstraints(
+        encode_given(request.prefix, tokenizer, f"{place}: the prefix"),
+        tuple(encode_given(phrase, tokenizer, f"{place}: the constraint") for phrase in request.constraints),
+    )
+    check_length(encoded, request, source_length, options, place)
+    return encoded
+
+
+def check_constrained(request: Request, options: SearchOptions, place: str) -> None:
+    """Raise `UserError`, naming `place`, for a prefix or phrases of a line without text, and phrases where sampling
+    draws."""
+    if not request.text.strip() and (request.prefix or request.constraints):
         raise UserError(f"{place}: has constraints but no text to translate; give the text, or remove the constraints")
     if request.constraints and options.sample:
         raise UserError(f"{place}: constraints belong to beam search, and sampling draws; use one of the two")
-    encoded = TokenConstraints(
-        _encode(request.prefix, tokenizer, f"{place}: the prefix"),
-        tuple(_encode(phrase, tokenizer, f"{place}: the constraint") for phrase in request.constraints),
-    )
-    needed = steps_needed(encoded.constraints, encoded.prefix) + (not options.equal_length)
+
+
+def check_length(
+    encoded: TokenConstraints, request: Request, source_length: int, options: SearchOptions, place: str, kept: int = 0
+) -> None:
+    """Raise `UserError`, naming `place`, where a prefix and phrases are longer than a translation, whose limit does not
+    count `kept` tokens."""
+    needed = steps_needed(encoded.constraints, encoded.prefix) + (not options.equal_length) - kept
     limit = int(options.limits(torch.tensor([source_length])))
     if needed > limit:
         raise UserError(
             f"{place}: {_described(request)} may need {needed} tokens, with eos, and a translation has at most "
             f"{limit}; allow more (--max-length {needed}) or remove some"
         )
-    return encoded
 
 
 def sentences(batch: Sequence[EncodedRequest]) -> Sentences:
@@ -210,7 +224,8 @@ def untagged(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     return [each if each.attention is None else each._replace(attention=each.attention[:, 1:]) for each in hypotheses]
 
 
-def _encode(text: str, tokenizer: Tokenizer, what: str) -> tuple[int, ...]:
+def encode_given(text: str, tokenizer: Tokenizer, what: str) -> tuple[int, ...]:
+    """The ids of a prefix or a phrase. Raises `UserError`, naming `what`, for a text that they do not spell."""
     ids: Sequence[int] = tokenizer.encode(text)
     if (decoded := tokenizer.decode(ids)) != text:
         raise UserError(

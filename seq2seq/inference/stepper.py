@@ -87,7 +87,8 @@ def translate_ids(
     sentences = (sentences or Sentences())._replace(mask=model.mask(memory))
     limits = options.limits(sources.lengths)
     if sentences.reserved and sentences.constraints:  # what is kept is kept whatever the limit of the rest
-        limits = limits + limits.new_tensor([len(phrases) for phrases in sentences.constraints])
+        kept = {(token,) for token in sentences.reserved}
+        limits = limits + limits.new_tensor([sum(tuple(p) in kept for p in given) for given in sentences.constraints])
     results = search(step or model.step, state, encoded, limits, options, sentences)
     return _with_posterior(model, sources, results, options.eos) if options.return_attention else results
 

@@ -145,6 +145,27 @@ class Automaton(NamedTuple):
         `log_probs` are those of `rules.permitted`: the strict ones, and the loose ones, which apply to tokens that
         reduce the need.
         """
+        plain, values, needs = self._allowed(log_probs, t, progress, eos)
+        best, tokens = best_tokens(plain, size, banned)
+        ids = self.alphabet[self._rows(len(plain))].clamp(min=0)
+        after, other = needs
+        all_needs = torch.cat((other.expand_as(tokens), after), dim=1)
+        return Candidates(torch.cat((best, values), dim=1), torch.cat((tokens, ids), dim=1), all_needs)
+
+    def allowed(
+        self, log_probs: tuple[Float[Tensor, "N V"], Float[Tensor, "N V"]], t: int, progress: Progress, eos: int
+    ) -> Float[Tensor, "N V"]:
+        """The log-probabilities of `rules.permitted` with −∞ for tokens after which a phrase could not be written any
+        more: for sampling, which needs those of all tokens."""
+        plain, values, _ = self._allowed(log_probs, t, progress, eos)
+        alphabet = self.alphabet[self._rows(len(plain))]
+        values = torch.where(alphabet < 0, plain[:, eos : eos + 1].float(), values)
+        return plain.scatter(1, torch.where(alphabet < 0, eos, alphabet), values.to(plain))
+
+    def _allowed(
+        self, log_probs: tuple[Float[Tensor, "N V"], Float[Tensor, "N V"]], t: int, progress: Progress, eos: int
+    ) -> tuple[Float[Tensor, "N V"], Float[Tensor, "N A"], tuple[Int[Tensor, "N A"], Int[Tensor, "N 1"]]]:
+        """The log-probabilities of tokens that are in no phrase, those of the alphabet, and the needs after them."""
         strict, loose = log_probs
         rows = self._rows(len(strict))
         needs, other = self._needs(rows, progress)
@@ -157,9 +178,7 @@ class Automaton(NamedTuple):
         plain = strict.masked_fill(~self._viable(rows, other, t), -math.inf)
         plain = plain.scatter(1, torch.where(alphabet < 0, eos, alphabet), -math.inf)
         plain[:, eos] = torch.where(before[:, 0] > 0, -math.inf, strict[:, eos])
-        best, tokens = best_tokens(plain, size, banned)
-        all_needs = torch.cat((other.expand_as(tokens), needs), dim=1)
-        return Candidates(torch.cat((best, values), dim=1), torch.cat((tokens, ids), dim=1), all_needs)
+        return plain, values, (needs, other)
 
     def _needs(self, rows: Int[Tensor, "N"], progress: Progress) -> tuple[Int[Tensor, "N A"], Int[Tensor, "N 1"]]:
         """The need after each token of the alphabet, and after any other token."""

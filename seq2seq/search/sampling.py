@@ -24,7 +24,7 @@ from torch import Tensor
 from seq2seq.search.base import NOTHING, Memory, Sentences, State, StepFn
 from seq2seq.search.hypotheses import Hypothesis, Step, to_hypotheses, trace_back
 from seq2seq.search.options import SearchOptions, steps_allowed
-from seq2seq.search.rules import permitted, start
+from seq2seq.search.rules import Live, Rules, permitted, start
 from seq2seq.search.selection import select_rows
 
 
@@ -37,11 +37,14 @@ def sample(
     options: SearchOptions,
     sentences: Sentences = NOTHING,
 ) -> list[list[Hypothesis]]:
-    """`n_best` independent samples of each sentence. The arguments are those of `Search`; constraints raise ValueError.
+    """`n_best` independent samples of each sentence. The arguments are those of `Search`; constraints other than of
+    reserved tokens raise ValueError.
 
-    Log-probabilities and scores are those of the model, without temperature and truncation.
+    Each sample has the reserved tokens that are constraints: where it would end without one, that is sampled instead,
+    and nothing that would leave too few steps for them. Log-probabilities and scores are those of the model, without
+    temperature and truncation.
     """
-    if sentences.constraints is not None and any(sentences.constraints):
+    if not _reserved_only(sentences):
         raise ValueError("search: constraints belong to beam search, not to sampling")
     longest = max(steps_allowed(limits), default=0)
     numbers = range(len(limits)) if sentences.numbers is None else sentences.numbers
@@ -53,8 +56,9 @@ def sample(
     history: list[Step] = []
     for t in range(longest):
         log_probs, state, weights = step(ids, state, memory)
-        open_tokens = _open_tokens(permitted(log_probs, t, rules, live, options)[0], options.banned(t))
-        tokens = race(truncated(open_tokens, options.temperature, options.top_k, options.top_p), rows)
+        open_tokens = _open_tokens(_permitted(log_probs, t, rules, live, options), options.banned(t))
+        drawn = _instead_of_eos(open_tokens, log_probs, t, rules, live, options)
+        tokens = race(truncated(drawn, options.temperature, options.top_k, options.top_p), rows)
         values = open_tokens.view(len(rows), -1, open_tokens.size(1))
         values = values.expand(-1, tokens.size(1), -1).gather(2, tokens[:, :, None])[:, :, 0].float()
         width = len(ids) // len(rows)
@@ -105,6 +109,41 @@ def truncated(
     if top_k is not None:
         kept[:, top_k:] = 0
     return torch.zeros_like(kept).scatter(-1, order, kept / kept.sum(-1, keepdim=True))
+
+
+def _reserved_only(sentences: Sentences) -> bool:
+    """Whether all constraints are of one reserved token."""
+    reserved = {(token,) for token in sentences.reserved or ()}
+    return all(tuple(phrase) in reserved for phrases in sentences.constraints or () for phrase in phrases)
+
+
+def _permitted(
+    log_probs: Float[Tensor, "N V"], t: int, rules: Rules, live: Live, options: SearchOptions
+) -> Float[Tensor, "N V"]:
+    """Log-probabilities with −∞ for the tokens that no rule and no constraint allows at position `t`."""
+    strict, loose = permitted(log_probs, t, rules, live, options)
+    if rules.automaton is None or live.progress is None:
+        return strict
+    return rules.automaton.allowed((strict, loose), t, live.progress, options.eos)
+
+
+def _instead_of_eos(
+    open_tokens: Float[Tensor, "N V"],
+    log_probs: Float[Tensor, "N V"],
+    t: int,
+    rules: Rules,
+    live: Live,
+    options: SearchOptions,
+) -> Float[Tensor, "N V"]:
+    """The open tokens with the probability of eos given to the reserved tokens that are missing, in proportion to
+    theirs: else a sample that has said all would continue with anything."""
+    if rules.reserved is None or live.left is None or options.eos in options.banned(t):
+        return open_tokens
+    reserved = rules.reserved[:1].expand_as(live.left)
+    missing = open_tokens.gather(1, reserved)
+    ending = log_probs[:, options.eos : options.eos + 1] - missing.logsumexp(1, keepdim=True)
+    raised = torch.where(missing > -math.inf, missing + torch.nn.functional.softplus(ending), missing)
+    return open_tokens.scatter(1, reserved, raised)
 
 
 def _open_tokens(log_probs: Float[Tensor, "N V"], banned: tuple[int, ...]) -> Float[Tensor, "N V"]:

@@ -83,6 +83,30 @@ def symbols_of(spans: Sequence[Span], symbols: Sequence[int]) -> list[int]:
     return [symbols[i % len(symbols)] for i in range(len(spans))]
 
 
+def spans_in_order(
+    spans: Sequence[Span], first: Sequence[Span], symbols: Sequence[int], *, ends: bool
+) -> tuple[tuple[Span, ...], list[int]]:
+    """The spans of a source in an order in which those of a prefix, `first`, come before others with the same symbol,
+    and the symbols of the prefix; of fewer spans where the source lacks one. A span of the prefix touches what it
+    touches there, and if the prefix `ends` with it, what it touches in the source."""
+    left, chosen = list(range(len(spans))), list[int]()
+    ordered = list(spans)
+    for own in first:
+        at = next((i for i in left if spans[i].text == own.text), None)
+        if at is None:
+            break
+        left.remove(at)
+        chosen.append(at)
+        ordered[at] = own._replace(after=spans[at].after) if ends and len(chosen) == len(first) else own
+    by_symbol: dict[int, list[Span]] = {}
+    for i in (*chosen, *left):
+        by_symbol.setdefault(i % len(symbols), []).append(ordered[i])
+    return (
+        tuple(by_symbol[i % len(symbols)].pop(0) for i in range(len(spans))),
+        [symbols[i % len(symbols)] for i in chosen],
+    )
+
+
 def put_back(
     tokenizer: Tokenizer, ids: Sequence[int], spans: Sequence[Span], symbols: Sequence[int], pattern: re.Pattern[str]
 ) -> str:

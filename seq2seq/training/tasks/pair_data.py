@@ -78,6 +78,10 @@ def pair_data(
     protect = config["data"].get("protect") or 0
     if protect and config["task"]["name"] != "translation":
         raise UserError(f"data.protect={protect}: is for task=translation; set it to 0")
+    if protect and corpus.columns:
+        raise UserError(
+            f"data.protect={protect}: is for sources of one text, and {corpus.name} has columns; set it to 0"
+        )
     if protect and (config["init_from"] is None or config.get("init_vocabulary") is not None):
         trainer = with_symbols(trainer, protect)
     trainer = with_columns(trainer, corpus.columns, ends=bool(config.get("extra_encoders")))

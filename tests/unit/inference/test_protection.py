@@ -6,13 +6,17 @@ import random
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seq2seq.cli.main import main
 from seq2seq.errors import UserError
-from seq2seq.inference.protection import ProtectingTranslator
-from seq2seq.text import EOS, SentencePieceTrainer, WhitespaceTokenizer
+from seq2seq.inference.minimum_risk import ExpectedUtility
+from seq2seq.inference.protection import ProtectingTranslator, SpanKeeper
+from seq2seq.inference.request import Request
+from seq2seq.text import EOS, SentencePieceTrainer, Tokenizers, WhitespaceTokenizer
+from seq2seq.text.columns import ColumnsTokenizer
 from seq2seq.text.protection import symbol_names
 from tests.bundles import WORDS, save
 
@@ -56,6 +60,67 @@ def test_the_spans_of_a_line_are_those_of_its_translation(
         assert line.strip() or text == ""
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_best": 4, "beam_size": 4},
+        {"n_best": 4, "beam_size": 4, "diversity_groups": 2},
+        {"n_best": 3, "sample": True},
+        {"n_best": 3, "sample": True, "top_p": 0.5, "no_repeat_ngram": 1, "max_length": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mbr", [False, True])
+def test_each_of_several_translations_has_the_spans(folders: list[Path], changes: dict[str, Any], mbr: bool) -> None:
+    translator = ProtectingTranslator.load(folders[:2])
+    translator.protect(PATTERN)
+    lines = texts(20, seed=2)
+    options = translator.options(**changes)
+    translated = translator.translate_full(lines, options, utility=ExpectedUtility() if mbr else None)
+    assert max(map(len, translated)) > 1
+    for line, several in zip(lines, translated, strict=True):
+        for text, _ in several:
+            assert Counter(re.findall(PATTERN, text)) == Counter(re.findall(PATTERN, line)), (line, text)
+
+
+@pytest.mark.parametrize("beam_size", [1, 5])
+def test_prefixes_and_constraints_go_with_spans(folders: list[Path], beam_size: int) -> None:
+    translator = ProtectingTranslator.load(folders[0])
+    translator.protect(PATTERN)
+    line = "a {{n}} man 12 7 12 dog <b>"  # five spans and three symbols: 12 and <b> are of those of others, too
+    for prefix in ("", "the red", "the 12 dog", "<b> in {{n}} and", "12 7 12 <b> {{n}} sees"):
+        for phrases in ((), ("small house", "old")):
+            request = Request(line, prefix, phrases)
+            text = translator.translate([request], beam_size=beam_size)[0]
+            assert text.startswith(prefix), text
+            assert all(phrase in text for phrase in phrases)
+            assert Counter(re.findall(PATTERN, text)) == Counter(re.findall(PATTERN, line))
+    options = translator.options(sample=True, n_best=5)
+    (samples,) = translator.translate_full([Request(line, "<b> in 12 and 12")], options)
+    assert all(text.startswith("<b> in 12 and 12") for text, _ in samples)
+    assert all(Counter(re.findall(PATTERN, text)) == Counter(re.findall(PATTERN, line)) for text, _ in samples)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request("a <b>", "the <i>"), "line 1: the prefix 'the <i>' has '<i>' more often than the source"),
+        (Request("a 7", "7 7"), "line 1: the prefix '7 7' has '7' more often than the source"),
+        (Request("a 7", "", ("a 7",)), "line 1: the constraint 'a 7' has what --protect keeps anyway"),
+        (Request("a 7", "The 7"), "line 1: the prefix 'The' would come out as"),
+        (Request("a 7", "a " * 60 + "a"), "may need 62 tokens"),
+        (Request(" ", "a"), "line 1: has constraints but no text to translate"),
+    ],
+)
+def test_prefixes_and_constraints_that_cannot_be(folders: list[Path], request_: Request, message: str) -> None:
+    translator = ProtectingTranslator.load(folders[0])
+    translator.protect(PATTERN)
+    with pytest.raises(UserError, match=re.escape(message)):
+        translator.translate([request_])
+    with pytest.raises(UserError, match=re.escape(message)):
+        translator.keeper.check([request_], translator.options(), 100)
+
+
 def test_a_symbol_is_what_the_model_reads(folders: list[Path]) -> None:
     translator = ProtectingTranslator.load(folders[0])
     translator.protect(PATTERN)
@@ -87,15 +152,16 @@ def test_the_command_keeps_spans_with_and_without_workers(folders: list[Path], t
     ("arguments", "message"),
     [
         (["--protect", r"\d*"], "matches the empty string"),
-        (["--protect", r"\d+", "--prefixes"], "--protect: does not go with --prefixes"),
-        (["--protect", r"\d+", "--sample"], "--protect: does not go with --sample"),
-        (["--protect", r"\d+", "--mbr", "4"], "--protect: does not go with --mbr"),
+        (["--protect", r"\d+", "--copy-unknown"], "--protect: does not go with --copy-unknown"),
+        (["--protect", r"\d+", "--alignments", "x"], "--protect: does not go with --alignments"),
+        (["--protect", r"\d+", "--attention", "--format", "json"], "--protect: does not go with --attention"),
+        (["--protect", r"\d+", "--prefixes"], "in: line 2: the prefix 'the 7' has '7' more often than the source"),
     ],
 )
 def test_what_does_not_go_together(
     folders: list[Path], tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "in").write_text("a man\n")
+    (tmp_path / "in").write_text("a man\na 8\tthe 7\n" if "--prefixes" in arguments else "a man\n")
     assert main(["translate-file", str(folders[0]), str(tmp_path / "in"), str(tmp_path / "out"), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
@@ -107,6 +173,13 @@ def test_a_model_that_copies_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "b", tokenizer=words, context="additive", head="pointer")
     with pytest.raises(UserError, match=r"--protect .* the model copies by itself \(head=pointer\)"):
         ProtectingTranslator.load(tmp_path / "b").protect(r"\d+")
+
+
+def test_a_bundle_of_columns_is_refused() -> None:
+    words = WhitespaceTokenizer(WORDS, symbols=symbol_names(3))
+    columns = ColumnsTokenizer(["en", "fr"], [words, words], ends=True)
+    with pytest.raises(UserError, match="is for sources of one text, and the bundle reads columns"):
+        SpanKeeper(r"\d+", Tokenizers(columns, words, joint=False))
 
 
 def test_a_bundle_without_symbols_is_refused(tmp_path: Path) -> None:

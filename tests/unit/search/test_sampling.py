@@ -165,6 +165,33 @@ def test_a_sentence_without_any_possible_token_gives_an_empty_hypothesis(nothing
     assert [len(found[0]), len(found[2])] == [2, 2]
 
 
+@pytest.mark.parametrize("ways", [{}, {"top_k": 1}, {"no_repeat_ngram": 1}], ids=str)
+def test_samples_hold_reserved_tokens_by_the_distribution_of_what_is_possible(ways):
+    """A token is open if enough steps stay for the reserved ones that are missing, which take the place of eos."""
+    table, chosen = Table(1, seed=2, scale=1.0), options(sample=True, n_best=DRAWS, seed=5, **ways)
+    first, second, _ = REAL
+    wanted, limit = Counter({first: 2}), 4
+    told = Sentences(constraints=[[(first,), (first,)]], reserved=[first, second])
+    (found,) = table.run(search, [limit], chosen, told=told)
+    counts = Counter(tuple(h.tokens) + (EOS,) * h.finished for h in found)
+    assert all(tokens.count(first) == 2 and second not in tokens for tokens in counts)
+    for tokens, count in counts.items():
+        code, p = 1, 1.0
+        for t, token in enumerate(tokens):
+            missing = wanted - Counter(tokens[:t])
+            closed = {0, 1, second} | ({EOS} if missing else {first})
+            closed |= set(REAL) - set(missing) if missing.total() > max(0, limit - 2 - t) else set()
+            if chosen.no_repeat_ngram:
+                closed |= (set(tokens[:t]) - set(missing)) if set(range(V)) - closed - set(tokens[:t]) else set()
+            row = table.table[0, code].double().exp()
+            row[first] += row[EOS] if missing else 0  # what would end is what is missing
+            row[list(closed)] = 0
+            row = row if chosen.top_k is None else row * (row == row.max())
+            p *= float(row[token] / row.sum())
+            code = code * V + token
+        assert abs(count - DRAWS * p) < 4.5 * math.sqrt(DRAWS * p * (1 - p)) + 1, tokens
+
+
 def test_constraints_are_refused():
     with pytest.raises(ValueError, match="constraints belong to beam search"):
         Table(1).run(search, [4], options(sample=True), told=Sentences(None, [[(3,)]]))
