@@ -51,16 +51,16 @@ def read_vectors(path: Path, tokenizer: Tokenizer, width: int) -> Vectors:
     """
     entries = _entries(path, width)
     first = list(islice(entries, CHUNK))
-    marked = any(word.startswith(SPACE) for word, _ in first)
+    marked = any(word.startswith(SPACE) for _, word, _ in first)
     wanted = _wanted(tokenizer, marked)
     vectors = Vectors(np.zeros((len(tokenizer), width), np.float32), *np.zeros((2, len(tokenizer)), bool))
     composing = isinstance(tokenizer, SentencePieceTokenizer) and not marked
     mixture = _Mixture(tokenizer, width)
-    for number, (word, numbers) in enumerate(chain(first, entries), 1):
+    for line, word, numbers in chain(first, entries):
         ids = [i for i in wanted.get(word, ()) if not vectors.exact[i]]
-        mixed = composing and number <= COMPOSED
+        mixed = composing and line <= COMPOSED
         if ids or mixed:
-            row = _parsed(numbers, width, path, word)
+            row = _parsed(numbers, width, f"{path}:{line}", word)
             vectors.values[ids], vectors.exact[ids] = row, True
             if mixed:
                 mixture.add(word, row)
@@ -82,8 +82,8 @@ def _wanted(tokenizer: Tokenizer, marked: bool) -> dict[str, list[int]]:
     return wanted
 
 
-def _entries(path: Path, width: int) -> Iterator[tuple[str, str]]:
-    """Each token with its numbers, as text."""
+def _entries(path: Path, width: int) -> Iterator[tuple[int, str, str]]:
+    """The line of each token, the token, and its numbers, as text."""
     for number, line in enumerate(readers.lines(path, "replace"), 1):
         if number == 1:
             fields = line.rstrip(" ").split(" ")
@@ -98,17 +98,17 @@ def _entries(path: Path, width: int) -> Iterator[tuple[str, str]]:
                 continue
         parts = line.rstrip(" ").split(" ", 1)
         if len(parts) == 2 and parts[0]:
-            yield parts[0], parts[1]
+            yield number, parts[0], parts[1]
 
 
-def _parsed(numbers: str, width: int, path: Path, word: str) -> Rows:
+def _parsed(numbers: str, width: int, place: str, word: str) -> Rows:
     fields = numbers.split(" ")
     try:
         row = np.array(fields[-width:], dtype=np.float32)
     except ValueError as error:
-        raise UserError(f"{path}: the vector of {word!r} is none ({error})") from None
+        raise UserError(f"{place}: the vector of {word!r} is none ({error}); take the line out") from None
     if len(fields) != width or not np.isfinite(row).all():
-        raise UserError(f"{path}: the vector of {word!r} is not {width} finite numbers; take the line out")
+        raise UserError(f"{place}: the vector of {word!r} is not {width} finite numbers; take the line out")
     return row
 
 

@@ -72,7 +72,7 @@ def test_a_file_of_subwords_is_looked_up_as_it_is(tmp_path: Path) -> None:
         ("2 5\na 1 2 3 4 5\n", "its vectors are 5 numbers wide, and embedding.size=3; set embedding.size=5"),
         ("haus 1 2\n", "its vectors are 2 numbers wide"),
         ("1 3\nhaus 1 2 x\n", "the vector of 'haus'"),
-        ("1 3\nhaus 1 2 nan\n", "the vector of 'haus' is not 3 finite numbers"),
+        ("1 3\nhaus 1 2 nan\n", "v:2: the vector of 'haus' is not 3 finite numbers"),
         ("2 3\nmaus 1 2 3\nhaus 1 2\n", "the vector of 'haus'"),
         ("1 3\nmaus 1 2 3\n", "has a vector for none of the 5 tokens"),
     ],
