@@ -17,6 +17,7 @@ import pytest
 
 from seq2seq.corpora.datasets.hub import HuggingFace
 from seq2seq.corpora.datasets.iwslt import IWSLT14, IWSLT15, TESTS
+from seq2seq.corpora.datasets.unimorph import UniMorph
 from seq2seq.corpora.datasets.wmt import WMT
 from seq2seq.errors import UserError
 
@@ -67,6 +68,29 @@ def test_vietnamese_talks_are_downloaded_once_and_held_to_what_came(
         corpus.prepare()
     with pytest.raises(UserError, match=r"target_language=fr: IWSLT15 has en and vi"):
         IWSLT15("en", "fr")
+
+
+def test_forms_are_split_by_their_lemmas(server: str, tmp_path: Path) -> None:
+    rows = [(f"lemma{i}", f"form{i}{tag}", f"N;{tag}") for i in range(300) for tag in ("SG", "PL")]
+    text = "".join("\t".join(row) + ("\tmore" if row[2] == "N;PL" else "") + "\n" for row in [*rows, rows[0]])
+    (tmp_path / "served" / "tur" / "HEAD").mkdir(parents=True)
+    (tmp_path / "served" / "tur" / "HEAD" / "tur").write_text(text.replace("lemma7\t", "\nlemma7\t"), encoding="utf-8")
+    corpus = UniMorph("tur", None, url=server)
+    corpus.prepare()
+    splits = {split: list(corpus.pairs(split)) for split in corpus.splits}
+    assert sorted(pair for pairs in splits.values() for pair in pairs) == sorted((f"{a}\t{c}", b) for a, b, c in rows)
+    lemmas = {split: {source.split("\t")[0] for source, _ in pairs} for split, pairs in splits.items()}
+    assert not any(lemmas[one] & lemmas[other] for one, other in (("train", "val"), ("train", "test"), ("val", "test")))
+    assert all(15 < len(lemmas[split]) < 50 for split in ("val", "test"))
+    few = list(UniMorph("tur", 50, url=server).pairs("train"))
+    assert len(few) == 50
+    assert [pair for pair in splits["train"] if pair in few] == few
+    assert (tmp_path / "data" / "unimorph" / "tur.sha256").exists()
+    (tmp_path / "data" / "unimorph" / "deu").write_text("a\tb\tN\nc\td\n")
+    with pytest.raises(UserError, match=r"deu:2: is not lemma<TAB>form<TAB>tags"):
+        list(UniMorph("deu").pairs("train"))
+    with pytest.raises(UserError, match=r"data.corpus.language=turkish: is no code of ISO 639-3"):
+        UniMorph("turkish")
 
 
 def archive(path: Path, *, without: str = "", longer: str = "") -> None:
