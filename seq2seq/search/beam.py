@@ -31,10 +31,18 @@ from seq2seq.errors import UserError
 from seq2seq.search.base import NOTHING, Memory, Sentences, State, StepFn
 from seq2seq.search.constraints import Candidates
 from seq2seq.search.diversity import diverse_columns
-from seq2seq.search.hypotheses import Hypothesis, Step, to_hypotheses, trace_back
+from seq2seq.search.hypotheses import (
+    Hypothesis,
+    Step,
+    balanced_columns,
+    best_columns,
+    best_tokens,
+    select_rows,
+    to_hypotheses,
+    trace_back,
+)
 from seq2seq.search.options import SearchOptions, steps_allowed
 from seq2seq.search.rules import Live, Rules, coverage, permitted, start
-from seq2seq.search.selection import balanced_columns, best_columns, best_tokens, select_rows
 
 
 class Beam(NamedTuple):

@@ -32,7 +32,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seq2seq.search.base import Sentences
-from seq2seq.search.selection import best_tokens
+from seq2seq.search.hypotheses import best_tokens
 
 Phrase = tuple[int, ...]
 

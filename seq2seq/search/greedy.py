@@ -1,4 +1,4 @@
-"""Greedy search: the best token at every step."""
+"""Greedy search, the best token at every step; and the choice between it, beam search and sampling."""
 
 from __future__ import annotations
 
@@ -8,10 +8,33 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from seq2seq.search.base import Memory, State, StepFn
-from seq2seq.search.hypotheses import Hypothesis, Step, to_hypotheses, trace_back
+from seq2seq.search.base import NOTHING, Memory, Sentences, State, StepFn
+from seq2seq.search.beam import beam
+from seq2seq.search.hypotheses import Hypothesis, Step, best_tokens, select_rows, to_hypotheses, trace_back
 from seq2seq.search.options import SearchOptions, steps_allowed
-from seq2seq.search.selection import best_tokens, select_rows
+from seq2seq.search.sampling import sample
+
+
+def search(
+    step: StepFn[State, Memory],
+    state: State,
+    memory: Memory,
+    limits: Int[Tensor, "B"],
+    options: SearchOptions,
+    sentences: Sentences = NOTHING,
+) -> list[list[Hypothesis]]:
+    """Sample with `options.sample`, else search: greedily for a `beam_size` of 1, else by beam search. The arguments
+    are those of `Search`.
+
+    A beam of 1 gives the result of greedy search, slower, but supports n-gram blocking, the coverage penalty, prefixes,
+    constraints and reserved tokens, which greedy search does not; so it is used where one of them is set.
+    """
+    if options.sample:
+        return sample(step, state, memory, limits, options, sentences)
+    has_rules = options.no_repeat_ngram or options.coverage_penalty or any(sentences[:2]) or sentences.reserved
+    if options.beam_size > 1 or has_rules:
+        return beam(step, state, memory, limits, options, sentences)
+    return greedy(step, state, memory, limits, options)
 
 
 @torch.no_grad()

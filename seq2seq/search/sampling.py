@@ -22,10 +22,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seq2seq.search.base import NOTHING, Memory, Sentences, State, StepFn
-from seq2seq.search.hypotheses import Hypothesis, Step, to_hypotheses, trace_back
+from seq2seq.search.hypotheses import Hypothesis, Step, select_rows, to_hypotheses, trace_back
 from seq2seq.search.options import SearchOptions, steps_allowed
 from seq2seq.search.rules import Live, Rules, permitted, start
-from seq2seq.search.selection import select_rows
 
 
 @torch.no_grad()

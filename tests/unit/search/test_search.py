@@ -10,7 +10,7 @@ import yaml
 from seq2seq.errors import UserError
 from seq2seq.runtime.paths import packaged
 from seq2seq.search import Hypothesis, SearchOptions, beam, greedy, search
-from seq2seq.search.selection import BLOCK, best_columns, best_tokens
+from seq2seq.search.hypotheses import BLOCK, best_columns, best_tokens
 from tests.tables import BOS, EOS, PAD, State, Table, assert_same, options
 
 

@@ -3,6 +3,7 @@ and against exhaustive enumeration."""
 
 import math
 import random
+from importlib import import_module
 from itertools import product
 
 import pytest
@@ -336,7 +337,7 @@ def test_search_takes_greedy_search_only_where_nothing_is_asked(monkeypatch):
             called.append(module_name)
             return searcher(*given)
 
-        monkeypatch.setattr(f"seq2seq.search.{module_name}", noted)
+        monkeypatch.setattr(import_module("seq2seq.search.greedy"), module_name, noted)
     table = Attending(1)
     for changes, told in (
         ({}, None),
