@@ -29,7 +29,7 @@ from typing import NamedTuple
 from experiments.readme import fill
 from experiments.reliability import small
 from experiments.study import table
-from seq2seq.inference.files.journal import Journal
+from seq2seq.inference.files.partial import Journal
 
 PAGE = Path(__file__).with_name("README.md")
 INTERVAL = 0.2  # seconds between two looks at the memory

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from seq2seq.errors import UserError
-from seq2seq.inference.files.streams import check
+from seq2seq.inference.files.output import check
 
 
 def add_files(parser: ArgumentParser, what: str) -> None:

@@ -145,7 +145,7 @@ def _check_given(arguments: Namespace) -> None:
 
 def _pairs(arguments: Namespace) -> Iterator[tuple[str, str]]:
     """The pairs of the corpus; with an empty source where there is none."""
-    from seq2seq.inference.files.streams import STREAM, lines
+    from seq2seq.inference.files.input import STREAM, lines
 
     sides = tuple(filter(None, (arguments.source, arguments.target)))
     for path in sides:
@@ -229,7 +229,7 @@ def _write(
     arguments: Namespace, pairs: Sequence[tuple[str, str]], steps: Sequence[Step], languages: tuple[str, str]
 ) -> dict[str, int]:
     """Write the new pairs; returns how many were kept, and left out as empty or known."""
-    from seq2seq.inference.files.streams import lines
+    from seq2seq.inference.files.input import lines
     from seq2seq.runtime.atomic_files import write_lines
 
     distilled = arguments.how == "distill"
@@ -253,7 +253,7 @@ def _write(
 
 def _card(arguments: Namespace, steps: Sequence[Step], languages: tuple[str, str], counts: dict[str, int]) -> str:
     from seq2seq import __version__
-    from seq2seq.inference.files.streams import count
+    from seq2seq.inference.files.input import count
     from seq2seq.runtime.atomic_files import digest_of
 
     models = [(path, text) for step in steps for path, text in zip(step.bundles, step.fingerprints, strict=True)]

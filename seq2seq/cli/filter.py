@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from seq2seq.cli.arguments import add_running, add_tag
 from seq2seq.errors import UserError
-from seq2seq.inference.files.formats import maybe_output
-from seq2seq.inference.files.streams import STREAM, check, check_output, output
+from seq2seq.inference.files.input import STREAM
+from seq2seq.inference.files.output import check, check_output, maybe_output, output
 
 if TYPE_CHECKING:
     from seq2seq.corpora.filters import Pair, Rule

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 from seq2seq.cli.arguments import add_attention, add_models, add_running, check_attention
 from seq2seq.errors import UserError
 from seq2seq.inference.files import formats
-from seq2seq.inference.files.streams import STREAM, check, lines, output
+from seq2seq.inference.files.input import STREAM, lines
+from seq2seq.inference.files.output import check, maybe_output, output
 
 if TYPE_CHECKING:
-    from seq2seq.inference.forced_decoding import Forced
+    from seq2seq.inference.forced_decoding import Forced, ForcedDecoder
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -52,26 +53,13 @@ def run(arguments: Namespace) -> int:
     check(arguments.input, arguments.output)
     check_attention(arguments.format, arguments.attention, arguments.alignments, arguments.input, arguments.output)
     total = _count(arguments.input, arguments.targets, arguments.output)
-    from seq2seq.inference.forced_decoding import ForcedDecoder
-    from seq2seq.runtime.malloc import keep_freed_memory
-    from seq2seq.runtime.threads import limit_threads
-
-    keep_freed_memory()
-    decoder = ForcedDecoder.load(
-        [arguments.bundle, *arguments.ensemble],
-        arguments.device,
-        arguments.threads,
-        arguments.trust,
-        max_source=arguments.max_source,
-        unknown_tags=arguments.unknown_tags,
-    )
-    limit_threads(arguments.threads)
+    decoder = _load(arguments)
     aligner = decoder.aligner() if arguments.attention or arguments.alignments else None
     from tqdm import tqdm
 
     with (
         output(arguments.output) as write,
-        formats.maybe_output(arguments.alignments) as write_links,
+        maybe_output(arguments.alignments) as write_links,
         tqdm(total=total, unit=" pairs", disable=not sys.stderr.isatty()) as bar,
     ):
         given, shown = tee(_pairs(arguments.input, arguments.targets))
@@ -95,6 +83,25 @@ def run(arguments: Namespace) -> int:
                 described |= {"alignment": links} | formats.weights(aligner, pair[0], forced.attention)
             write(f"{json.dumps(described, ensure_ascii=False)}\n".encode())
     return 0
+
+
+def _load(arguments: Namespace) -> ForcedDecoder:
+    """Load the bundle, or those of an ensemble."""
+    from seq2seq.inference.forced_decoding import ForcedDecoder
+    from seq2seq.runtime.malloc import keep_freed_memory
+    from seq2seq.runtime.threads import limit_threads
+
+    keep_freed_memory()
+    decoder = ForcedDecoder.load(
+        [arguments.bundle, *arguments.ensemble],
+        arguments.device,
+        arguments.threads,
+        arguments.trust,
+        max_source=arguments.max_source,
+        unknown_tags=arguments.unknown_tags,
+    )
+    limit_threads(arguments.threads)
+    return decoder
 
 
 def _as_json(index: int, pair: tuple[str, str], forced: Forced, tokens: list[str]) -> dict[str, Any]:

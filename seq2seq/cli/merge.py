@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.errors import UserError
-from seq2seq.inference.files.chunks import Shard
-from seq2seq.inference.files.formats import maybe_output
-from seq2seq.inference.files.journal import difference, partial_of
+from seq2seq.inference.files.input import Shard, lines
+from seq2seq.inference.files.output import check_output, maybe_output, output
+from seq2seq.inference.files.partial import difference, partial_of
 from seq2seq.inference.files.shards import Card, card_of, check_outputs, read_card
-from seq2seq.inference.files.streams import check_output, lines, output
 
 
 def add_arguments(parser: ArgumentParser) -> None:

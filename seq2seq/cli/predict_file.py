@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from seq2seq.cli.arguments import add_errors, add_files, add_running
 from seq2seq.errors import UserError
-from seq2seq.inference.files.chunks import chunks
 from seq2seq.inference.files.formats import CutOff
-from seq2seq.inference.files.streams import STREAM, check, count, output
+from seq2seq.inference.files.input import STREAM, chunks, count
+from seq2seq.inference.files.output import check, output
 
 if TYPE_CHECKING:
     from seq2seq.bundle.format import Bundle

@@ -33,7 +33,7 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page; print its path, and notes on missing content."""
-    from seq2seq.inference.files.streams import check_output
+    from seq2seq.inference.files.output import check_output
     from seq2seq.reporting.html import write_report
 
     check_output(arguments.output)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seq2seq.errors import UserError
-from seq2seq.inference.files.streams import lines
+from seq2seq.inference.files.input import lines
 from seq2seq.scoring import DEFAULT, NAMES, SAMPLES, TOKENIZERS, Measurement, Resampling, Scorer, Scores
 
 if TYPE_CHECKING:

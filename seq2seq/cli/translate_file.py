@@ -30,10 +30,10 @@ from seq2seq.cli.arguments import add_attention, add_errors, add_files, add_mode
 from seq2seq.cli.searching import add_search, check_search, load_translator, search_options, utility
 from seq2seq.errors import UserError
 from seq2seq.inference.files import formats
-from seq2seq.inference.files.chunks import ALL_LINES, CHUNK, Chunk, Place, Shard, chunks, shard
+from seq2seq.inference.files.input import ALL_LINES, CHUNK, STREAM, Chunk, Place, Shard, chunks, count, lines, shard
+from seq2seq.inference.files.output import check
 from seq2seq.inference.files.partial import check_partial, outputs, resumable
 from seq2seq.inference.files.shards import is_complete, write_card
-from seq2seq.inference.files.streams import STREAM, check, count, lines
 from seq2seq.runtime.malloc import keep_freed_memory
 from seq2seq.text.tokenizer import columns_of
 

@@ -21,8 +21,8 @@ import zstandard
 from seq2seq import Translator
 from seq2seq.cli import translate_file
 from seq2seq.cli.main import main
-from seq2seq.inference.files.chunks import BEGINNING, Chunk, Place, Shard, chunks
-from seq2seq.inference.files.journal import Journal
+from seq2seq.inference.files.input import BEGINNING, Chunk, Place, Shard, chunks
+from seq2seq.inference.files.partial import Journal
 from seq2seq.inference.files.shards import read_card, signed
 from seq2seq.runtime.paths import PACKAGE
 from tests.bundles import WORDS, edit, save

@@ -1,1 +1,1 @@
-"""Large files: streams and formats of lines, chunks and shards of an input, and resumable outputs."""
+"""Large files: input and output of lines, formats of lines, shards of an input, and resumable outputs."""

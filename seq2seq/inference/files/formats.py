@@ -17,12 +17,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from seq2seq.inference.files.streams import Write, output
 from seq2seq.text.vocabulary import UNK
 
 if TYPE_CHECKING:
@@ -32,16 +29,6 @@ if TYPE_CHECKING:
     from seq2seq.inference.translator import Translation, Translator
 
 Format = Literal["text", "tsv", "json"]
-
-
-@contextmanager
-def maybe_output(path: Path | None) -> Iterator[Write]:
-    """Open an output (`streams.output`); without a path, all content is discarded."""
-    if path is None:
-        yield len
-        return
-    with output(path) as write:
-        yield write
 
 
 class Formatter:

@@ -3,30 +3,48 @@
 While the command runs, there are two files next to an output OUT:
 
     OUT.partial           the output so far, uncompressed
-    OUT.partial.journal   settings and progress (seq2seq/inference/files/journal.py)
+    OUT.partial.journal   settings that determine it, and progress
 
 When the command resumes, content after the last position in the journal is truncated: so the outputs are, byte for
 byte, those of an uninterrupted run. At the end the partial files are renamed to the outputs, and the journal is
 deleted.
+
+Each line of the journal is JSON, a tab, and the JSON's CRC-32. The first has the settings (bundle, options, version);
+then, after each chunk, there is one with the number of input lines that are done, their sha256, and the bytes of each
+output that belong to them; the last one marks the end.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
-from seq2seq.corpora.compression import SUFFIXES, compressing
+from seq2seq.corpora.compression import SUFFIXES
 from seq2seq.errors import UserError
-from seq2seq.inference.files.chunks import BEGINNING, Place
-from seq2seq.inference.files.journal import Journal, Made, partial_of
-from seq2seq.inference.files.streams import STREAM, Write, output
+from seq2seq.inference.files.input import BEGINNING, STREAM, Place
+from seq2seq.inference.files.output import Write, compress, output
 from seq2seq.runtime.locks import is_still, try_lock
+
+Made = Mapping[str, Any]
+"""All settings that determine the content of an output, by name, as JSON."""
+
+
+def partial_of(target: Path) -> Path:
+    """The file that is renamed to `target` (or to the file that `target` links to) at the end."""
+    target = target.resolve()
+    return target.with_name(f"{target.name}.partial")
+
+
+def journal_of(target: Path) -> Path:
+    """The path of the journal of an output."""
+    partial = partial_of(target)
+    return partial.with_name(f"{partial.name}.journal")
 
 
 def check_partial(target: Path, resume: bool) -> None:
@@ -140,8 +158,12 @@ class _Partial:
             for file in self._files:
                 file.close()
             for partial, target in zip(self._partials, self._targets, strict=True):
-                if partial.exists():
-                    _install(partial, target)
+                if not partial.exists():
+                    continue
+                if target.suffix in SUFFIXES:
+                    compress(partial, target)
+                else:
+                    os.replace(partial, target)
 
     def close(self) -> None:
         """Close the files; delete them if no line is done, else print how to resume."""
@@ -190,24 +212,85 @@ def _lock(file: BinaryIO, path: Path) -> None:
         raise UserError(f"{path}: another process is writing it; wait for it, or choose another output")
 
 
-def _install(partial: Path, target: Path) -> None:
-    """Rename a partial file to `target`, or compress it if `target` has a suffix of a compressed format."""
-    if target.suffix in SUFFIXES:
-        packed = partial.with_name(f"{partial.name}{target.suffix}")
-        try:
-            _pack(partial, packed)
-            os.replace(packed, target)
-        except BaseException:  # the disk may be full
-            packed.unlink(missing_ok=True)
-            raise
-        partial.unlink()
-    else:
-        os.replace(partial, target)
+class Journal:
+    """The journal of an output. Lines from the first damaged one on are ignored, and so is a journal without its
+    partial file."""
+
+    def __init__(self, target: Path) -> None:
+        self.path = journal_of(target)
+        self._partial = partial_of(target)
+        self._length = 0  # bytes of complete lines
+        self.made: Made | None = None
+        self.place = BEGINNING
+        self.ended = False
+        self.sizes: list[int] | None = None  # bytes of each output that are done
+        for entry in self._read():
+            if self.made is None:
+                self.made = entry
+            elif "end" in entry:
+                self.ended = True
+            else:
+                self.place = Place(entry["lines"], entry["sha256"])
+                self.sizes = entry["bytes"]
+        if not self.ended and not self._partial.exists():
+            self.made = None
+            self.place = BEGINNING
+            self.sizes = None
+
+    def _read(self) -> Iterator[Any]:
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            for line in file:
+                try:
+                    yield _entry(line)
+                except ValueError:
+                    return
+                self._length += len(line)
+
+    def check(self, made: Made) -> None:
+        """Raise `UserError`, with the first difference, if the journal's settings are not `made`."""
+        if self.made is not None and (differs := difference(self.made, made)):
+            raise UserError(f"{self._partial}: was begun with {differs}; give the same to resume, or delete it")
+
+    def begin(self, made: Made) -> None:
+        """Overwrite the journal with one line, the settings."""
+        self.path.write_bytes(b"")
+        self._length = 0
+        self.append(made)
+
+    def append(self, entry: Made) -> None:
+        """Append a line and flush it to the disk; the outputs that it describes must be flushed before."""
+        with self.path.open("r+b") as file:
+            file.seek(self._length)
+            file.truncate()
+            file.write(_line(entry))
+            file.flush()
+            os.fsync(file.fileno())
+            self._length = file.tell()
 
 
-def _pack(partial: Path, packed: Path) -> None:
-    with partial.open("rb") as plain, packed.open("wb") as file:
-        with compressing(file, packed.suffix) as stream:
-            shutil.copyfileobj(plain, stream, 1 << 20)
-        file.flush()
-        os.fsync(file.fileno())
+def _line(entry: Made) -> bytes:
+    content = json.dumps(entry, ensure_ascii=False).encode()
+    return b"%b\t%08x\n" % (content, zlib.crc32(content))
+
+
+def _entry(line: bytes) -> Any:
+    """Parse a line that `_line` wrote. Raises ValueError for a damaged one."""
+    content, _, checksum = line.rpartition(b"\t")
+    if checksum != b"%08x\n" % zlib.crc32(content):
+        raise ValueError("damaged")
+    return json.loads(content)
+
+
+def difference(before: Made, now: Made) -> str | None:
+    """A message about the first name whose values differ; None if there is none."""
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            return f"{name} {_shown(before.get(name))}, not {_shown(now.get(name))}"
+    return None
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:36]} …"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.errors import UserError
-from seq2seq.inference.files.chunks import CHUNK, Place, Shard, chunks
-from seq2seq.inference.files.journal import difference, journal_of
+from seq2seq.inference.files.input import CHUNK, Place, Shard, chunks
+from seq2seq.inference.files.partial import difference, journal_of
 from seq2seq.runtime.atomic_files import digest_of
 
 FORMAT = 1

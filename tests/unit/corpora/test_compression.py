@@ -16,7 +16,8 @@ import zstandard
 from seq2seq.corpora.compression import is_zip
 from seq2seq.corpora.readers import lines
 from seq2seq.errors import UserError
-from seq2seq.inference.files.streams import arriving, check_output, output
+from seq2seq.inference.files.input import arriving
+from seq2seq.inference.files.output import check_output, output
 
 TEXT = "größe\n" + "word " * 50_000 + "\nlast\n"
 READ: dict[str, Callable[[bytes], bytes]] = {

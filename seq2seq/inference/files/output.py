@@ -1,20 +1,19 @@
-"""Input and output of the commands: files and standard streams of lines. Output files are written atomically."""
+"""Output of the commands: files, standard output, pipes and devices. Files are written atomically."""
 
 from __future__ import annotations
 
-import select
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from seq2seq.errors import UserError
+from seq2seq.inference.files.input import STREAM
 
-STREAM = Path("-")
 Write: TypeAlias = Callable[[bytes], object]
-BLOCK = 1 << 16  # bytes read at once: the capacity of a pipe on Linux
-PATIENCE = 0.02  # seconds to wait for more input: too short to notice, long enough for another program to continue
 
 
 def check(source: Path, target: Path) -> None:
@@ -33,59 +32,6 @@ def check_output(target: Path) -> None:
     from seq2seq.corpora.compression import check_suffix
 
     check_suffix(target.name)
-
-
-def count(source: Path, errors: str | None = None) -> int | None:
-    """The number of lines of a file, all of which are checked to be UTF-8; None for a stream."""
-    return None if source == STREAM or not source.is_file() else sum(1 for _ in lines(source, errors))
-
-
-def lines(path: Path, errors: str | None = None) -> Iterator[str]:
-    """The lines of a file, or of standard input; `errors` is that of `corpora.readers.decoded`."""
-    return (line for line in arriving(path, errors) if line is not None)
-
-
-def arriving(path: Path, errors: str | None = None) -> Iterator[str | None]:
-    """`lines`, with None where the next line has not arrived yet."""
-    from seq2seq.corpora import compression, readers
-
-    if path != STREAM:
-        yield from readers.lines(path, errors)
-        return
-    if sys.stdin is None:
-        raise UserError("standard input: is closed; give the name of a file")
-    number, name = 0, "standard input"
-    try:
-        for line in readers.split(compression.unpacked(_blocks(sys.stdin.buffer), name), name):
-            if line is None:
-                yield None
-                continue
-            number, content = line
-            yield readers.decoded(content, name, number, errors)
-    except compression.errors() as error:
-        raise UserError(f"{name}: cannot be read after line {number} ({error}); is it complete?") from None
-
-
-def _blocks(stream: Any) -> Iterator[bytes | None]:
-    while block := _read(stream):
-        yield block
-        if not _soon(stream):
-            yield None
-
-
-def _read(stream: Any) -> bytes:
-    try:
-        return bytes(stream.read1(BLOCK))
-    except OSError as error:
-        raise UserError(f"standard input: cannot be read ({error.strerror})") from None
-
-
-def _soon(stream: Any) -> bool:
-    """Whether more can be read within PATIENCE; True if the system does not support `select` for the stream."""
-    try:
-        return bool(select.select([stream], [], [], PATIENCE)[0])
-    except (OSError, ValueError):
-        return True
 
 
 @contextmanager
@@ -132,3 +78,35 @@ def _to_stdout(content: bytes) -> None:
     """Write and flush, as the reader may wait for each line."""
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
+
+
+@contextmanager
+def maybe_output(path: Path | None) -> Iterator[Write]:
+    """Open an output (`output`); without a path, all content is discarded."""
+    if path is None:
+        yield len
+        return
+    with output(path) as write:
+        yield write
+
+
+def compress(plain: Path, target: Path) -> None:
+    """Replace `target` by the content of a file, compressed in the format of the target's suffix; delete the file."""
+    packed = plain.with_name(f"{plain.name}{target.suffix}")
+    try:
+        _pack(plain, packed)
+        os.replace(packed, target)
+    except BaseException:  # the disk may be full
+        packed.unlink(missing_ok=True)
+        raise
+    plain.unlink()
+
+
+def _pack(plain: Path, packed: Path) -> None:
+    from seq2seq.corpora.compression import compressing
+
+    with plain.open("rb") as content, packed.open("wb") as file:
+        with compressing(file, packed.suffix) as stream:
+            shutil.copyfileobj(content, stream, 1 << 20)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,20 +1,77 @@
-"""The lines of an input, or of a shard of it, in chunks as they arrive, with line numbers and a running hash."""
+"""Input of the commands: lines of a file or of standard input as they arrive; in chunks, for all lines or a shard."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import select
+import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seq2seq.errors import UserError
-from seq2seq.inference.files.streams import STREAM, arriving
 
+STREAM = Path("-")
+BLOCK = 1 << 16  # bytes read at once: the capacity of a pipe on Linux
+PATIENCE = 0.02  # seconds to wait for more input: too short to notice, long enough for another program to continue
 CHUNK = 4096
 """Lines that a process has in memory at once and sorts by length."""
+
+
+def count(source: Path, errors: str | None = None) -> int | None:
+    """The number of lines of a file, all of which are checked to be UTF-8; None for a stream."""
+    return None if source == STREAM or not source.is_file() else sum(1 for _ in lines(source, errors))
+
+
+def lines(path: Path, errors: str | None = None) -> Iterator[str]:
+    """The lines of a file, or of standard input; `errors` is that of `corpora.readers.decoded`."""
+    return (line for line in arriving(path, errors) if line is not None)
+
+
+def arriving(path: Path, errors: str | None = None) -> Iterator[str | None]:
+    """`lines`, with None where the next line has not arrived yet."""
+    from seq2seq.corpora import compression, readers
+
+    if path != STREAM:
+        yield from readers.lines(path, errors)
+        return
+    if sys.stdin is None:
+        raise UserError("standard input: is closed; give the name of a file")
+    number, name = 0, "standard input"
+    try:
+        for line in readers.split(compression.unpacked(_blocks(sys.stdin.buffer), name), name):
+            if line is None:
+                yield None
+                continue
+            number, content = line
+            yield readers.decoded(content, name, number, errors)
+    except compression.errors() as error:
+        raise UserError(f"{name}: cannot be read after line {number} ({error}); is it complete?") from None
+
+
+def _blocks(stream: Any) -> Iterator[bytes | None]:
+    while block := _read(stream):
+        yield block
+        if not _soon(stream):
+            yield None
+
+
+def _read(stream: Any) -> bytes:
+    try:
+        return bytes(stream.read1(BLOCK))
+    except OSError as error:
+        raise UserError(f"standard input: cannot be read ({error.strerror})") from None
+
+
+def _soon(stream: Any) -> bool:
+    """Whether more can be read within PATIENCE; True if the system does not support `select` for the stream."""
+    try:
+        return bool(select.select([stream], [], [], PATIENCE)[0])
+    except (OSError, ValueError):
+        return True
 
 
 class Shard(NamedTuple):
