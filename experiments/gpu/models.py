@@ -14,6 +14,7 @@ from torch import Tensor
 
 from experiments.gpu.check import Cases, Setting
 from seq2seq.models import factory
+from seq2seq.models.components import GIVEN, component
 from seq2seq.models.label_model import padded_sets, sets
 from seq2seq.nn.cells import Cell
 from seq2seq.nn.losses import token_cross_entropy
@@ -230,7 +231,7 @@ def paths(setting: Setting, cases: Cases) -> None:
     """Outputs and gradients of every cell on every path that it offers, with pads, both ways, against the CPU's."""
     for name in names("cell")[: 2 if setting.quick else None]:
         config = composed(*SMALL, *TRANSLATION, f"cell={name}")["encoder"]["cell"]
-        make: Callable[..., Cell[Any]] = factory.component(config, "encoder.cell", factory.GIVEN["cell"], ())
+        make: Callable[..., Cell[Any]] = component(config, "encoder.cell", GIVEN["cell"])
         torch.manual_seed(0)
         cell = make(24, 16).double()
         for path in ("auto", "step", *cell.paths):

@@ -47,8 +47,7 @@ class Translation(NamedTuple):
     hypothesis: Hypothesis
 
 
-EMPTY = Translation("", Hypothesis([], 0.0, 0.0, [], finished=True))
-"""The only translation of a line without text."""
+EMPTY = Translation("", Hypothesis([], 0.0, 0.0, [], finished=True))  # the only translation of a line without text
 
 
 class Translator:
@@ -59,10 +58,9 @@ class Translator:
 
     `max_source` is the most tokens of a source: longer ones are truncated, with a warning that names the line. A source
     of several columns has tabs between them, and a tag that training did not have is refused, or with `unknown_tags`
-    read as unk. `int8`
-    uses the 8-bit output layer of `seq2seq.nn.int8`: faster on a CPU, with nearly the same results. With `others` it is
-    an ensemble (seq2seq/inference/ensemble.py), with the search options of the first bundle; `names` are the names of
-    the bundles for messages.
+    read as unk. `int8` uses the 8-bit output layer of `seq2seq.nn.int8`: faster on a CPU, with nearly the same results.
+    With `others` it is an ensemble (seq2seq/inference/ensemble.py), with the search options of the first bundle;
+    `names` are the names of the bundles for messages.
     """
 
     task = "translation"
@@ -169,8 +167,7 @@ class Translator:
         `max_length` is the most tokens of a translation, with eos; by default the limit depends on the source's length.
         Raises `UserError` for a value out of its range.
         """
-        changes = locals()
-        del changes["self"]
+        changes = {name: value for name, value in locals().items() if name != "self"}
         return change_options(self.bundle.search, **changes)
 
     def translate(
@@ -283,8 +280,7 @@ class Translator:
         sources = self._pad([line.source for line in batch])
         best = translate_ids(self.model, sources, options, self.step, sentences(batch))
         best = [untagged(each) if line.tagged else each for line, each in zip(batch, best, strict=True)]
-        translated = map(self._decode, best, batch)
-        return [_ranked(translations, utility) if utility else translations for translations in translated]
+        return [_ranked(each, utility) if utility else each for each in map(self._decode, best, batch)]
 
     def _pad(self, sources: list[Any]) -> Any:
         return pad_ids(sources, next(self.bundle.model.parameters()).device)
@@ -300,6 +296,5 @@ class Translator:
 
 def _ranked(translations: list[Translation], utility: Utility) -> list[Translation]:
     """The distinct translations, best first, each with its utility as the score of its first hypothesis."""
-    ranked = rank([translation.text for translation in translations], utility)
-    chosen = [(translations[i], value) for i, value in ranked]
+    chosen = [(translations[i], value) for i, value in rank([each.text for each in translations], utility)]
     return [Translation(text, hypothesis._replace(score=value)) for (text, hypothesis), value in chosen]

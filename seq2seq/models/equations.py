@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from seq2seq.errors import UserError
-from seq2seq.models import factory
+from seq2seq.models.components import GIVEN, ROLES, resolve
+from seq2seq.models.factory import OF_TRAINING
 from seq2seq.models.options import REQUIRED, options_of
 
 TRAINING_ONLY = (
     *("dropout", "word_dropout", "variational", "path", "feedback", "init", "init_scale", "forget_bias", "weight_drop"),
     "recurrent_dropout",
-    *factory.OF_TRAINING,
+    *OF_TRAINING,
 )
 """Keys of a model's configuration that change its training or its speed, but not what its weights mean."""
 BY_SHAPE = ("attention_size",)  # null, or the same width as a number: the weights themselves say which
@@ -58,17 +59,17 @@ def _node(node: Mapping[str, Any], place: str, trusted: Sequence[str]) -> dict[s
         for key, value in node.items()
     }
     role = place.rpartition(".")[2]
-    if TARGET not in node or role not in factory.ROLES:
+    if TARGET not in node or role not in ROLES:
         return given_values
     try:
-        kind = factory.resolve(node[TARGET], place, trusted)
+        kind = resolve(node[TARGET], place, trusted)
     except UserError:  # not a component of this project; building the model says so
         return given_values
-    given = factory.GIVEN.get(role, ())
+    given = GIVEN.get(role, ())
     usual = {
         name: option.default
         for name, option in options_of(kind).items()
-        if name not in (*given, *factory.ROLES) and option.default is not REQUIRED
+        if name not in (*given, *ROLES) and option.default is not REQUIRED
     }
     named = {TARGET: f"{kind.__module__}.{kind.__qualname__}"}  # first, since a class differs before its options do
     return named | usual | given_values | named

@@ -1,5 +1,5 @@
 """What the value of an option may be, by the option's place, as types that pydantic checks; components check their own
-(seq2seq/models/factory.py)."""
+(seq2seq/models/components.py)."""
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ from seq2seq.runtime.atomic_files import write_lines
 from seq2seq.scoring import INTERVALS, Scorer
 from seq2seq.training.base import Card, Outcome, Scored
 from seq2seq.training.tasks import length_limits
+from seq2seq.training.tasks.outputs import ATTENTION_MAPS, bundle
 from seq2seq.training.tasks.pair_data import pair_data
-from seq2seq.training.tasks.translation import ATTENTION_MAPS, Translation, bundle, test_metrics
+from seq2seq.training.tasks.translation import Translation, test_metrics
 
 USE = """\
 ```python

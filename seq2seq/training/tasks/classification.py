@@ -16,8 +16,8 @@ from seq2seq.text.label_tokenizer import unknown
 from seq2seq.training.base import Card, Outcome
 from seq2seq.training.tasks import regression
 from seq2seq.training.tasks.labelling import Labelling, LabelModule
+from seq2seq.training.tasks.outputs import bundle
 from seq2seq.training.tasks.pair_data import pair_data
-from seq2seq.training.tasks.translation import bundle
 
 
 class FeatureLabelData(FeatureData):

@@ -36,8 +36,8 @@ from seq2seq.text import (
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
 from seq2seq.training.callbacks.samples import Samples
 from seq2seq.training.task_module import TaskModule
+from seq2seq.training.tasks.outputs import bundle
 from seq2seq.training.tasks.pair_data import pair_data
-from seq2seq.training.tasks.translation import bundle
 
 USE = """\
 ```python

@@ -24,8 +24,8 @@ from seq2seq.scoring.number_metrics import Numbers, NumberScorer, as_rows
 from seq2seq.text.numbers import NumberTokenizer, NumberTrainer, parsed, written
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
 from seq2seq.training.task_module import TaskModule
+from seq2seq.training.tasks.outputs import bundle
 from seq2seq.training.tasks.pair_data import pair_data
-from seq2seq.training.tasks.translation import bundle
 
 USE = """\
 ```python

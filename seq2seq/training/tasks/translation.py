@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,26 +11,19 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from seq2seq.bundle.format import Bundle
 from seq2seq.corpora import TranslationData
 from seq2seq.errors import UserError
-from seq2seq.inference.request import Request
 from seq2seq.inference.stepper import check_search, translate_ids
 from seq2seq.inference.translator import Translator
-from seq2seq.models import EncoderDecoder, factory
+from seq2seq.models import EncoderDecoder
 from seq2seq.models.graphed_loss import GraphedLoss
-from seq2seq.models.task_descriptors import TASKS
 from seq2seq.nn.scheduled_sampling import SamplingState
 from seq2seq.nn.types import Captions, Pairs, map_tensors
-from seq2seq.reporting.attention import attention_maps
-from seq2seq.reporting.inspection import attention_map
-from seq2seq.reporting.lengths import bleu_by_length
-from seq2seq.runtime.atomic_files import write_lines
 from seq2seq.runtime.distributed import merged
-from seq2seq.scoring import DEFAULT, INTERVALS, NAMES, Scorer, Scores
+from seq2seq.scoring import DEFAULT, NAMES, Scorer
 from seq2seq.scoring.suitability import JUDGED, Weakness, weakness
 from seq2seq.search import SearchOptions
-from seq2seq.text import BOS, EOS, PAD, Tokenizer
+from seq2seq.text import Tokenizer
 from seq2seq.text.unseen import decode, known
 from seq2seq.training.base import Card, Outcome, Scored, Task, common
 from seq2seq.training.callbacks.samples import Samples
@@ -40,9 +32,9 @@ from seq2seq.training.losses.objectives import Objective, check_objective, make_
 from seq2seq.training.task_module import TaskModule
 from seq2seq.training.tasks import by_language, by_tag, length_limits
 from seq2seq.training.tasks.by_language import Group
+from seq2seq.training.tasks.outputs import bundle, draw_attention, search_options, write_scores
 from seq2seq.training.tasks.pair_data import check_columns, check_protection, corpus_of, pair_data
 
-ATTENTION_MAPS = 4  # sentences in attention.png
 SLOW = ("ter",)  # metrics that are left to the test
 USE = """\
 ```python
@@ -247,7 +239,7 @@ class Translation(Task):
             translations = translator.translate_full(by_language.tagged(sources, divided))
             texts = [best[0].text for best in translations]
             length_limits.report_cut_off(split, (best[0].hypothesis for best in translations), translator.bundle.search)
-            tests[split] = _score(split, folder, sources, references, texts, scorer).as_dict()
+            tests[split] = write_scores(split, folder, sources, references, texts, scorer).as_dict()
             source = outcome.data.tokenizers.source
             for line in by_tag.write_table(split, (sources, references, texts), source, scorer.metrics, folder):
                 print(line)
@@ -278,13 +270,6 @@ def validation_search(config: Mapping[str, Any]) -> SearchOptions:
     return search_options(config["search"], beam_size=size, n_best=1, diversity_groups=1, sample=False)
 
 
-def search_options(config: Mapping[str, Any], **changes: Any) -> SearchOptions:
-    """The group `search` as options; raises `UserError` for an unknown key or value."""
-    for key in config:
-        factory.check_key(str(key), list(inspect.signature(SearchOptions).parameters), "search", "search")
-    return SearchOptions(**{"bos": BOS, "eos": EOS, "pad": PAD, **config, **changes})
-
-
 def test_metrics(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The metrics of a test."""
     return tuple(config["task"].get("metrics", DEFAULT))
@@ -293,35 +278,3 @@ def test_metrics(config: Mapping[str, Any]) -> tuple[str, ...]:
 def quick_metrics(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The metrics of a validation."""
     return tuple(name for name in test_metrics(config) if name not in SLOW)
-
-
-def bundle(outcome: Outcome) -> Bundle:
-    """The trained model as a bundle in memory."""
-    task = TASKS[outcome.config["task"]["name"]]
-    nodes = task.model_nodes(outcome.config)
-    search = search_options(outcome.config.get("search", {}))
-    return Bundle(task.name, outcome.module.model, outcome.data.tokenizers, nodes, {}, search, dict(outcome.provenance))
-
-
-def draw_attention(translator: Translator, sources: Sequence[Request], path: Path) -> None:
-    """Heat maps of a few validation sentences of middling length."""
-    middling = [request for request in sources if 5 <= len(request.text.split()) <= 14]
-    chosen = middling[:ATTENTION_MAPS] or sources[:ATTENTION_MAPS]
-    translations = translator.translate_full(chosen, translator.options(n_best=1, return_attention=True))
-    maps = [attention_map(translator, each.text, best[0]) for each, best in zip(chosen, translations, strict=True)]
-    attention_maps([item for item in maps if item is not None], path)
-
-
-def _score(
-    split: str,
-    folder: Path,
-    sources: Sequence[str],
-    references: Sequence[str],
-    hypotheses: Sequence[str],
-    scorer: Scorer,
-) -> Scores:
-    for name, lines in (("sources", sources), ("references", references), ("translations", hypotheses)):
-        write_lines(lines, folder / f"{split}.{name}.txt")
-    if "bleu" in scorer.metrics:
-        bleu_by_length(sources, hypotheses, references, folder / f"bleu_by_length.{split}.png", scorer.language)
-    return scorer(hypotheses, references, INTERVALS)
