@@ -34,6 +34,8 @@ class TaskDescriptor(NamedTuple):
     """The first score of a test."""
     output: str
     """A run writes its output of a test split to SPLIT.{output}.txt."""
+    embeddings: Mapping[str, str]
+    """Where the model has the table of vectors of a side; labels have no vectors."""
     optional: tuple[str, ...] = ()
     """Nodes that make the model where a configuration has them."""
     groups: tuple[str, ...] = ("tokenizer",)
@@ -70,6 +72,7 @@ TASKS = {
             val_metric="val_bleu",
             test_metric="BLEU",
             output="translations",
+            embeddings={"source": "source_embedding", "target": "target_embedding"},
             optional=("extra_encoders",),
             groups=("tokenizer", "search"),
             exported=True,
@@ -85,6 +88,7 @@ TASKS = {
             val_metric="val_f1",
             test_metric="F1",
             output="labels",
+            embeddings={"source": "embedding.table"},
             label_unit="word",
         ),
         TaskDescriptor(
@@ -98,6 +102,7 @@ TASKS = {
             val_metric="val_accuracy",
             test_metric="F1",
             output="labels",
+            embeddings={"source": "embedding.table"},
             label_unit="text",
         ),
         TaskDescriptor(
@@ -111,6 +116,7 @@ TASKS = {
             val_metric="val_loss",
             test_metric="MSE",
             output="numbers",
+            embeddings={},
         ),
         TaskDescriptor(
             name="captioning",
@@ -123,6 +129,7 @@ TASKS = {
             val_metric="val_bleu",
             test_metric="BLEU",
             output="captions",
+            embeddings={"target": "target_embedding"},
             groups=("tokenizer", "search"),
         ),
         TaskDescriptor(
@@ -136,6 +143,7 @@ TASKS = {
             val_metric="val_loss",
             test_metric="bits per character",
             output="lines",
+            embeddings={"target": "embedding"},
         ),
     )
 }

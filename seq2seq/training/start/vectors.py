@@ -11,24 +11,16 @@ from torch import nn
 
 from seq2seq.corpora.vectors import read_vectors
 from seq2seq.errors import UserError
+from seq2seq.models.task_descriptors import TASKS
 from seq2seq.text import SpellingTokenizer, Tokenizer, Tokenizers, WhitespaceTokenizer
-
-TABLES = {
-    "translation": {"source": "source_embedding", "target": "target_embedding"},
-    "captioning": {"target": "target_embedding"},
-    "tagging": {"source": "embedding.table"},
-    "classification": {"source": "embedding.table"},
-    "language_modeling": {"target": "embedding"},
-}
-"""Where the models of a task have the table of a side; labels have no vectors."""
 
 
 def check(config: Mapping[str, Any]) -> None:
     """Raise `UserError` for a file that is not there, a side that has no table, and files without use."""
     files, task = given(config), config["task"]["name"]
     for side, path in files.items():
-        if side not in TABLES.get(task, {}):
-            sides = " and ".join(TABLES.get(task, {})) or "no side"
+        if side not in (tables := TASKS[task].embeddings):
+            sides = " and ".join(tables) or "no side"
             raise UserError(f"embedding.vectors.{side}: task={task} has vectors of its {sides} only; leave it out")
         if not path.is_file():
             raise UserError(f"embedding.vectors.{side}={path}: no such file")
@@ -63,7 +55,7 @@ def place(model: nn.Module, config: Mapping[str, Any], tokenizers: Tokenizers) -
     """
     frozen, told = _embedding(config).get("freeze_vectors") or (), []
     for side, path in given(config).items():
-        table: Any = model.get_submodule(TABLES[config["task"]["name"]][side])
+        table: Any = model.get_submodule(TASKS[config["task"]["name"]].embeddings[side])
         pretrained = read_vectors(path, _words(getattr(tokenizers, side)), table.weight.size(1))
         chosen = torch.from_numpy(pretrained.exact | pretrained.composed)
         with torch.no_grad():
