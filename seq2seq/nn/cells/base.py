@@ -45,6 +45,8 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     blocks: int
     recurrent: ClassVar[bool] = True
+    offers: ClassVar[tuple[str, ...]] = ()
+    """The ways to run the cell over a sequence, in addition to `step`: scan, manual, fused."""
     weight_hh: nn.Parameter
     regularization: Regularization = NONE
     _weights_dropped = False
@@ -150,8 +152,8 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The ways to run this form of the cell over a sequence, in addition to `step`: scan, manual, fused."""
-        return ()
+        """What this form of the cell offers; the class's `offers`, unless the form decides."""
+        return self.offers
 
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: S, reverse: bool
@@ -176,6 +178,10 @@ class Cell(nn.Module, ABC, Generic[S]):
     def steps(self) -> CellSteps | None:
         """The derivatives of single steps; None where the cell has none of its own."""
         return None
+
+    def _hidden_bias(self) -> Tensor:
+        """b_hh, or zeros where there is none."""
+        return self.weight_hh.new_zeros(len(self.weight_hh)) if self.bias_hh is None else self.bias_hh
 
     def _weights(self) -> list[Tensor]:
         """The parameters in the order of torch's functional kernels."""

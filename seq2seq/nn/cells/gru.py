@@ -76,7 +76,7 @@ class GRU(Cell[HiddenState]):
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """Run `GRUThroughTime` or `GRUResetBeforeThroughTime`, by the form of the reset gate."""
-        bias = self.weight_hh.new_zeros(3 * self.hidden_size) if self.bias_hh is None else self.bias_hh
+        bias = self._hidden_bias()
         function = GRUThroughTime if self.reset == "after" else GRUResetBeforeThroughTime
         keep, mask = self.update == "keep", by_unit(mask)
         outputs, last = function.apply(gates, state.h, self.weight_hh, bias, mask, reverse, keep)  # type: ignore[no-untyped-call]

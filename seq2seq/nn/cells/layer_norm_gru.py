@@ -33,6 +33,7 @@ class LayerNormGRU(Cell[HiddenState]):
     """Option `update` (keep, write); `bias` gives the normalisations a β. Raises `UserError` for another `update`."""
 
     blocks = 3
+    offers = ("manual",)
 
     def __init__(
         self,
@@ -62,11 +63,6 @@ class LayerNormGRU(Cell[HiddenState]):
         r, z = torch.sigmoid(self.norm_input_rz(input_rz) + self.norm_hidden_rz(hidden_rz)).chunk(2, -1)
         n = torch.tanh(self.norm_input_n(input_n) + r * self.norm_hidden_n(hidden_n))
         return HiddenState(n + z * (h - n) if self.update == "keep" else h + z * (n - h))
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The manual backward pass."""
-        return ("manual",)
 
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: HiddenState, reverse: bool

@@ -36,6 +36,7 @@ class LayerNormLSTM(Cell[LSTMState]):
     """
 
     blocks = 4
+    offers = ("manual",)
     state_type = LSTMState
 
     def __init__(
@@ -66,11 +67,6 @@ class LayerNormLSTM(Cell[LSTMState]):
         i, f, g, o = total.chunk(4, -1)
         c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
         return LSTMState(torch.sigmoid(o) * torch.tanh(self.norm_content(c)), c)
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The manual backward pass."""
-        return ("manual",)
 
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: LSTMState, reverse: bool

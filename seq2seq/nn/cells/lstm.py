@@ -96,8 +96,7 @@ class LSTM(Cell[LSTMState]):
         """Run `LSTMThroughTime`, the coupled form as the plain one."""
         if "manual" not in self.paths:
             return super().manual(gates, mask, state, reverse)
-        weight = self._four(self.weight_hh)
-        bias = weight.new_zeros(4 * self.hidden_size) if self.bias_hh is None else self._four(self.bias_hh)
+        weight, bias = self._four(self.weight_hh), self._four(self._hidden_bias())
         gates, mask = self._four(gates, -1), by_unit(mask)
         outputs, h, c = LSTMThroughTime.apply(gates, state.h, state.c, weight, bias, mask, reverse)  # type: ignore[no-untyped-call]
         return outputs, LSTMState(h, c)

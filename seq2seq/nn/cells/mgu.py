@@ -24,6 +24,7 @@ class MGU(Cell[HiddenState]):
     """The minimal gated unit, with one gate for reset and update."""
 
     blocks = 2
+    offers = ("manual",)
 
     def step(self, gates: Float[Tensor, "N G"], state: HiddenState) -> HiddenState:
         """One time step by the equations of the module's docstring."""
@@ -33,20 +34,14 @@ class MGU(Cell[HiddenState]):
         n = torch.tanh(gates[:, size:] + linear(f * h, self.weight_hh[size:], bias_n))
         return HiddenState(h + f * (n - h))
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The manual backward pass, that of the GRU."""
-        return ("manual",)
-
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """The GRU that resets before the product and writes, its gates r and z tied: f's rows are repeated, and their
         two gradients add up."""
-        bias = self.weight_hh.new_zeros(2 * self.hidden_size) if self.bias_hh is None else self.bias_hh
         gates, mask = self._twice(gates, -1), by_unit(mask)
         outputs, last = GRUResetBeforeThroughTime.apply(  # type: ignore[no-untyped-call]
-            gates, state.h, self._twice(self.weight_hh), self._twice(bias), mask, reverse, False
+            gates, state.h, self._twice(self.weight_hh), self._twice(self._hidden_bias()), mask, reverse, False
         )
         return outputs, HiddenState(last)
 

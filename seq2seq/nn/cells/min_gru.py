@@ -35,6 +35,7 @@ class LinearCell(Cell[HiddenState]):
     """
 
     recurrent = False
+    offers = ("scan",)
 
     def __init__(
         self,
@@ -63,11 +64,6 @@ class LinearCell(Cell[HiddenState]):
         """a_t ⊙ h_{t−1} + b_t."""
         a, b = self.coefficients(gates)
         return HiddenState(a * state.h + b)
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """All steps at once."""
-        return ("scan",)
 
     def scan(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B"] | None, state: HiddenState, reverse: bool

@@ -28,6 +28,7 @@ class Vanilla(Cell[HiddenState]):
     """h_t = φ(W_x x_t + W_h h_{t−1} + b); φ is `activation`."""
 
     blocks = 1
+    offers = ("manual", "fused")
 
     def __init__(
         self,
@@ -50,18 +51,12 @@ class Vanilla(Cell[HiddenState]):
         total = gates + linear(state.h, self.weight_hh, self.bias_hh)
         return HiddenState(torch.tanh(total) if self.activation == "tanh" else torch.relu(total))
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The manual backward pass and torch's kernel."""
-        return ("manual", "fused")
-
     def manual(
         self, gates: Float[Tensor, "T B G"], mask: Bool[Tensor, "T B *H"] | None, state: HiddenState, reverse: bool
     ) -> tuple[Float[Tensor, "T B H"], HiddenState]:
         """Run `VanillaThroughTime` over all steps."""
-        bias = self.weight_hh.new_zeros(self.hidden_size) if self.bias_hh is None else self.bias_hh
         outputs, last = VanillaThroughTime.apply(  # type: ignore[no-untyped-call]
-            gates, state.h, self.weight_hh, bias, by_unit(mask), reverse, self.activation == "tanh"
+            gates, state.h, self.weight_hh, self._hidden_bias(), by_unit(mask), reverse, self.activation == "tanh"
         )
         return outputs, HiddenState(last)
 
