@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
-from seq2seq.nn.cell_stack import States
 from seq2seq.nn.cells import Cell
 from seq2seq.nn.contexts import Context, Keys
 from seq2seq.nn.decoder import Decoder
 from seq2seq.nn.decoder_options import Layers, Wiring
-from seq2seq.nn.decoder_state import DecoderState, Encoded
+from seq2seq.nn.decoder_state import Advanced, DecoderState, Encoded, Masks, Unrolled
 from seq2seq.nn.embedding import Dropout
 from seq2seq.nn.heads import Head
 from seq2seq.nn.scheduled_sampling import Feedback, TeacherForcing
@@ -30,9 +30,27 @@ from seq2seq.nn.types import Vectors
 MOST = 1000  # transitions that are not a mistake
 
 
+@dataclass(frozen=True)
+class ConditionalStep:
+    """A step of `transitions` cells; `dropout` falls on c_t where these read it. `input_feeding` and `path` are those
+    of other decoders. Raises `UserError` for fewer than two transitions, or far too many."""
+
+    transitions: int = 2
+    input_feeding: bool = False
+    dropout: float = 0.0
+    path: Literal["auto", "step"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.transitions <= MOST:
+            raise UserError(
+                f"decoder.transitions={self.transitions}: a conditional step has 2 to {MOST}; use 2, or "
+                "decoder=recurrent"
+            )
+
+
 class ConditionalDecoder(Decoder):
-    """A decoder whose step is made of `transitions` cells; `dropout` falls on c_t where these read it. There is one
-    state. Raises `UserError` for fewer than two transitions, or far too many."""
+    """A decoder with one state, whose steps are `ConditionalStep`s; a configuration gives the fields of the group
+    `conditional` as keys of the decoder."""
 
     def __init__(
         self,
@@ -43,26 +61,21 @@ class ConditionalDecoder(Decoder):
         context: Callable[..., Context],
         head: Callable[..., Head],
         *,
-        transitions: int = 2,
-        input_feeding: bool = False,
-        dropout: float = 0.0,
-        path: Literal["auto", "step"] = "auto",
+        conditional: ConditionalStep = ConditionalStep(),
         feedback: Callable[[], Feedback] = TeacherForcing,
     ) -> None:
-        if not 2 <= transitions <= MOST:
-            raise UserError(
-                f"decoder.transitions={transitions}: a conditional step has 2 to {MOST}; use 2, or decoder=recurrent"
-            )
-        wiring = Wiring(context_to="readout", query="current", input_feeding=input_feeding)
-        sizes = embedding, memory_size, hidden_size
-        super().__init__(*sizes, cell, context, head, wiring=wiring, layers=Layers(path=path), feedback=feedback)
+        wiring = Wiring(context_to="readout", query="current", input_feeding=conditional.input_feeding)
+        parts = embedding, memory_size, hidden_size, cell, context, head
+        super().__init__(*parts, wiring=wiring, layers=Layers(path=conditional.path), feedback=feedback)
         if self.marginal is not None:
             raise UserError(
                 "decoder=conditional: its state reads c_t, and context=monotonic sums over alignments, which no state "
                 "may depend on; use decoder=recurrent or another context"
             )
-        self.transitions = nn.ModuleList(cell(self.context.size, hidden_size) for _ in range(transitions - 1))
-        self.context_dropout = Dropout(dropout)
+        self.transitions = nn.ModuleList(
+            cell(self.context.size, hidden_size) for _ in range(conditional.transitions - 1)
+        )
+        self.context_dropout = Dropout(conditional.dropout)
 
     @contextmanager
     def dropped_weights(self) -> Iterator[None]:
@@ -72,9 +85,7 @@ class ConditionalDecoder(Decoder):
                 stack.enter_context(cell.dropped_weights())  # type: ignore[operator]
             yield
 
-    def _cell_first(
-        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
-    ) -> tuple[States, Tensor, Tensor | None, Tensor | None]:
+    def _cell_first(self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: Masks) -> Advanced:
         """The equations of the module's docstring."""
         layers, _, c, weights = super()._cell_first(gates, state, encoded, masks)
         assert c is not None
@@ -83,8 +94,6 @@ class ConditionalDecoder(Decoder):
             new = cell.advance(cell.project(read), new)  # type: ignore[operator]
         return (new,), new.h, c, weights
 
-    def _unrolled(
-        self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _unrolled(self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys) -> Unrolled:
         """A loop over time after all: in each step the state waits for attention."""
         return self._looped(vectors, state, keys)

@@ -30,16 +30,14 @@ from seq2seq.nn.cells import Cell
 from seq2seq.nn.contexts import Context, Keys, MonotonicContext
 from seq2seq.nn.decoder_loops import LoopsOverTime
 from seq2seq.nn.decoder_options import Layers, Wiring
-from seq2seq.nn.decoder_state import DecoderState, Encoded
+from seq2seq.nn.decoder_state import Advanced, DecoderState, Encoded, Masks, Unrolled
 from seq2seq.nn.embedding import Embedding
-from seq2seq.nn.hard_alignment import impossible
 from seq2seq.nn.heads import Head, Product
 from seq2seq.nn.log_prob_losses import LogProbLosses
 from seq2seq.nn.marginal import Marginal
-from seq2seq.nn.pointer_head import PointerHead
 from seq2seq.nn.recurrence import from_one_state, unroll
 from seq2seq.nn.scheduled_sampling import Feedback, SamplingState, TeacherForcing
-from seq2seq.nn.types import CellState, Inputs, Memory, StateShape, Tokens, Vectors, dense, flatten_unpadded
+from seq2seq.nn.types import CellState, Inputs, Memory, StateShape, Vectors, dense, flatten_unpadded
 
 
 class Decoder(LoopsOverTime):
@@ -121,10 +119,7 @@ class Decoder(LoopsOverTime):
         """The context's keys; for a lexical head with the source words' vectors, which are averaged as the memory is:
         what is called c below is then both, concatenated."""
         keys: Keys = self.context.prepare(memory)
-        if self.lexical:
-            assert memory.words is not None
-            keys = keys._replace(values=torch.cat([keys.values, memory.words], -1))
-        return keys
+        return keys.with_words(memory) if self.lexical else keys
 
     def look_at(self, keys: Keys) -> Encoded:
         """Prepare a source for single steps: its keys, and what can be computed from them once."""
@@ -143,7 +138,7 @@ class Decoder(LoopsOverTime):
         state: DecoderState,
         encoded: Encoded,
         gates: Float[Tensor, "N G"] | None = None,
-        masks: list[Tensor] | None = None,
+        masks: Masks = None,
         *,
         ids: Int[Tensor, "N"] | None = None,
         product: Product | None = None,
@@ -155,16 +150,11 @@ class Decoder(LoopsOverTime):
         gates = self.project(embedded) if gates is None else gates
         state, top, c, weights = self._advance(gates, state, encoded, masks)
         if self.marginal is not None:
-            assert ids is not None
-            assert state.alignment is not None
-            arguments = (top, embedded, ids, state.alignment, encoded.keys, product)
-            log_probs, alignment = self.marginal.step(*arguments)
-            return log_probs, state._replace(alignment=alignment), alignment.predictive.exp()
+            return self._summed_step(top, embedded, ids, state, encoded.keys, product)
         features, words = self._readout(top, c, embedded)
         state = state._replace(feed=features) if self.feed_size else state
-        if isinstance(self.head, PointerHead):
-            assert weights is not None
-            features = self.head.of_steps(features, weights, encoded.keys, product)
+        if self.head.copies:
+            features = self._copied_step(features, weights, encoded.keys, product)
         return self.head.with_words(features, words), state, weights
 
     def predict(
@@ -184,7 +174,7 @@ class Decoder(LoopsOverTime):
         return outputs, state, weights
 
     def _advance(
-        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
+        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: Masks
     ) -> tuple[DecoderState, Tensor, Tensor | None, Tensor | None]:
         """One step of all layers from the token's contribution to the gates: the next state, in which `feed` is still
         the old one, then s_t, c_t and the attention weights."""
@@ -192,32 +182,22 @@ class Decoder(LoopsOverTime):
             gates = gates + self.layers.first.project(state.feed, self.embedding_size, bias=False)
         advance = self._context_first if self.query_previous or self.to_cell else self._cell_first
         layers, top, c, weights = advance(gates, state, encoded, masks)
-        layers = layers if self.recurrent else state.layers
-        state = state._replace(layers=layers, step=state.step + 1, coverage=self._covered(state, weights))
-        return state, top, c, weights
+        layers, coverage = layers if self.recurrent else state.layers, state.coverage
+        if self.context.covers and weights is not None:
+            coverage = weights if coverage is None else coverage + weights
+        return state._replace(layers=layers, step=state.step + 1, coverage=coverage), top, c, weights
 
-    def _covered(self, state: DecoderState, weights: Tensor | None) -> Tensor | None:
-        """The sum of all attention weights so far, where attention reads it."""
-        if not self.context.covers or weights is None:
-            return None
-        return weights if state.coverage is None else state.coverage + weights
-
-    def _context_first(
-        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
-    ) -> tuple[States, Tensor, Tensor | None, Tensor | None]:
+    def _context_first(self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: Masks) -> Advanced:
         """c_t = context(s_{t−1}),  s_t = cell([e_{t−1} ; c_t], s_{t−1})."""
         c, weights = self._look(state.layers[-1].h, encoded.keys, state)
-        if encoded.static_gates is not None:
-            static = encoded.static_gates
+        if (static := encoded.static_gates) is not None:
             gates = (gates.view(static.size(0), -1, gates.size(-1)) + static[:, None]).view_as(gates)
         elif self.to_cell:
             gates = gates + self._context_gates(self._shown(c, state.step))
         layers, top = self.layers.step(gates, state.layers, masks)
         return layers, top, c, weights
 
-    def _cell_first(
-        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
-    ) -> tuple[States, Tensor, Tensor | None, Tensor | None]:
+    def _cell_first(self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: Masks) -> Advanced:
         """s_t = cell(e_{t−1}, s_{t−1}),  c_t = context(s_t)."""
         layers, top = self.layers.step(gates, state.layers, masks)
         if self.marginal is not None:
@@ -248,12 +228,9 @@ class Decoder(LoopsOverTime):
     def _look(self, query: Tensor, keys: Keys, state: DecoderState) -> tuple[Tensor, Tensor | None]:
         """The context of N = B·K queries against B sentences' keys."""
         steps = state.step.view(keys.values.size(0), -1)
-        query = query.view(*steps.shape, -1)
-        if self.context.covers:
-            coverage = None if state.coverage is None else state.coverage.view(*steps.shape, -1)
-            c, weights = self.context.look(query, keys, steps, coverage)
-        else:
-            c, weights = self.context(query, keys, steps)
+        coverage = None if state.coverage is None else state.coverage.view(*steps.shape, -1)
+        covered = (coverage,) if self.context.covers else ()
+        c, weights = self.context(query.view(*steps.shape, -1), keys, steps, *covered)
         return c.flatten(0, 1), None if weights is None else weights.flatten(0, 1)
 
     # A whole target
@@ -278,8 +255,7 @@ class Decoder(LoopsOverTime):
         with self.dropped_weights():
             vectors = embedding.deduplicated(previous)
             if self.marginal is not None:
-                tops = self._unrolled(vectors, dense(vectors), state, keys)[0]
-                return flatten_unpadded(self.marginal.sequence(tops, dense(vectors), previous, keys), mask)
+                return flatten_unpadded(self._summed(vectors, previous, state, keys), mask)
             return self._read(vectors, state, keys, mask)
 
     def _read(self, vectors: Vectors, state: DecoderState, keys: Keys, mask: Bool[Tensor, "B T"]) -> Tensor:
@@ -287,32 +263,16 @@ class Decoder(LoopsOverTime):
         embedded = dense(vectors)
         if self.feed_size:
             return flatten_unpadded(self._fed(vectors, embedded, state, keys), mask)
-        if not (self.context.attends and (self.query_previous or self.context.covers)):
-            tops, cs, weights = self._unrolled(vectors, embedded, state, keys)
-        elif self._offers_manual_loop():
-            tops, cs, weights = self._manual(vectors, state, keys)
-        else:
+        if self.context.attends and (self.query_previous or self.context.covers):
             tops, cs, weights = self._looped(vectors, state, keys)
-        if isinstance(self.head, PointerHead):
-            assert weights is not None
-            assert keys.ids is not None
-            log_probs = self.head.log_distribution(self.head.readout(tops, cs, embedded), weights, keys.ids)
-            return flatten_unpadded(impossible(log_probs), mask)
+        else:
+            tops, cs, weights = self._unrolled(vectors, embedded, state, keys)
+        if self.head.copies:
+            return flatten_unpadded(self._copied(tops, cs, embedded, weights, keys), mask)
         c = None if cs is None else flatten_unpadded(cs, mask)
         return self.head.with_words(*self._readout(flatten_unpadded(tops, mask), c, flatten_unpadded(embedded, mask)))
 
-    def posterior(
-        self, previous: Int[Tensor, "B T"], target: Tokens, embedding: Embedding, state: DecoderState, keys: Keys
-    ) -> Float[Tensor, "B T S"]:
-        """p(a_t = s | y, x) of whole targets, where the context sums over alignments."""
-        assert self.marginal is not None
-        vectors = embedding.deduplicated(previous)
-        tops = self._unrolled(vectors, dense(vectors), state, keys)[0]
-        return self.marginal.posterior(tops, dense(vectors), target.ids, target.mask, keys)
-
-    def _unrolled(
-        self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _unrolled(self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys) -> Unrolled:
         """All steps of a layer at once: what depends on no query enters before, and current queries come together."""
         steps = torch.arange(embedded.size(1), device=embedded.device).expand(embedded.size(0), -1)
         inputs = self._first_inputs(vectors, keys, steps)

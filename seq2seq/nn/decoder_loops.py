@@ -1,5 +1,8 @@
-"""The loops over time of a decoder that reads a whole target whose steps depend on those before by more than the cells'
-state: attention that is queried by the previous state, input feeding, and tokens of the model's own."""
+"""What a decoder does beyond its plain steps: sums over alignments, copies, and the loops over time of a whole target.
+
+A loop is needed where steps depend on those before by more than the cells' state: attention that is queried by the
+previous state, input feeding, and tokens of the model's own.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,20 @@ from abc import abstractmethod
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seq2seq.nn.cell_stack import CellStack
 from seq2seq.nn.contexts import Context, Keys
 from seq2seq.nn.contexts.attention_through_time import attend_through_time, offers
-from seq2seq.nn.decoder_state import DecoderState, Encoded
+from seq2seq.nn.decoder_state import DecoderState, Encoded, Masks, Unrolled
 from seq2seq.nn.embedding import Embedding
-from seq2seq.nn.heads import Head
+from seq2seq.nn.heads import Head, Product
+from seq2seq.nn.marginal import Marginal
+from seq2seq.nn.pointer_head import PointerHead
 from seq2seq.nn.recurrence import RunPath, in_full, project
 from seq2seq.nn.scheduled_sampling import Feedback, SamplingState, evaluating, mixed
-from seq2seq.nn.types import Vectors
+from seq2seq.nn.types import Tokens, Vectors, dense
 
 
 class LoopsOverTime(nn.Module):
@@ -27,6 +33,7 @@ class LoopsOverTime(nn.Module):
     context: Context
     head: Head
     feedback: Feedback
+    marginal: Marginal | None
     path: RunPath
     recurrent: bool
     query_previous: bool
@@ -52,9 +59,13 @@ class LoopsOverTime(nn.Module):
 
     @abstractmethod
     def _advance(
-        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: list[Tensor] | None
+        self, gates: Tensor, state: DecoderState, encoded: Encoded, masks: Masks
     ) -> tuple[DecoderState, Tensor, Tensor | None, Tensor | None]:
         """One step of all layers."""
+
+    @abstractmethod
+    def _unrolled(self, vectors: Vectors, embedded: Tensor, state: DecoderState, keys: Keys) -> Unrolled:
+        """All steps of a layer at once: s_t, c_t and the attention weights."""
 
     def _offers_manual_loop(self) -> bool:
         """Whether the loop has a manual backward pass: one layer, whose gates see the c_t of the previous state, and a
@@ -62,15 +73,17 @@ class LoopsOverTime(nn.Module):
         free = self.path in ("auto", "manual") and len(self.layers) == 1 and self.recurrent and not self.head.copies
         return free and self.query_previous and self.to_cell and offers(self.layers.first, self.context)
 
-    def _manual(self, vectors: Vectors, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor | None, None]:
+    def _manual(self, vectors: Vectors, state: DecoderState, keys: Keys) -> Unrolled:
         """The loop over attention with its manual backward pass, which returns no weights."""
         cell = self.layers.first
         arguments = (cell, self.context, project(cell, vectors), keys, state.layers[0], self.embedding_size)
         tops, cs = in_full(attend_through_time, *arguments)
         return tops.transpose(0, 1), cs.transpose(0, 1) if self.keeps_contexts else None, None
 
-    def _looped(self, vectors: Vectors, state: DecoderState, keys: Keys) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _looped(self, vectors: Vectors, state: DecoderState, keys: Keys) -> Unrolled:
         """Only what recurs is in the loop; the projection of the inputs is before it, readout and softmax after it."""
+        if self._offers_manual_loop():
+            return self._manual(vectors, state, keys)
         gates = project(self.layers.first, vectors)
         masks, encoded = self.layers.time_masks(gates), self.look_at(keys)
         tops: list[Tensor] = []
@@ -107,3 +120,46 @@ class LoopsOverTime(nn.Module):
             return previous
         with evaluating(self, embedding):
             return mixed(self.feedback, sampling, previous, step, state, self.look_at(keys))
+
+    def posterior(
+        self, previous: Int[Tensor, "B T"], target: Tokens, embedding: Embedding, state: DecoderState, keys: Keys
+    ) -> Float[Tensor, "B T S"]:
+        """p(a_t = s | y, x) of whole targets, where the context sums over alignments."""
+        assert self.marginal is not None
+        vectors = embedding.deduplicated(previous)
+        tops = self._unrolled(vectors, dense(vectors), state, keys)[0]
+        return self.marginal.posterior(tops, dense(vectors), target.ids, target.mask, keys)
+
+    def _summed(self, vectors: Vectors, previous: Tensor, state: DecoderState, keys: Keys) -> Tensor:
+        """The log-probabilities of all steps as sums over alignments."""
+        assert self.marginal is not None
+        tops = self._unrolled(vectors, dense(vectors), state, keys)[0]
+        return self.marginal.sequence(tops, dense(vectors), previous, keys)
+
+    def _summed_step(
+        self,
+        top: Tensor,
+        embedded: Tensor,
+        ids: Tensor | None,
+        state: DecoderState,
+        keys: Keys,
+        product: Product | None,
+    ) -> tuple[Tensor, DecoderState, Tensor]:
+        """Those of one step, the next state, and p(a_t = s) before the token is known."""
+        assert self.marginal is not None
+        assert ids is not None
+        assert state.alignment is not None
+        log_probs, alignment = self.marginal.step(top, embedded, ids, state.alignment, keys, product)
+        return log_probs, state._replace(alignment=alignment), alignment.predictive.exp()
+
+    def _copied(self, tops: Tensor, cs: Tensor | None, embedded: Tensor, weights: Tensor | None, keys: Keys) -> Tensor:
+        """The log-probabilities of all steps, of a head that copies where attention is."""
+        assert isinstance(self.head, PointerHead)
+        assert weights is not None
+        return self.head.of_targets(self.head.readout(tops, cs, embedded), weights, keys)
+
+    def _copied_step(self, features: Tensor, weights: Tensor | None, keys: Keys, product: Product | None) -> Tensor:
+        """Those of one step."""
+        assert isinstance(self.head, PointerHead)
+        assert weights is not None
+        return self.head.of_steps(features, weights, keys, product)

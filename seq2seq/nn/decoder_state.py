@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from seq2seq.nn.cell_stack import States
 from seq2seq.nn.contexts import Keys
+
+Masks: TypeAlias = list[Tensor] | None
+"""Masks of dropout that are held over time, see `CellStack.step`."""
+
+Advanced: TypeAlias = tuple[States, Tensor, Tensor | None, Tensor | None]
+"""What a step of all layers gives: their states, s_t, c_t and the attention weights."""
+
+Unrolled: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]
+"""The s_t, c_t and attention weights of all steps, time second."""
 
 
 class Alignment(NamedTuple):

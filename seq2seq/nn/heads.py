@@ -96,7 +96,10 @@ class Head(nn.Module, ABC):
         product: Product | None = None,
     ) -> Float[Tensor, "B T S V"]:
         """log p(v | a_t = s): the distribution of the next token for each step and each source position."""
-        features = self.lattice_readout(states, keys.values, embedded)
+        return self.of_positions(self.lattice_readout(states, keys.values, embedded), keys, product)
+
+    def of_positions(self, features: Tensor, keys: Keys, product: Product | None) -> Float[Tensor, "B T S V"]:
+        """log p(v | a_t = s) from the features [B, T, S, F] of `lattice_readout`."""
         logits = (product or self.logits)(features.flatten(0, 2))
         return logits.log_softmax(-1).view(*features.shape[:3], -1)
 
@@ -147,7 +150,45 @@ class Head(nn.Module, ABC):
         self.bias = nn.Parameter(output.bias.detach())
 
 
-class LinearHead(Head):
+class HiddenHead(Head):
+    """A head whose features are dropout(φ(W [s_t ; c_t ; e_{t−1}] + b)), with φ in `activated`; or those of the parts
+    themselves without a `hidden` layer. Only a head that `reads_token` reads e_{t−1}."""
+
+    hidden: Linear | None
+    reads_token = False
+
+    @abstractmethod
+    def activated(self, sums: Float[Tensor, "*N R"]) -> Float[Tensor, "*N F"]:
+        """φ of the hidden layer's sums."""
+
+    def readout(
+        self,
+        state: Float[Tensor, "*N H"],
+        context: Float[Tensor, "*N C"] | None,
+        embedded: Float[Tensor, "*N E"] | None,
+    ) -> Float[Tensor, "*N F"]:
+        """The features by the equation of the class's docstring."""
+        parts = joined(state, context, embedded if self.reads_token else None)
+        features: Tensor = self.dropout(self.activated(parts if self.hidden is None else self.hidden(parts)))
+        return features
+
+    def lattice_readout(
+        self,
+        states: Float[Tensor, "B T H"],
+        values: Float[Tensor, "B S C"],
+        embedded: Float[Tensor, "B T E"],
+    ) -> Float[Tensor, "B T S F"]:
+        """As `readout`, for each step and position."""
+        if self.hidden is not None:
+            sums = linear_over_lattice(self.hidden, states, values, embedded if self.reads_token else None)
+        else:
+            size = (-1, states.size(1), values.size(1), -1)
+            sums = torch.cat([states[:, :, None].expand(size), values[:, None].expand(size)], -1)
+        features: Tensor = self.dropout(self.activated(sums))
+        return features
+
+
+class LinearHead(HiddenHead):
     """features = tanh(W [s_t ; c_t] + b) of `size` (Luong et al. 2015, eq. 5), or [s_t ; c_t] itself without a size."""
 
     def __init__(
@@ -165,34 +206,12 @@ class LinearHead(Head):
         self.feature_size = size or state_size + context_size
         self._own_weight(embedding.size(0))
 
-    def readout(
-        self,
-        state: Float[Tensor, "*N H"],
-        context: Float[Tensor, "*N C"] | None,
-        embedded: Float[Tensor, "*N E"] | None,
-    ) -> Float[Tensor, "*N F"]:
-        """The features by the equation of the class's docstring."""
-        parts = joined(state, context)
-        features: Tensor = self.dropout(parts if self.hidden is None else torch.tanh(self.hidden(parts)))
-        return features
-
-    def lattice_readout(
-        self,
-        states: Float[Tensor, "B T H"],
-        values: Float[Tensor, "B S C"],
-        embedded: Float[Tensor, "B T E"],
-    ) -> Float[Tensor, "B T S F"]:
-        """As `readout`, for each step and position."""
-        if self.hidden is not None:
-            features = torch.tanh(linear_over_lattice(self.hidden, states, values))
-        else:
-            size = (-1, states.size(1), values.size(1), -1)
-            features = torch.cat([states[:, :, None].expand(size), values[:, None].expand(size)], -1)
-        dropped: Tensor = self.dropout(features)
-        return dropped
+    def activated(self, sums: Float[Tensor, "*N R"]) -> Float[Tensor, "*N F"]:
+        """tanh, where there is a hidden layer."""
+        return sums if self.hidden is None else torch.tanh(sums)
 
 
-class TiedHead(Head):
+class TiedHead(HiddenHead):
     """features = tanh(W [s_t ; c_t] + b) as wide as the embedding, whose table is the output's weight (Press & Wolf
     2017). Raises `UserError` for an embedding without columns."""
 
@@ -213,32 +232,18 @@ class TiedHead(Head):
         self.weight = embedding
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
-    def readout(
-        self,
-        state: Float[Tensor, "*N H"],
-        context: Float[Tensor, "*N C"] | None,
-        embedded: Float[Tensor, "*N E"] | None,
-    ) -> Float[Tensor, "*N F"]:
-        """The features by the equation of the class's docstring."""
-        features: Tensor = self.dropout(torch.tanh(self.hidden(joined(state, context))))
-        return features
-
-    def lattice_readout(
-        self,
-        states: Float[Tensor, "B T H"],
-        values: Float[Tensor, "B S C"],
-        embedded: Float[Tensor, "B T E"],
-    ) -> Float[Tensor, "B T S F"]:
-        """As `readout`, for each step and position."""
-        features: Tensor = self.dropout(torch.tanh(linear_over_lattice(self.hidden, states, values)))
-        return features
+    def activated(self, sums: Float[Tensor, "*N R"]) -> Float[Tensor, "*N F"]:
+        """φ is tanh, as in the equation above."""
+        return torch.tanh(sums)
 
 
-class MaxoutHead(Head):
+class MaxoutHead(HiddenHead):
     """The deep output of Cho et al. (2014, appendix A) and Bahdanau et al. (2015, appendix A.2.2):
 
     t̃ = U s_t + V e_{t−1} + C c_t + b of 2·size, features_i = max(t̃_{2i−1}, t̃_{2i}).
     """
+
+    reads_token = True
 
     def __init__(
         self,
@@ -257,27 +262,10 @@ class MaxoutHead(Head):
         self.feature_size = size
         self._own_weight(embedding.size(0))
 
-    def readout(
-        self,
-        state: Float[Tensor, "*N H"],
-        context: Float[Tensor, "*N C"] | None,
-        embedded: Float[Tensor, "*N E"] | None,
-    ) -> Float[Tensor, "*N F"]:
-        """The features by the equation of the class's docstring."""
-        pairs = self.hidden(joined(state, context, embedded)).unflatten(-1, (-1, 2))
-        features: Tensor = self.dropout(pairs.amax(-1))
-        return features
-
-    def lattice_readout(
-        self,
-        states: Float[Tensor, "B T H"],
-        values: Float[Tensor, "B S C"],
-        embedded: Float[Tensor, "B T E"],
-    ) -> Float[Tensor, "B T S F"]:
-        """As `readout`, for each step and position."""
-        pairs = linear_over_lattice(self.hidden, states, values, embedded).unflatten(-1, (-1, 2))
-        features: Tensor = self.dropout(pairs.amax(-1))
-        return features
+    def activated(self, sums: Float[Tensor, "*N R"]) -> Float[Tensor, "*N F"]:
+        """The larger of each two adjacent sums."""
+        pairs: Tensor = sums.unflatten(-1, (-1, 2))
+        return pairs.amax(-1)
 
 
 def joined(*parts: Float[Tensor, "*N _"] | None) -> Float[Tensor, "*N F"]:

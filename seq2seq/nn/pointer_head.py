@@ -79,17 +79,11 @@ class PointerHead(LinearHead):
         """Unnormalised log-probabilities of generating each token of the vocabulary."""
         return linear(features[..., :-1], self.weight, self.bias)
 
-    def lattice(
-        self,
-        states: Float[Tensor, "B T H"],
-        embedded: Float[Tensor, "B T E"],
-        keys: Keys,
-        product: Product | None = None,
-    ) -> Float[Tensor, "B T S V"]:
+    def of_positions(self, features: Tensor, keys: Keys, product: Product | None) -> Float[Tensor, "B T S V"]:
         """log p(v | a_t = s), where the copy is x_s."""
         assert keys.ids is not None
-        copied = F.one_hot(keys.ids, self.output_size).to(states.dtype)
-        return self._mixed(self.lattice_readout(states, keys.values, embedded), copied[:, None], product)
+        copied = F.one_hot(keys.ids, self.output_size).to(features.dtype)
+        return self._mixed(features, copied[:, None], product)
 
     def log_distribution(
         self,
@@ -103,6 +97,13 @@ class PointerHead(LinearHead):
         copied = weights.new_zeros(*weights.shape[:2], self.output_size)
         copied = copied.scatter_add(2, ids[:, None].expand_as(weights), weights)
         return self._mixed(features, copied, product)
+
+    def of_targets(
+        self, features: Float[Tensor, "B T F"], weights: Float[Tensor, "B T S"], keys: Keys
+    ) -> Float[Tensor, "B T V"]:
+        """log p(v) of all steps of whole targets; −∞ for what is impossible."""
+        assert keys.ids is not None
+        return impossible(self.log_distribution(features, weights, keys.ids))
 
     def of_steps(
         self, features: Float[Tensor, "N F"], weights: Float[Tensor, "N S"], keys: Keys, product: Product | None = None

@@ -62,14 +62,21 @@ class AdditiveContext(Attention):
         return F.linear(hidden, self.energy[None])[..., 0]
 
     def forward(
-        self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
+        self,
+        queries: Float[Tensor, "B Q H"] | None,
+        keys: Keys,
+        steps: Int[Tensor, "B Q"],
+        coverage: Float[Tensor, "B Q S"] | None = None,
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
-        """c_t and α_t of each query; with several heads, the concatenated parts of c_t and the mean of the α_t."""
-        if self.num_heads == 1:
+        """c_t and α_t of each query; with several heads, the concatenated parts of c_t and the mean of the α_t. With
+        coverage, w_c cov_t adds to the keys, which then differ by query."""
+        if self.num_heads == 1 and coverage is None:
             return super().forward(queries, keys, steps)
         assert queries is not None
         assert keys.keys is not None
-        return self._attend(torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None]), keys)
+        hidden = self.query(queries)[:, :, None] + keys.keys[:, None]
+        hidden = hidden if coverage is None else hidden + coverage[..., None] * self.coverage
+        return self._attend(torch.tanh(hidden), keys)
 
     def _attend(
         self, hidden: Float[Tensor, "B Q S A"], keys: Keys
@@ -84,20 +91,6 @@ class AdditiveContext(Attention):
         weights = torch.stack([weights for _, weights in heads]).mean(0)
         more = [weights @ words] if words.size(-1) else []
         return torch.cat([*(c for c, _ in heads), *more], -1), weights
-
-    def look(
-        self,
-        queries: Float[Tensor, "B Q H"],
-        keys: Keys,
-        steps: Int[Tensor, "B Q"],
-        coverage: Float[Tensor, "B Q S"] | None,
-    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"]]:
-        """The same for one step; w_c cov_t adds to the keys, which then differ by query."""
-        if not self.covers or coverage is None:
-            return self(queries, keys, steps)  # type: ignore[no-any-return]
-        assert keys.keys is not None
-        hidden = torch.tanh(self.query(queries)[:, :, None] + keys.keys[:, None] + coverage[..., None] * self.coverage)
-        return self._attend(hidden, keys)
 
     def steps(self) -> AdditiveSteps | None:
         """The derivatives of single steps; none with coverage."""

@@ -28,6 +28,11 @@ class Keys(NamedTuple):
     more: tuple[Keys, ...] = ()
     ids: Int[Tensor, "B S"] | None = None
 
+    def with_words(self, memory: Memory) -> Keys:
+        """The same with the source words' vectors after the values."""
+        assert memory.words is not None
+        return self._replace(values=torch.cat([self.values, memory.words], -1))
+
 
 class Context(nn.Module, ABC):
     """Made with `memory_size` (D) and `query_size` (H of the decoder); `size` is C.
@@ -55,17 +60,8 @@ class Context(nn.Module, ABC):
         self, queries: Float[Tensor, "B Q H"] | None, keys: Keys, steps: Int[Tensor, "B Q"]
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"] | None]:
         """c and attention weights for Q queries a sentence: all target steps at once, or one step of a whole beam.
-        `steps` are the queries' positions in the target, from 0. Where no query counts they may be None."""
-
-    def look(
-        self,
-        queries: Float[Tensor, "B Q H"],
-        keys: Keys,
-        steps: Int[Tensor, "B Q"],
-        coverage: Float[Tensor, "B Q S"] | None,
-    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B Q S"] | None]:
-        """The same for one step of a context that `covers`, with the coverage until then, None at first."""
-        raise NotImplementedError
+        `steps` are the queries' positions in the target, from 0. Where no query counts they may be None. A context that
+        `covers` takes the coverage [B, Q, S] until a step as a fourth argument, None at first."""
 
     def steps(self) -> ContextSteps | None:
         """The derivatives of single steps, which use the two weights below; None where the context has none."""

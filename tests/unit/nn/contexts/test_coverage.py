@@ -59,7 +59,7 @@ def test_the_equations_by_hand() -> None:
     covered, coverage = np.zeros((2, 4)), None
     for t in range(3):
         s = torch.randn(2, 1, 4).double()
-        c, weights = context.look(s, keys, torch.full((2, 1), t), coverage)
+        c, weights = context(s, keys, torch.full((2, 1), t), coverage)
         coverage = weights if coverage is None else coverage + weights
         for row, length in enumerate((4, 3)):
             energies = np.array(
