@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from seq2seq.corpora import readers
@@ -135,9 +136,42 @@ class Parallel(_TextFiles):
         return tuple(Path(name).expanduser() for name in part.files)
 
 
+@dataclass(frozen=True)
+class TSVColumns:
+    """The columns of tab-separated values, counted from 1. With a `features_column` of tags (such as N;LOC;SG, by
+    `features_separator`) sources are text, a tab and the tags. Raises UserError for columns that cannot be these."""
+
+    source_column: int = 1
+    target_column: int = 2
+    features_column: int | None = None
+    features_separator: str = ";"
+
+    def __post_init__(self) -> None:
+        source, target, features = self.source_column, self.target_column, self.features_column
+        if source < 1 or target < 1:
+            raise UserError(f"data.corpus.source_column={source}, target_column={target}: columns count from 1")
+        if features is None:
+            return
+        if features < 1 or features in (source, target):
+            raise UserError(
+                f"data.corpus.features_column={features}: columns count from 1; the source's and the target's are "
+                "others"
+            )
+        separator = self.features_separator
+        if not separator or "\t" in separator or separator.isalnum():
+            raise UserError(
+                f"data.corpus.features_separator={separator!r}: must be a sign that is in no tag, such as ; or +"
+            )
+
+    @property
+    def features(self) -> tuple[int, str] | None:
+        """The column of tags and their separator."""
+        return None if self.features_column is None else (self.features_column, self.features_separator)
+
+
 class TSV(_TextFiles):
-    """One file of tab-separated values an entry, without quoting and header; columns are counted from 1. With a
-    `features_column` of tags (such as N;LOC;SG, by `features_separator`) sources are text, a tab and the tags."""
+    """One file of tab-separated values an entry, without quoting and header. `columns` is a group of options; a
+    configuration gives its fields as keys of the corpus."""
 
     def __init__(
         self,
@@ -146,28 +180,20 @@ class TSV(_TextFiles):
         train: Entry | Sequence[Entry],
         val: Entry | Sequence[Entry],
         tests: Mapping[str, Entry] | None = None,
-        source_column: int = 1,
-        target_column: int = 2,
         temperature: float | None = None,
         alignments: str | None = None,
-        features_column: int | None = None,
-        features_separator: str = ";",
+        *,
+        columns: TSVColumns = TSVColumns(),
     ) -> None:
         super().__init__(source_language, target_language, train, val, tests, temperature, alignments)
-        if source_column < 1 or target_column < 1:
-            raise UserError(
-                f"data.corpus.source_column={source_column}, target_column={target_column}: columns count from 1"
-            )
-        self.source_column, self.target_column = source_column, target_column
-        if features_column is not None:
-            _check_features(features_column, features_separator, source_column, target_column)
-            self.columns = (Column("source"), Column("features", features_separator))
-        self._features = None if features_column is None else (features_column, features_separator)
+        self._read = columns
+        if columns.features:
+            self.columns = (Column("source"), Column("features", columns.features_separator))
 
     def part_pairs(self, split: str, number: int) -> Iterator[tuple[str, str]]:
         """The pairs of a file."""
         (path,) = self._paths(self._parts[split][number], split)
-        return readers.tsv(path, self.source_column, self.target_column, self._features)
+        return readers.tsv(path, self._read.source_column, self._read.target_column, self._read.features)
 
 
 class JSONLines(_TextFiles):
@@ -207,17 +233,6 @@ def sources_of(
             f"data.corpus.source_languages={list(languages)}: give two or more, each once, and no source_language"
         )
     return languages, tuple(Column(language) for language in languages)
-
-
-def _check_features(column: int, separator: str, *others: int) -> None:
-    if column < 1 or column in others:
-        raise UserError(
-            f"data.corpus.features_column={column}: columns count from 1; the source's and the target's are others"
-        )
-    if not separator or "\t" in separator or separator.isalnum():
-        raise UserError(
-            f"data.corpus.features_separator={separator!r}: must be a sign that is in no tag, such as ; or +"
-        )
 
 
 def find(prefix: Path, language: str) -> Path:

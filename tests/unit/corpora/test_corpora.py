@@ -23,6 +23,7 @@ import zstandard
 from seq2seq.corpora import TSV, Corpus, Embedded, JSONLines, Multi30k, Parallel, TranslationData, store
 from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import scan
+from seq2seq.corpora.files import TSVColumns
 from seq2seq.corpora.folders import atomic_folder
 from seq2seq.corpora.readers import lines
 from seq2seq.errors import UserError
@@ -96,7 +97,7 @@ def _parallel() -> Parallel:
         ({}, lambda: Parallel("en", "de", [["x.en"]], "v"), r"\['x.en'\] must be a prefix, or"),
         ({}, lambda: Parallel("en", "de", "t", "v", {"val": "v"}), "tests.val: is the name of another split"),
         ({}, lambda: TSV("a", "b", [["x", "y"]], "v"), r"\['x', 'y'\] in train must be the name of one file"),
-        ({}, lambda: TSV("a", "b", "t", "v", source_column=0), "source_column=0.* count from 1"),
+        ({}, lambda: TSV("a", "b", "t", "v", columns=TSVColumns(source_column=0)), "source_column=0.* count from 1"),
         ({"t": b"a\tb\na\tb\tc\n"}, lambda: TSV("a", "b", "t", "v"), "^t:2: 3 tab-separated columns, but line 1 has 2"),
         ({"t": b"a\n"}, lambda: TSV("a", "b", "t", "v"), "^t:1: 1 tab-separated columns, .*target_column=2"),
         ({"t": b'{"source":"a","target":"b"}\n{\n'}, lambda: JSONLines("a", "b", "t", "v"), "^t:2: is not JSON"),
@@ -136,7 +137,7 @@ def test_the_same_pairs_from_every_kind_of_file() -> None:
     write("j.jsonl", *(json.dumps({"translation": {"en": s, "de": t}}) for s, t in pairs))
     corpora: list[Corpus] = [
         Parallel("en", "de", ["p", ["more.1", "more.2"]], "p", {"test": ["more.1", "more.2"]}),
-        TSV("en", "de", ["t.tsv"], "t.tsv", source_column=3, target_column=1),
+        TSV("en", "de", ["t.tsv"], "t.tsv", columns=TSVColumns(3, 1)),
         JSONLines("en", "de", "j.jsonl", "j.jsonl", None, "translation.en", "translation.de"),
     ]
     assert all(list(corpus.pairs("train")) == pairs for corpus in corpora)
@@ -159,7 +160,7 @@ def test_a_file_is_read_again_only_when_its_content_changed(monkeypatch: pytest.
     write("t", "a\tb", "c\te")
     os.utime("t", (2e9, 1e9 + 5))  # the size and the time stamp are as before, as cp -p, rsync -t and tar leave them
     assert scan(corpus, "train").sha256 != first.sha256
-    assert scan(TSV("a", "b", "t", "t", None, 2, 1), "train").sha256 != first.sha256
+    assert scan(TSV("a", "b", "t", "t", columns=TSVColumns(2, 1)), "train").sha256 != first.sha256
 
 
 def test_what_is_written_while_it_is_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

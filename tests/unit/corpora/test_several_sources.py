@@ -7,6 +7,7 @@ import pytest
 
 from seq2seq.corpora import TSV, Corpus, Multi30k, Parallel
 from seq2seq.corpora.corpus import scan
+from seq2seq.corpora.files import TSVColumns
 from seq2seq.errors import UserError
 from seq2seq.text import Column
 from seq2seq.training.tasks.pair_data import check_columns
@@ -65,7 +66,7 @@ def test_lines_of_several_sources_are_refused_with_their_place() -> None:
 
 def test_each_column_has_an_encoder() -> None:
     two: Corpus = Parallel(None, "de", "t", "t", source_languages=["en", "fr"])
-    tags: Corpus = TSV("a", "a", "t", "t", features_column=3)
+    tags: Corpus = TSV("a", "a", "t", "t", columns=TSVColumns(features_column=3))
     one: Corpus = Parallel("en", "de", "t", "t")
     for corpus, encoders in ((two, {"fr": {}}), (tags, {"features": {}}), (tags, {}), (tags, None), (one, None)):
         check_columns({"extra_encoders": encoders}, corpus)

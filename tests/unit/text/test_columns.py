@@ -11,6 +11,7 @@ import torch
 from seq2seq.cli.main import main
 from seq2seq.corpora import TSV, TranslationData
 from seq2seq.corpora.corpus import scan
+from seq2seq.corpora.files import TSVColumns
 from seq2seq.errors import UserError
 from seq2seq.inference.translator import Translator
 from seq2seq.models import factory
@@ -83,7 +84,9 @@ def test_appended_tags_are_what_text_concatenated_by_hand_is(tmp_path: Path, mon
     by_hand = [f"{' '.join(lemma)} {tags.replace(';', ' ')}\t{form}\n" for lemma, form, tags in map(_cells, rows)]
     (tmp_path / "text").write_text("".join(by_hand).replace("N i l", "<N> i l"), encoding="utf-8")
     files = [str(tmp_path / name) for name in ("forms", "text")]
-    data = TranslationData(TSV("t", "t", files[0], files[0], features_column=3), CharacterTrainer(), seed=1)
+    data = TranslationData(
+        TSV("t", "t", files[0], files[0], columns=TSVColumns(features_column=3)), CharacterTrainer(), seed=1
+    )
     source = data.tokenizers.source
     first = len(columns_of(source).columns[0])  # type: ignore[union-attr]
     tokens = [f"<{t}>" if t == "N" and i < first - 4 else t for i, t in enumerate(source.tokens(range(4, len(source))))]
@@ -123,7 +126,7 @@ def test_bad_lines_are_refused_with_their_place(
     monkeypatch.setenv("SEQ2SEQ_CACHE", str(tmp_path / "cache"))
     Path("forms").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=words) as error:
-        scan(TSV("a", "a", "forms", "forms", **{"features_column": 3, **options}), "train")  # type: ignore[arg-type]
+        scan(TSV("a", "a", "forms", "forms", columns=TSVColumns(**{"features_column": 3, **options})), "train")  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
 
 
