@@ -43,9 +43,7 @@ def sample(
     and nothing that would leave too few steps for them. Log-probabilities and scores are those of the model, without
     temperature and truncation.
     """
-    if not _reserved_only(sentences):
-        raise ValueError("search: constraints belong to beam search, not to sampling")
-    longest = max(steps_allowed(limits), default=0)
+    _check_constraints(sentences)
     numbers = range(len(limits)) if sentences.numbers is None else sentences.numbers
     race = Race(options.seed, numbers, options.n_best)
     rules, live = start(sentences, limits, options)
@@ -53,13 +51,12 @@ def sample(
     last = torch.full((len(rows), options.n_best), -1, device=limits.device)
     ids, writing = torch.full_like(rows, options.bos), last < 0
     history: list[Step] = []
-    for t in range(longest):
+    for t in range(max(steps_allowed(limits), default=0)):
         log_probs, state, weights = step(ids, state, memory)
         open_tokens = _open_tokens(_permitted(log_probs, t, rules, live, options), options.banned(t))
         drawn = _instead_of_eos(open_tokens, log_probs, t, rules, live, options)
         tokens = race(truncated(drawn, options.temperature, options.top_k, options.top_p), rows)
-        values = open_tokens.view(len(rows), -1, open_tokens.size(1))
-        values = values.expand(-1, tokens.size(1), -1).gather(2, tokens[:, :, None])[:, :, 0].float()
+        values = _values_of(open_tokens, tokens)
         width = len(ids) // len(rows)
         parents = torch.arange(options.n_best, device=ids.device).clamp(max=width - 1).expand_as(tokens)
         attention = weights.view(len(rows), width, -1) if options.return_attention and weights is not None else None
@@ -110,10 +107,17 @@ def truncated(
     return torch.zeros_like(kept).scatter(-1, order, kept / kept.sum(-1, keepdim=True))
 
 
-def _reserved_only(sentences: Sentences) -> bool:
-    """Whether all constraints are of one reserved token."""
+def _check_constraints(sentences: Sentences) -> None:
+    """Raise ValueError unless all constraints are of one reserved token."""
     reserved = {(token,) for token in sentences.reserved or ()}
-    return all(tuple(phrase) in reserved for phrases in sentences.constraints or () for phrase in phrases)
+    if not all(tuple(phrase) in reserved for phrases in sentences.constraints or () for phrase in phrases):
+        raise ValueError("search: constraints belong to beam search, not to sampling")
+
+
+def _values_of(log_probs: Float[Tensor, "N V"], tokens: Int[Tensor, "B n"]) -> Float[Tensor, "B n"]:
+    """The log-probability (float32) of each sample's token; a sentence has one prefix, or one for each sample."""
+    values = log_probs.view(len(tokens), -1, log_probs.size(1)).expand(-1, tokens.size(1), -1)
+    return values.gather(2, tokens[:, :, None])[:, :, 0].float()
 
 
 def _permitted(

@@ -21,14 +21,14 @@ def lines_of(node: ast.AST) -> int:
 
 
 def arguments_of(node: ast.ClassDef) -> int:
-    """What a class's constructor takes: the arguments of `__init__` without self, or the fields of a dataclass."""
+    """What a class's constructor takes: the arguments of `__init__` with self, or the fields of a dataclass."""
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
         return sum("ClassVar" not in ast.unparse(each.annotation) for each in fields)
     for each in node.body:
         if isinstance(each, ast.FunctionDef) and each.name == "__init__":
             given = each.args
-            return len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs) - 1
+            return len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs)
     return 0
 
 

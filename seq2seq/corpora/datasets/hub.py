@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,20 @@ from seq2seq.corpora.corpus import Corpus
 from seq2seq.errors import UserError
 
 
+@dataclass(frozen=True)
+class Fields:
+    """The columns of source and target in a row; a dot steps into an object. None: `translation.en` for English."""
+
+    source_field: str | None = None
+    target_field: str | None = None
+
+
 class HuggingFace(Corpus):
     """The corpus `name`, with a `subset` where it has some, of a `revision` (a branch, a tag or a commit).
 
-    `train`, `val` and `tests` are the names of its splits, which may be slices (`train[:95%]`). A field is a column; a
-    dot steps into an object: by default `translation.en` and `translation.de` for these languages. No code of the
-    corpus is run. Raises UserError where the library is missing, for what the hub does not have, and for a row without
-    a text.
+    `train`, `val` and `tests` are the names of its splits, which may be slices (`train[:95%]`). `fields` is a group of
+    options; a configuration gives them as keys of the corpus. No code of the corpus is run. Raises UserError where the
+    library is missing, for what the hub does not have, and for a row without a text.
     """
 
     def __init__(
@@ -30,15 +38,15 @@ class HuggingFace(Corpus):
         train: str = "train",
         val: str = "validation",
         tests: Mapping[str, str] | None = None,
-        source_field: str | None = None,
-        target_field: str | None = None,
         revision: str | None = None,
+        *,
+        fields: Fields = Fields(),
     ) -> None:
         self.source_language, self.target_language = source_language, target_language
         self.dataset, self.subset, self.revision = name, subset, revision
         self.fields = (
-            source_field or f"translation.{source_language}",
-            target_field or f"translation.{target_language}",
+            fields.source_field or f"translation.{source_language}",
+            fields.target_field or f"translation.{target_language}",
         )
         self._names = {"train": train, "val": val, **(tests or {})}
         if tests and ("train" in tests or "val" in tests):

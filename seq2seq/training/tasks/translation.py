@@ -52,7 +52,7 @@ seq2seq translate-file BUNDLE input.{source} output.{target}
 
 class TranslationModule(TaskModule):
     """Trains an `EncoderDecoder` on `Pairs`; `references` are the validation split's raw target lines, found by
-    `Pairs.rows`."""
+    `Pairs.rows`, and `scorer` (by default of BLEU and chrF) compares translations with them."""
 
     def __init__(
         self,
@@ -64,14 +64,13 @@ class TranslationModule(TaskModule):
         objective: Objective,
         target_tokenizer: Tokenizer,
         references: Sequence[str],
-        metrics: Sequence[str] = ("bleu", "chrf"),
-        language: str | None = None,
+        scorer: Scorer | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(model, optimizer=optimizer, scheduler=scheduler)
         self.search, self.objective = search, objective
         self.target_tokenizer, self.references = target_tokenizer, references
-        self.scorer, self.seed = Scorer(metrics, language=language), seed
+        self.scorer, self.seed = scorer or Scorer(("bleu", "chrf")), seed
         self.validation_texts: dict[int, str] = {}
         self.unseen: Mapping[int, Sequence[str]] = {}
         self.groups: Mapping[str, Group] = {}
@@ -202,8 +201,7 @@ class Translation(Task):
             objective=make_objective(config["task"], search_options(config["search"]), data.tokenizers.target),
             target_tokenizer=data.tokenizers.target,
             references=data.text("val")[1],
-            metrics=quick_metrics(config),
-            language=data.corpus.target_language,
+            scorer=Scorer(quick_metrics(config), language=data.corpus.target_language),
             seed=config["seed"],
         )
         if model.copies:

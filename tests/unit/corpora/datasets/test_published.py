@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from seq2seq.corpora.datasets.hub import HuggingFace
+from seq2seq.corpora.datasets.hub import Fields, HuggingFace
 from seq2seq.corpora.datasets.iwslt import IWSLT14, IWSLT15, TESTS
 from seq2seq.corpora.datasets.unimorph import UniMorph
 from seq2seq.corpora.datasets.wmt import WMT
@@ -181,7 +181,7 @@ def test_a_corpus_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked[0] == ("opus_books", "de-en", "train", "main")
     assert corpus.name == "opus_books/de-en"
     with pytest.raises(UserError, match=r"x, train, row 1: id is 1, not text"):
-        list(HuggingFace("x", "de", "en", source_field="id").pairs("train"))
+        list(HuggingFace("x", "de", "en", fields=Fields(source_field="id")).pairs("train"))
     with pytest.raises(UserError, match=r"x: none cannot be loaded .ValueError: Unknown split.$"):
         HuggingFace("x", "de", "en", val="none").prepare()
     monkeypatch.setitem(sys.modules, "datasets", None)
