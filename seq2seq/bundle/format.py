@@ -35,6 +35,7 @@ from seq2seq.bundle.files import (
 from seq2seq.bundle.weights import Header, build_within, check_depth, load_weights, read_header
 from seq2seq.errors import UserError
 from seq2seq.models import factory
+from seq2seq.models.source_factors import PLACE, factor_sizes
 from seq2seq.models.task_descriptors import TASKS
 from seq2seq.runtime.atomic_files import digest_of
 from seq2seq.runtime.old_names import current
@@ -172,6 +173,12 @@ def _text_side(folder: Path, config: Mapping[str, Any]) -> tuple[Tokenizers, Sea
                 f"{folder / CONFIG}: sizes.{side}={config['sizes'][side]!r}, but the tokenizer next to it has "
                 f"{len(tokenizer)} tokens; the files are of different bundles: copy the bundle again"
             )
+    there = {name: size for name, size in config["sizes"].items() if name.startswith(PLACE)}
+    if there != factor_sizes(tokenizers):
+        raise UserError(
+            f"{folder / CONFIG}: has sizes of other factors than the file next to it; the files are of different "
+            "bundles: copy the bundle again"
+        )
     return tokenizers, _blaming(folder / CONFIG, lambda: _affordable(_search_options(config["search"])))
 
 
@@ -241,7 +248,8 @@ def described(folder: Path) -> dict[str, Any]:
         )
     config["model"] = current(config["model"])
     for name, size in config["sizes"].items():
-        if name not in SIZES or not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        known = name in SIZES or name.startswith(PLACE)
+        if not known or not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise UserError(f"{folder / CONFIG}: sizes.{name}={size!r} is not what a bundle has; copy it again")
     return config
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
 from pathlib import Path
 
 from seq2seq.errors import UserError
@@ -62,6 +63,40 @@ def add_models(parser: ArgumentParser) -> None:
         help="read tags of words that training did not have (of N;LOC;SG) as unknown ones instead of refusing them",
     )
     add_tag(parser)
+    parser.add_argument(
+        "--factors",
+        type=factor_file,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FILE",
+        help="of a bundle with token factors, a file of each, a value for each word of the source: pos=input.pos",
+    )
+
+
+def factor_file(text: str) -> tuple[str, Path]:
+    """Parse `name=file`, as argparse's type of an argument."""
+    name, sign, path = text.partition("=")
+    if not (name and sign and path):
+        raise ArgumentTypeError(f"{text!r} is no factor with its file: write pos=input.pos")
+    return name, Path(path)
+
+
+def factor_files(bundle: Path, given: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+    """The files of `--factors` in the order in which a bundle reads them; none where none are given. Raises `UserError`
+    for other factors than the bundle's, and a file that is missing."""
+    if not given:
+        return {}
+    from seq2seq.inference.factors import check_factor_names
+    from seq2seq.text import load_tokenizers
+
+    factors, files = load_tokenizers(bundle).factors, dict(given)
+    names = factors.given if factors else ()
+    check_factor_names(files, names, lambda name: f"--factors {name}={files.get(name, 'FILE')}")
+    for path in files.values():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+    return {name: files[name] for name in names}
 
 
 def add_tag(parser: ArgumentParser) -> None:

@@ -19,9 +19,8 @@ import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from itertools import repeat, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -70,6 +69,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="keep its lines with their pairs: PREFIX with the end of its name",
     )
+    parser.add_argument(
+        "--factors",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="of token factors, such as train.pos: keep their lines with their pairs, as --alignments",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the report (%(default)s)")
     add_tag(parser)
     add_running(parser)
@@ -79,7 +86,8 @@ def run(arguments: Namespace) -> int:
     """Filter; returns the exit code. Raises `UserError` for what is wrong with files, options or the bundle."""
     from seq2seq.corpora.readers import parallel
 
-    outputs = output_paths(arguments.source, arguments.target, arguments.output, arguments.alignments)
+    more = [*([arguments.alignments] if arguments.alignments else []), *arguments.factors]
+    outputs = output_paths(arguments.source, arguments.target, arguments.output, *more)
     _check(arguments, outputs)
     rules, pairs = _rules(arguments, parallel(arguments.source, arguments.target))
     counts: Counter[int] = Counter()
@@ -87,7 +95,7 @@ def run(arguments: Namespace) -> int:
         writes = [stack.enter_context(output(path)) for path in outputs]
         write_rejected = stack.enter_context(maybe_output(arguments.rejected))
         judged = _scored(arguments, rules, pairs) if arguments.score else _judged(rules, pairs)
-        for number, ((pair, verdict), aligned) in enumerate(_with_alignments(judged, arguments.alignments), 1):
+        for number, ((pair, verdict), aligned) in enumerate(_with_lines(judged, more), 1):
             counts[verdict] += 1
             if verdict == KEPT:
                 for write, text in zip(writes, (*pair, *aligned), strict=True):
@@ -104,28 +112,30 @@ def run(arguments: Namespace) -> int:
 Judged: TypeAlias = tuple["Pair", int]
 
 
-def _with_alignments(judged: Iterator[Judged], path: Path | None) -> Iterator[tuple[Judged, tuple[str, ...]]]:
-    """Each judged pair with its line of the alignments, if there is a file. Raises `UserError` where that has more or
-    fewer lines."""
+def _with_lines(judged: Iterator[Judged], paths: Sequence[Path]) -> Iterator[tuple[Judged, tuple[str, ...]]]:
+    """Each judged pair with its line of each further file. Raises `UserError` where one has more or fewer lines."""
     from seq2seq.corpora.readers import lines
 
-    if path is None:
-        yield from zip(judged, repeat(()))
-        return
-    for number, (pair, line) in enumerate(zip_longest(judged, lines(path)), 1):
-        if pair is None or line is None:
-            longer, shorter = (path, "the corpus") if pair is None else ("the corpus", path)
-            raise UserError(f"{path}:{number}: {shorter} ends after {number - 1} lines, and {longer} does not")
-        yield pair, (line,)
+    streams: list[Iterator[str]] = [lines(path) for path in paths]
+    number = 0
+    for number, pair in enumerate(judged, 1):
+        more = [next(stream, None) for stream in streams]
+        for path, line in zip(paths, more, strict=True):
+            if line is None:
+                raise UserError(f"{path}:{number}: {path} ends after {number - 1} lines, and the corpus does not")
+        yield pair, tuple(map(str, more))
+    for path, stream in zip(paths, streams, strict=True):
+        if next(stream, None) is not None:
+            raise UserError(f"{path}:{number + 1}: the corpus ends after {number} lines, and {path} does not")
 
 
-def output_paths(source: Path, target: Path, prefix: Path, alignments: Path | None = None) -> list[Path]:
+def output_paths(source: Path, target: Path, prefix: Path, *more: Path) -> list[Path]:
     """PREFIX with the last suffix of each input, and that of its compression; where both sides have the same,
     PREFIX.source and PREFIX.target come first."""
     from seq2seq.corpora.readers import SUFFIXES
 
     ends = []
-    for path in (source, target, *([alignments] if alignments else [])):
+    for path in (source, target, *more):
         packed = path.suffix if path.suffix and path.suffix in SUFFIXES else ""
         ends.append(Path(path.name.removesuffix(packed)).suffix + packed)
     if ends[0] == ends[1]:
@@ -145,9 +155,12 @@ def _span(text: str) -> tuple[int, float]:
 
 def _check(arguments: Namespace, outputs: list[Path]) -> None:
     """Raise `UserError` for what would come to nothing, before anything is read."""
-    inputs = [arguments.source, arguments.target, *([arguments.alignments] if arguments.alignments else [])]
+    more = {"--alignments": [arguments.alignments] if arguments.alignments else [], "--factors": arguments.factors}
+    inputs = [arguments.source, arguments.target, *more["--alignments"], *more["--factors"]]
     if len(set(outputs)) < len(inputs):
-        raise UserError(f"--alignments {arguments.alignments}: its name ends as a side's; call it something else")
+        twice = next(i for i, path in enumerate(outputs) if path in outputs[:i])
+        option = next(name for name, paths in more.items() if inputs[twice] in paths)
+        raise UserError(f"{option} {inputs[twice]}: its name ends as a side's, or as another's; call it something else")
     for path in inputs:
         if path == STREAM:
             raise UserError("-: a corpus to filter is two files; give their names")

@@ -17,12 +17,12 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seq2seq.cli.arguments import add_attention, add_models, add_running, check_attention
+from seq2seq.cli.arguments import add_attention, add_models, add_running, check_attention, factor_files
 from seq2seq.errors import UserError
 from seq2seq.inference.files import formats
 from seq2seq.inference.files.input import STREAM, lines
@@ -52,8 +52,11 @@ def run(arguments: Namespace) -> int:
     """Score the pairs; return the exit code. Raises `UserError` for mistakes in files or options, or a bad bundle."""
     check(arguments.input, arguments.output)
     check_attention(arguments.format, arguments.attention, arguments.alignments, arguments.input, arguments.output)
-    total = _count(arguments.input, arguments.targets, arguments.output)
+    factors = factor_files(arguments.bundle, arguments.factors)
+    total = _count(arguments.input, arguments.targets, arguments.output, factors)
     decoder = _load(arguments)
+    from seq2seq.text import sentence_of
+
     aligner = decoder.aligner() if arguments.attention or arguments.alignments else None
     from tqdm import tqdm
 
@@ -62,7 +65,7 @@ def run(arguments: Namespace) -> int:
         maybe_output(arguments.alignments) as write_links,
         tqdm(total=total, unit=" pairs", disable=not sys.stderr.isatty()) as bar,
     ):
-        given, shown = tee(_pairs(arguments.input, arguments.targets))
+        given, shown = tee(_sources(arguments.input, arguments.targets, factors))
         scored = decoder.score(
             given,
             attention=aligner is not None,
@@ -78,7 +81,8 @@ def run(arguments: Namespace) -> int:
                 write(f"{log_prob}\t{mean}\t{len(forced.token_log_probs)}\n".encode())
                 continue
             tokens = decoder.bundle.tokenizers.target.tokens(forced.tokens)
-            described = _as_json(index, pair, forced, tokens)
+            shown_pair = sentence_of(pair[0], decoder.bundle.tokenizers.factors), pair[1]
+            described = _as_json(index, shown_pair, forced, tokens)
             if arguments.attention and aligner:
                 described |= {"alignment": links} | formats.weights(aligner, pair[0], forced.attention)
             write(f"{json.dumps(described, ensure_ascii=False)}\n".encode())
@@ -134,7 +138,15 @@ def _pairs(source: Path, targets: Path | None) -> Iterator[tuple[str, str]]:
         yield before, after
 
 
-def _count(source: Path, targets: Path | None, target: Path) -> int | None:
+def _sources(source: Path, targets: Path | None, factors: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """The pairs, with the values of factors in their sources."""
+    from seq2seq.corpora.factored import factored
+
+    pairs = _pairs(source, targets)
+    return factored(pairs, source, factors) if factors else pairs
+
+
+def _count(source: Path, targets: Path | None, target: Path, factors: Mapping[str, Path]) -> int | None:
     """The number of pairs, which are checked by the way; None for a stream."""
     if targets is not None and target.is_file() and targets.is_file() and target.samefile(targets):
         raise UserError(f"{target}: is the targets as well; choose another output")
@@ -142,4 +154,4 @@ def _count(source: Path, targets: Path | None, target: Path) -> int | None:
         raise UserError("-: with --targets both are files; or give lines of SOURCE<TAB>TARGET on standard input")
     if source == STREAM or not source.is_file():
         return None
-    return sum(1 for _ in _pairs(source, targets))
+    return sum(1 for _ in _sources(source, targets, factors))

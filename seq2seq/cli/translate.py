@@ -6,7 +6,8 @@
     > :beam 10
     > :attention
 
-In a terminal, lines have a history (arrow keys) that later sessions share. A line with a colon first is a setting:
+In a terminal, lines have a history (arrow keys) that later sessions share. Of a model with tags or token factors a line
+is text, a tab and these. A line with a colon first is a setting:
 
     :beam N             prefixes kept; 1 is greedy search
     :n-best N           translations of each line, with their scores
@@ -32,7 +33,8 @@ from unicodedata import east_asian_width
 from seq2seq.errors import UserError
 
 if TYPE_CHECKING:
-    from seq2seq.inference.translator import Translation, Translator
+    from seq2seq.inference.translation import Translation
+    from seq2seq.inference.translator import Translator
     from seq2seq.search import SearchOptions
 
 PROMPT = "> "

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -26,7 +26,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 
 from seq2seq import __version__
-from seq2seq.cli.arguments import add_attention, add_errors, add_files, add_models, add_running, check_attention
+from seq2seq.cli.arguments import (
+    add_attention,
+    add_errors,
+    add_files,
+    add_models,
+    add_running,
+    check_attention,
+    factor_files,
+)
 from seq2seq.cli.searching import add_search, check_search, load_translator, search_options, utility
 from seq2seq.errors import UserError
 from seq2seq.inference.files import formats
@@ -42,7 +50,7 @@ if TYPE_CHECKING:
     from seq2seq.text import Tokenizers
 
 FREE = {
-    *("bundle", "ensemble", "lm", "input", "output", "alignments"),
+    *("bundle", "ensemble", "lm", "input", "output", "alignments", "factors"),
     *("batch_size", "device", "threads", "trust", "workers"),
 }
 """Arguments that may change when a run is resumed: the output does not depend on them, or their content is compared."""
@@ -95,10 +103,11 @@ def run(arguments: Namespace) -> int:
     source, targets = arguments.input, _check(arguments)
     total = count(source, arguments.errors)
     made = _made(arguments)
+    factors = factor_files(arguments.bundle, arguments.factors)
     translate = ChunkTranslator(arguments) if arguments.workers == 1 else None  # worker processes load their own
-    _check_requests(arguments, translate.tokenizers if translate else None)
+    _check_requests(arguments, factors, translate.tokenizers if translate else None)
     part = arguments.shard or ALL_LINES
-    if arguments.resume and arguments.shard and is_complete(targets, made, source, part, arguments.errors):
+    if arguments.resume and arguments.shard and is_complete(targets, made, source, part, arguments.errors, factors):
         return 0
     finish = partial(_finish, made, targets) if arguments.shard else None
     from tqdm import tqdm
@@ -110,7 +119,8 @@ def run(arguments: Namespace) -> int:
     ):
         bar.total = None if total is None else part.count(total)
         bar.update(part.count(written.place.lines))
-        given = chunks(source, CHUNK, part, written.place, arguments.errors) if not written.ended else ()
+        begin = written.place
+        given = chunks(source, CHUNK, part, begin, arguments.errors, factors) if not written.ended else ()
         with closing(_translated(arguments, translate, given, bar.update)) as results:
             for chunk, output in results:
                 written.write(output.contents, chunk.place)
@@ -210,6 +220,7 @@ def _requests(
     from seq2seq.inference.request import read_request
 
     columns = len(read.columns) if (read := columns_of(tokenizers.source)) else 1
+    columns += len(tokenizers.factors.given) if tokenizers.factors else 0
     name = "standard input" if arguments.input == STREAM else arguments.input
     for text, number in zip(texts, numbers):
         place = f"{name}:{number + 1}"
@@ -217,23 +228,23 @@ def _requests(
         yield read_request(text, **fields, place=place, tag=arguments.tag, columns=columns)
 
 
-def _check_requests(arguments: Namespace, tokenizers: Tokenizers | None) -> None:
+def _check_requests(arguments: Namespace, factors: Mapping[str, Path], tokenizers: Tokenizers | None) -> None:
     """Raise `UserError`, naming file and line, for the first constraints that no translation can meet, and for the
-    first line whose columns or tags are not the bundle's."""
+    first line whose columns, tags or factors are not the bundle's."""
     source = arguments.input
     if source == STREAM:
         return
     from seq2seq.text import load_tokenizers
 
-    columns = columns_of((tokenizers or load_tokenizers(arguments.bundle)).source)
-    if not (arguments.prefixes or arguments.constraints or columns):
+    known = tokenizers or load_tokenizers(arguments.bundle)
+    if not (arguments.prefixes or arguments.constraints or columns_of(known.source) or known.factors):
         return
     from seq2seq.bundle.format import read_text_side
     from seq2seq.inference.protection import SpanKeeper
     from seq2seq.inference.request import check_requests
 
     tokenizers, defaults = read_text_side(arguments.bundle)
-    requests = _requests(arguments, lines(source, arguments.errors), itertools.count(), tokenizers)
+    requests = _requests(arguments, lines(source, arguments.errors, factors), itertools.count(), tokenizers)
     options = search_options(defaults, arguments)
     try:
         if arguments.protect is not None:

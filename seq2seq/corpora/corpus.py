@@ -30,6 +30,9 @@ class Corpus(ABC):
     columns: Sequence[Column] = ()
     """What a source consists of, with tabs between them, if it is more than a text."""
 
+    factors: Sequence[str] = ()
+    """What the words of a source have values of (`seq2seq.text.factors`): in its text after a tab each."""
+
     def prepare(self) -> None:
         """Download or write missing files; called once, before anything is read."""
         return None

@@ -18,6 +18,7 @@ from seq2seq.corpora.alignments import links_of
 from seq2seq.corpora.batching import TrainingBatches, batches_in_order, pad_share
 from seq2seq.corpora.budget import Budget
 from seq2seq.corpora.corpus import Corpus, Scan, scan, verified
+from seq2seq.corpora.factored import sentence, sentences, with_factors
 from seq2seq.corpora.folders import atomic_folder
 from seq2seq.corpora.mixing import MixedBatches, integer_weights, weights_by_temperature
 from seq2seq.corpora.protection import Protection, WordLinks
@@ -109,16 +110,23 @@ class TranslationData(lightning.LightningDataModule):
         """The tokenizers: trained on the training text, or loaded from the cache for the same text and settings."""
         if self._given:
             return self._given
-        key = json.dumps([self._scan("train").sha256, self._tokenizer.settings()], sort_keys=True)
+        named = [list(self.corpus.factors)] if self.corpus.factors else []
+        key = json.dumps([self._scan("train").sha256, self._tokenizer.settings(), *named], sort_keys=True)
         folder = cached("tokenizers", hashlib.sha256(key.encode()).hexdigest())
         if not folder.is_dir():
             trained = self._trained(self._scan("train").pairs)
+            trained = with_factors(trained, self.corpus.factors, self._pairs_of("train"))
             with atomic_folder(folder) as unfinished:
                 trained.save(unfinished)
         return load_tokenizers(folder)
 
     def _trained(self, count: int) -> Tokenizers:
-        return train_tokenizers(self._tokenizer, lambda: self._pairs_of("train"), count=count)
+        factors = self.corpus.factors
+        return train_tokenizers(self._tokenizer, lambda: sentences(self._pairs_of("train"), factors), count=count)
+
+    def sentence(self, source: str) -> str:
+        """A source without the values of its factors."""
+        return sentence(source, self.corpus.factors)
 
     def text(self, split: str) -> tuple[list[str], list[str]]:
         """The raw sources and references of a split, as in its files (all in memory: not for large splits)."""
@@ -280,5 +288,8 @@ def _resegmented(sentences: Tokens, tokenizer: Tokenizer, sampling: Sampling, se
 
 def tokens(side: Ragged, index: Ints) -> Tokens:
     """The sentences `index` as padded tensors, [B, T] and [B]."""
-    ids, lengths = side.padded(index)
-    return Tokens(torch.from_numpy(ids), torch.from_numpy(lengths))
+    padded, lengths = side.padded(index)
+    ids = torch.from_numpy(padded)
+    if ids.dim() == 2:
+        return Tokens(ids, torch.from_numpy(lengths))
+    return Tokens(ids[..., 0].contiguous(), torch.from_numpy(lengths), ids[..., 1:].contiguous())

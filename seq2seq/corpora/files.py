@@ -9,8 +9,10 @@ from pathlib import Path
 from seq2seq.corpora import readers
 from seq2seq.corpora.corpus import Corpus
 from seq2seq.corpora.entries import Entry, Part, parts_of
+from seq2seq.corpora.factored import factored
 from seq2seq.errors import UserError
 from seq2seq.text import Column
+from seq2seq.text.factors import SUBWORD, check_names
 
 
 class _Files(Corpus):
@@ -98,7 +100,8 @@ class Parallel(_TextFiles):
 
     The files of an entry are two names, or a prefix: PREFIX.LANGUAGE with .gz, .xz, .zst, .bz2 or nothing after it.
     `train` is an entry or a list of them, and so is `val`; `tests` is any number of entries by name. With
-    `source_languages` there is a source file for each, and a source is their lines with tabs between them.
+    `source_languages` there is a source file for each, and a source is their lines with tabs between them. With
+    `factors` there is a file PREFIX.FACTOR for each, of values for the words of the source.
     """
 
     def __init__(
@@ -111,17 +114,24 @@ class Parallel(_TextFiles):
         temperature: float | None = None,
         alignments: str | None = None,
         source_languages: Sequence[str] | None = None,
+        factors: Sequence[str] | None = None,
     ) -> None:
         self.source_languages, self.columns = sources_of(source_language, source_languages)
+        self.factors = factors_of(factors, self.columns)
+        self._given = [name for name in self.factors if name != SUBWORD]
         super().__init__("+".join(self.source_languages), target_language, train, val, tests, temperature, alignments)
 
     def part_pairs(self, split: str, number: int) -> Iterator[tuple[str, str]]:
         """The pairs of an entry."""
-        *sources, target = self._paths(self._parts[split][number], split)
-        return readers.parallel(sources[0], target) if len(sources) == 1 else readers.multi_parallel(sources, target)
+        paths = self._paths(self._parts[split][number], split)
+        (*sources, target), more = paths[: len(paths) - len(self._given)], paths[len(paths) - len(self._given) :]
+        if len(sources) > 1:
+            return readers.multi_parallel(sources, target)
+        pairs = readers.parallel(sources[0], target)
+        return factored(pairs, sources[0], dict(zip(self._given, more, strict=True))) if more else pairs
 
     def _paths(self, part: Part, split: str) -> tuple[Path, ...]:
-        """Sources and target. Raises UserError where a prefix has no file of a language, or no source is named."""
+        """Sources, target and factors. Raises UserError where a prefix has no file of one, or no source is named."""
         if not self.source_languages:
             raise UserError("data.corpus.source_language: is missing; give it, or source_languages=[en,fr]")
         if isinstance(part.files, str):
@@ -129,27 +139,38 @@ class Parallel(_TextFiles):
             if part.source_language:
                 sources = (part.source_language, *sources[1:])
             languages = *sources, part.target_language or self.target_language
-            return tuple(find(Path(part.files), language) for language in languages)
-        if len(part.files) != 1 + len(self.source_languages):
+            return tuple(find(Path(part.files), name) for name in (*languages, *self._given))
+        if len(part.files) != 1 + len(self.source_languages) + len(self._given):
             count = "a source file" if len(self.source_languages) == 1 else f"{len(self.source_languages)} source files"
-            raise UserError(f"data.corpus: {list(part.files)!r} must be a prefix, or {count} and a target file")
+            more = "".join(f", then one of {name}" for name in self._given)
+            raise UserError(f"data.corpus: {list(part.files)!r} must be a prefix, or {count} and a target file{more}")
         return tuple(Path(name).expanduser() for name in part.files)
 
 
 @dataclass(frozen=True)
 class TSVColumns:
     """The columns of tab-separated values, counted from 1. With a `features_column` of tags (such as N;LOC;SG, by
-    `features_separator`) sources are text, a tab and the tags. Raises UserError for columns that cannot be these."""
+    `features_separator`) sources are text, a tab and the tags; `factors` are columns of values for the words of the
+    source, by name. Raises UserError for columns that cannot be these."""
 
     source_column: int = 1
     target_column: int = 2
     features_column: int | None = None
     features_separator: str = ";"
+    factors: Mapping[str, int | None] | None = None
 
     def __post_init__(self) -> None:
         source, target, features = self.source_column, self.target_column, self.features_column
         if source < 1 or target < 1:
             raise UserError(f"data.corpus.source_column={source}, target_column={target}: columns count from 1")
+        for name, column in (self.factors or {}).items():
+            if (column is None) != (name == SUBWORD) or (
+                column is not None and (column < 1 or column in (source, target))
+            ):
+                raise UserError(
+                    f"data.corpus.factors.{name}={column}: give the column of its values, from 1, other than the "
+                    f"source's and the target's; only {SUBWORD} is derived, and has none (null)"
+                )
         if features is None:
             return
         if features < 1 or features in (source, target):
@@ -162,6 +183,11 @@ class TSVColumns:
             raise UserError(
                 f"data.corpus.features_separator={separator!r}: must be a sign that is in no tag, such as ; or +"
             )
+
+    @property
+    def given_factors(self) -> dict[str, int]:
+        """The columns of the factors that are not derived."""
+        return {name: column for name, column in (self.factors or {}).items() if column is not None}
 
     @property
     def features(self) -> tuple[int, str] | None:
@@ -189,11 +215,13 @@ class TSV(_TextFiles):
         self._read = columns
         if columns.features:
             self.columns = (Column("source"), Column("features", columns.features_separator))
+        self.factors = factors_of(list(columns.factors or ()) or None, self.columns)
 
     def part_pairs(self, split: str, number: int) -> Iterator[tuple[str, str]]:
         """The pairs of a file."""
         (path,) = self._paths(self._parts[split][number], split)
-        return readers.tsv(path, self._read.source_column, self._read.target_column, self._read.features)
+        read = self._read
+        return readers.tsv(path, read.source_column, read.target_column, read.features, read.given_factors)
 
 
 class JSONLines(_TextFiles):
@@ -233,6 +261,23 @@ def sources_of(
             f"data.corpus.source_languages={list(languages)}: give two or more, each once, and no source_language"
         )
     return languages, tuple(Column(language) for language in languages)
+
+
+def factors_of(names: Sequence[str] | None, columns: Sequence[Column]) -> tuple[str, ...]:
+    """The names of a corpus's factors. Raises UserError for names that are none, and for factors of a source that has
+    several columns."""
+    if names is None:
+        return ()
+    try:
+        check_names(list(names))
+    except UserError as error:
+        raise UserError(f"data.corpus.{error}") from None
+    if columns:
+        raise UserError(
+            f"data.corpus.factors={list(names)}: are of a source that is one text; leave them out with features_column "
+            "and source_languages"
+        )
+    return tuple(names)
 
 
 def find(prefix: Path, language: str) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -18,6 +18,7 @@ from seq2seq.corpora import compression
 from seq2seq.errors import UserError
 from seq2seq.text import check_text, without_line_end
 from seq2seq.text.columns import check_tags_of
+from seq2seq.text.factors import check_values
 
 SUFFIXES = ("", *compression.SUFFIXES)
 """Suffixes that a corpus's files may have; the format is recognised by the first bytes, not by the suffix."""
@@ -121,17 +122,22 @@ def multi_parallel(sources: Sequence[Path], target: Path) -> Iterator[tuple[str,
 
 
 def tsv(
-    path: Path, source_column: int, target_column: int, features: tuple[int, str] | None = None
+    path: Path,
+    source_column: int,
+    target_column: int,
+    features: tuple[int, str] | None = None,
+    factors: Mapping[str, int] | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Pairs from two columns (counted from 1) of a tab-separated file without quoting; with `features`, a column of
-    tags and their separator, sources are text, a tab and the tags.
+    tags and their separator, sources are text, a tab and the tags; with columns of `factors`, these after a tab each.
 
     Raises UserError for a line with too few columns, or with another number of them than the first line, and for what
-    are no tags.
+    are no tags, or no values of factors.
     """
-    columns = 0
+    columns, factors = 0, factors or {}
     settings = {"source_column": source_column, "target_column": target_column}
     settings |= {"features_column": features[0]} if features else {}
+    settings |= {f"factors.{name}": column for name, column in factors.items()}
     for number, line in enumerate(lines(path), 1):
         cells = line.split("\t")
         columns = columns or len(cells)
@@ -144,6 +150,9 @@ def tsv(
         if features:
             check_tags_of(tags := cells[features[0] - 1], features[1], f"{path}:{number}")
             source = f"{source}\t{tags}"
+        for name, column in factors.items():
+            check_values(cells[source_column - 1], cells[column - 1], name, f"{path}:{number}")
+            source = f"{source}\t{cells[column - 1]}"
         yield source, cells[target_column - 1]
 
 

@@ -21,7 +21,8 @@ from seq2seq.corpora.folders import atomic_folder
 from seq2seq.errors import UserError
 from seq2seq.runtime.paths import cached
 from seq2seq.runtime.worker_pool import in_order
-from seq2seq.text import Tokenizers
+from seq2seq.text import Tokenizers, sentence_of
+from seq2seq.text.spreading import factor_rows
 from seq2seq.text.vocabulary import EOS, PAD
 
 FORMAT = 1
@@ -35,10 +36,13 @@ Frames = NDArray[np.float32]
 class Ragged(NamedTuple):
     """Concatenated sequences: sequence i is values[offsets[i] : offsets[i + 1]].
 
-    A sentence is ids, the last of which is eos; a float sequence is rows (frames, regions) and has no end mark.
+    A sentence is ids, the last of which is eos, or rows of an id and its factors; a float sequence is rows (frames,
+    regions) and has no end mark.
     """
 
-    values: NDArray[Any]  # ids: uint16, or uint32 for a vocabulary above 65,536; rows: float32 [ΣT, F]
+    values: NDArray[
+        Any
+    ]  # ids: uint16, or uint32 for a vocabulary above 65,536; rows: float32 [ΣT, F], or ids [ΣT, 1+K]
     offsets: Ints  # one more than there are sequences
 
     def __len__(self) -> int:
@@ -46,16 +50,21 @@ class Ragged(NamedTuple):
 
     @property
     def end_marks(self) -> int:
-        """How many elements of each sequence are eos: 1 for ids, 0 for rows."""
-        return int(self.values.ndim == 1)
+        """How many elements of each sequence are eos: 1 for ids, 0 for frames."""
+        return int(self.values.dtype.kind != "f")
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """The ids of all sentences, without their factors."""
+        return self.values if self.values.ndim == 1 else self.values[:, 0]
 
     def lengths(self, index: Ints) -> Ints:
         """Lengths of the sequences `index`, with eos."""
         return self.offsets[index + 1] - self.offsets[index]
 
     def padded(self, index: Ints) -> tuple[NDArray[Any], Ints]:
-        """The sequences `index` as [B, T] int64 ids or [B, T, F] float32 rows, padded at the end (rows with zeros), and
-        their lengths; without a loop over sequences."""
+        """The sequences `index` as [B, T] int64 ids (with factors [B, T, 1+K]) or [B, T, F] float32 rows, padded at the
+        end (rows with zeros), and their lengths; without a loop over sequences."""
         starts = self.offsets[index]
         lengths = self.offsets[index + 1] - starts
         shape = (len(index), int(lengths.max(initial=0)), *self.values.shape[1:])
@@ -84,6 +93,18 @@ def pack(sentences: Sequence[Sequence[int]]) -> Ragged:
     return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
 
 
+def pack_rows(sentences: Sequence[Sequence[int]], factors: Sequence[Sequence[Sequence[int]]], count: int) -> Ragged:
+    """Sentences of ids without eos with the `count` factors of each, as a `Ragged` in memory; eos is added, whose
+    factors are pad."""
+    flat = pack(sentences)
+    values = np.full((len(flat.values), 1 + count), PAD, dtype=np.int64)
+    values[:, 0] = flat.values
+    inside = np.ones(len(flat.values), dtype=bool)
+    inside[flat.offsets[1:] - 1] = False  # all but eos
+    values[inside, 1:] = np.array([row for rows in factors for row in rows], dtype=np.int64).reshape(-1, count)
+    return Ragged(values, flat.offsets)
+
+
 def stack(sequences: Sequence[Frames]) -> Ragged:
     """Float sequences [T, F] of one width as a `Ragged` in memory."""
     lengths = np.fromiter((len(sequence) for sequence in sequences), np.int64, len(sequences))
@@ -104,7 +125,8 @@ def encoded(
     text. The result does not depend on the number of `workers` (processes).
     """
     source = f"float32 {width}" if width else tokenizers.source.fingerprint
-    key = json.dumps([FORMAT, sha256, source, tokenizers.target.fingerprint])
+    factors = [tokenizers.factors.fingerprint] if tokenizers.factors and not width else []
+    key = json.dumps([FORMAT, sha256, source, tokenizers.target.fingerprint, *factors])
     folder = cached("encoded", hashlib.sha256(key.encode()).hexdigest())
     if not folder.is_dir():
         with atomic_folder(folder) as unfinished:
@@ -137,9 +159,8 @@ def _encode(
 ) -> None:
     bar = tqdm(total=count, desc="encoding", unit="pair", unit_scale=True, delay=2, disable=None)
     encoder = _Encoder(tokenizers, width)
-    row = (width,) if width else ()
     with (
-        _Side(folder / "source", encoder.dtypes[0], row) as source,
+        _Side(folder / "source", encoder.dtypes[0], encoder.row) as source,
         _Side(folder / "target", encoder.dtypes[1]) as target,
         closing(_encoded(encoder, _chunks(pairs, CHUNK // 40 if width else CHUNK), workers)) as sides,
         bar,
@@ -171,15 +192,33 @@ class _Encoder:
     @property
     def dtypes(self) -> list[DTypeLike]:
         """The dtype of each side on disk."""
-        source, target = (np.uint16 if len(each) <= 1 << 16 else np.uint32 for each in self.tokenizers[:2])
+        sizes = [len(each) for each in self.tokenizers[:2]]
+        if self.tokenizers.factors is not None:
+            sizes[0] = max(sizes[0], *self.tokenizers.factors.sizes.values())
+        source, target = (np.uint16 if size <= 1 << 16 else np.uint32 for size in sizes)
         return [np.float32 if self.width else source, target]
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The shape of an element of a source on disk."""
+        if self.width:
+            return (self.width,)
+        return (1 + len(self.tokenizers.factors.values),) if self.tokenizers.factors else ()
 
     def __call__(self, pairs: list[tuple[Any, str]]) -> tuple[Ragged, Ragged]:
         sources, targets = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        source = stack(sources) if self.width else pack(self.tokenizers.source.encode_batch(sources))
+        source = stack(sources) if self.width else self._sources(sources)
         sides = source, pack(self.tokenizers.target.encode_batch(targets))
         one, other = (Ragged(s.values.astype(dtype, copy=False), s.offsets) for s, dtype in zip(sides, self.dtypes))
         return one, other
+
+    def _sources(self, texts: list[str]) -> Ragged:
+        """The ids of sources, with their factors where they have some."""
+        factors = self.tokenizers.factors
+        if factors is None:
+            return pack(self.tokenizers.source.encode_batch(texts))
+        sentences = self.tokenizers.source.encode_batch([sentence_of(text, factors) for text in texts])
+        return pack_rows(sentences, factor_rows(self.tokenizers, texts), len(factors.values))
 
 
 def _chunks(pairs: Iterable[tuple[Any, str]], size: int) -> Iterator[list[tuple[Any, str]]]:

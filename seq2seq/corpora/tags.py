@@ -86,4 +86,8 @@ def with_tags(sentences: Tokens, tags: Int[Tensor, "B"]) -> Tokens:
     before = torch.cat([tags[:, None], sentences.ids], 1)
     plain = torch.nn.functional.pad(sentences.ids, (0, 1), value=PAD)
     ids, lengths = torch.where(tagged[:, None], before, plain), sentences.lengths + tagged
-    return Tokens(ids[:, : int(lengths.max())], lengths)
+    factors, size = sentences.factors, int(lengths.max())
+    if factors is not None:  # a tag is of no word, so its factors are pads
+        before, plain = (torch.nn.functional.pad(factors, (0, 0, *at), value=PAD) for at in ((1, 0), (0, 1)))
+        factors = torch.where(tagged[:, None, None], before, plain)[:, :size]
+    return Tokens(ids[:, :size], lengths, factors)

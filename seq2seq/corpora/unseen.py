@@ -13,7 +13,7 @@ import torch
 
 from seq2seq.errors import UserError
 from seq2seq.nn.types import Pairs, Tokens
-from seq2seq.text import UNK, Tokenizers
+from seq2seq.text import UNK, Tokenizers, sentence_of
 from seq2seq.text.unseen import extend, extend_target
 
 
@@ -28,7 +28,8 @@ class UnseenTokens(NamedTuple):
 def unseen_tokens(pairs: Iterable[tuple[str, str]], tokenizers: Tokenizers, limit: int) -> dict[int, UnseenTokens]:
     """By the number of the pair, where its source has unknown tokens; at most `limit` different ones."""
     by_row = {}
-    for row, (source, target) in enumerate(pairs):
+    for row, (text, target) in enumerate(pairs):
+        source = sentence_of(text, tokenizers.factors)
         ids = tokenizers.source.encode(source)
         if UNK in ids:
             extended, tokens = extend(tokenizers.source, source, ids, limit)
@@ -45,7 +46,7 @@ def with_unseen(pairs: Pairs, by_row: dict[int, UnseenTokens]) -> Pairs:
         if (unseen := by_row.get(row)) is not None:
             source[i, : len(unseen.source)] = torch.tensor(unseen.source)
             target[i, : len(unseen.target)] = torch.tensor(unseen.target)
-    return pairs._replace(source=Tokens(source, pairs.source.lengths), target=Tokens(target, pairs.target.lengths))
+    return pairs._replace(source=pairs.source._replace(ids=source), target=Tokens(target, pairs.target.lengths))
 
 
 def check_one_vocabulary(tokenizers: Tokenizers) -> None:

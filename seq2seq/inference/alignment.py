@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seq2seq.errors import UserError
-from seq2seq.text import EOS, PAD, UNK, Tokenizer, Tokenizers, columns_of
+from seq2seq.text import EOS, PAD, UNK, Tokenizer, Tokenizers, columns_of, sentence_of
 from seq2seq.text.vocabulary import UNKNOWN
 
 
@@ -54,13 +54,17 @@ class Aligner:
     def __init__(self, tokenizers: Tokenizers, stride: int, limit: int) -> None:
         self.stride = stride
         self.limit = limit
+        self.factors = tokenizers.factors
         self.source = Words(tokenizers.source)
         self.target = Words(tokenizers.target)
 
     def source_ids(self, text: str) -> list[int]:
         """The tokens of a source that the model reads, without eos."""
-        ids, columns = self.source.tokenizer.encode(text), columns_of(self.source.tokenizer)
+        ids, columns = self.source.tokenizer.encode(self._sentence(text)), columns_of(self.source.tokenizer)
         return columns.first(columns.cut(ids, self.limit)) if columns else ids[: self.limit]
+
+    def _sentence(self, text: str) -> str:
+        return sentence_of(text, self.factors)
 
     def by_token(self, text: str, attention: Float[Tensor, "T S"]) -> Float[Tensor, "T P"]:
         """The attention weight of each source token and, in the last column, of eos; the weight of a position that
@@ -76,7 +80,7 @@ class Aligner:
         """The attention of each target word to each source word, summed over the tokens of both; the last column is the
         source's eos."""
         by_token = self.by_token(text, attention)[: len(tokens)]
-        words = len(split(text))
+        words = len(split(self._sentence(text)))
         columns = torch.tensor([*(min(word, words) for word in self.source.of(self.source_ids(text))), words])
         rows = torch.tensor(self.target.of(tokens), dtype=torch.long)
         links = torch.zeros(int(rows.max()) + 1 if len(rows) else 0, words + 1)
@@ -88,13 +92,13 @@ class Aligner:
         if attention is None or not tokens:
             return ""
         best = self.matrix(text, tokens, attention)[: len(split(self.target.tokenizer.decode(tokens)))].argmax(1)
-        end = len(split(text))
+        end = len(split(self._sentence(text)))
         return " ".join(f"{source}-{target}" for target, source in enumerate(best.tolist()) if source != end)
 
     def copy_unknown(self, text: str, tokens: Sequence[int], attention: Float[Tensor, "T S"]) -> str:
         """The text of the tokens, with each unknown word replaced by the source word with the most attention (Luong et
         al. 2015, "Addressing the Rare Word Problem"; Jean et al. 2015, §3.3; but without a dictionary)."""
-        words = split(text)
+        words = split(self._sentence(text))
         attended = self.matrix(text, tokens, attention)[:, :-1].argmax(1).tolist()
         decode = self.target.tokenizer.decode
         texts = (words[attended[t]] if i == UNK else decode([i]) for t, i in enumerate(tokens))

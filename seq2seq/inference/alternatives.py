@@ -93,7 +93,7 @@ class AlternativesTranslator(Translator):
         requests = [as_request(line) for _, (line, _) in items]
         sources = self._sources([(number, each.text) for (number, _), each in zip(items, requests, strict=True)])
         return [
-            ([self.tag_id(each.tag, False), *source] if source and each.tag is not None else source, target)
+            ([*self.before(each.tag if source else None, False), *source], target)
             for each, source, (_, (_, target)) in zip(requests, sources, items, strict=True)
         ]
 

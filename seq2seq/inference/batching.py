@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -78,8 +78,9 @@ def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
         start += size
 
 
-def pad_ids(rows: Sequence[Sequence[int]], device: torch.device) -> Tokens:
-    """Sequences of token ids as a padded batch on a device."""
+def pad_ids(rows: Sequence[Sequence[Any]], device: torch.device) -> Tokens:
+    """Sequences of token ids, or of rows of an id and its factors, as a padded batch on a device."""
     tensors = [torch.tensor(row) for row in rows]
     ids = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=PAD)
-    return Tokens(ids.to(device), torch.tensor([len(row) for row in rows], device=device))
+    ids, factors = (ids, None) if ids.dim() == 2 else (ids[..., 0].contiguous(), ids[..., 1:].contiguous().to(device))
+    return Tokens(ids.to(device), torch.tensor([len(row) for row in rows], device=device), factors)

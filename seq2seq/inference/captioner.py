@@ -19,7 +19,8 @@ from seq2seq.corpora.features import to_frames
 from seq2seq.corpora.store import Frames
 from seq2seq.inference.batching import BATCH_SIZE
 from seq2seq.inference.request import EncodedRequest
-from seq2seq.inference.translator import Translation, Translator
+from seq2seq.inference.translation import Translation
+from seq2seq.inference.translator import Translator
 from seq2seq.nn.types import Features
 from seq2seq.search import SearchOptions
 

@@ -111,6 +111,9 @@ REMEDY = "train both on the same data with the same tokenizer settings"
 
 def _read_differently(one: Bundle, other: Bundle) -> str | None:
     first, second = one.tokenizers.source, other.tokenizers.source
+    factors = [each.tokenizers.factors and each.tokenizers.factors.fingerprint for each in (one, other)]
+    if factors[0] != factors[1]:
+        return "their factors differ"
     if first.fingerprint == second.fingerprint:
         return None
     return difference(first, second) or "the tokens are the same, but not how text is split"

@@ -48,7 +48,7 @@ class EncodedPair(NamedTuple):
     """The token ids of a pair: the source with eos (empty if it has no text), the target without, and the target with
     ids for the unknown tokens of the source that the model copies."""
 
-    source: list[int]
+    source: list[Any]
     target: list[int]
     scored: list[int]
 
@@ -95,7 +95,7 @@ class ForcedDecoder(Translator):
         """One result for each (source, target), in order, as a stream that has `chunk` pairs in memory at once;
         `attention` includes the attention weights, if the model has attention. The model reads a `tag` before each
         source. `progress` is called after each batch with its number of pairs."""
-        before = [] if tag is None else [self.tag_id(tag, attention)]
+        before = self.before(tag, attention)
         return run_batched(
             zip(count(), pairs),
             encode=lambda items: self._encode_pairs(items, before),
@@ -107,7 +107,7 @@ class ForcedDecoder(Translator):
             progress=progress,
         )
 
-    def _encode_pairs(self, items: list[tuple[int, tuple[str, str]]], before: list[int]) -> list[EncodedPair]:
+    def _encode_pairs(self, items: list[tuple[int, tuple[str, str]]], before: list[Any]) -> list[EncodedPair]:
         sources = self._sources([(number, source) for number, (source, _) in items])
         targets = [without_line_end(target) for _, (_, target) in items]
         tokenizer, encoded = self.bundle.tokenizers.target, []

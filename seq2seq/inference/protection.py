@@ -23,7 +23,8 @@ from seq2seq.inference.request import (
     check_length,
     encode_given,
 )
-from seq2seq.inference.translator import Translation, Translator
+from seq2seq.inference.translation import Translation
+from seq2seq.inference.translator import Translator
 from seq2seq.search import Hypothesis, SearchOptions
 from seq2seq.text import EOS, Tokenizers, columns_of, without_line_end
 from seq2seq.text.protection import (
@@ -115,8 +116,10 @@ class ProtectingTranslator(Translator):
         return self.keeper.pattern
 
     def protect(self, pattern: str) -> None:
-        """Set the pattern of the spans. Raises `UserError` as `SpanKeeper` does, for a model that copies, and for one
-        whose outputs are as long as their sources."""
+        """Set the pattern of the spans. Raises `UserError` as `SpanKeeper` does, for a model that copies or reads
+        factors, and for one whose outputs are as long as their sources."""
+        if self.bundle.tokenizers.factors:
+            raise UserError(f"--protect {pattern!r}: spans have no factors, which this bundle reads; leave it out")
         self.keeper = SpanKeeper(pattern, self.bundle.tokenizers)
         if any(model.copies for model in self.models):
             raise UserError(f"--protect {pattern!r}: the model copies by itself (head=pointer); leave it out")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
-from typing import Any, NamedTuple
+from itertools import islice, zip_longest
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from seq2seq.errors import UserError
 from seq2seq.inference.batching import CHUNK
+from seq2seq.inference.factors import check_factor_names, with_rows
 from seq2seq.search import Hypothesis, SearchOptions, Sentences, steps_needed
-from seq2seq.text import EOS, Tokenizer, Tokenizers, check_text, columns_of, without_line_end
+from seq2seq.text import EOS, Tokenizer, Tokenizers, check_text, columns_of, sentence_of, without_line_end
+from seq2seq.text.factors import TAB
 from seq2seq.text.protection import Span
 
 log = logging.getLogger(__name__)
@@ -69,9 +71,9 @@ UNCONSTRAINED = TokenConstraints()
 
 
 class EncodedRequest(NamedTuple):
-    """The number of a line, from 0, its source (token ids with eos, or frames), the constraints on its translation, and
-    whether the source begins with a tag; its unknown tokens that can be copied (`seq2seq.text.unseen`); the spans that
-    are kept, and the tokens that only they may become."""
+    """The number of a line, from 0, its source (token ids with eos, rows of them and their factors, or frames), the
+    constraints on its translation, and whether the source begins with a tag; its unknown tokens that can be copied
+    (`seq2seq.text.unseen`); the spans that are kept, and the tokens that only they may become."""
 
     number: int
     source: Any
@@ -110,21 +112,47 @@ def read_request(
     return TaggedRequest(text, prefix, tuple(filter(None, fields)), tag)
 
 
-def encode_sources(
-    lines: Sequence[tuple[int, str]], tokenizer: Tokenizer, max_source: int, *, known_tags: bool
-) -> list[list[int]]:
-    """The ids of sources, each with its number, from 0, with eos; none for a line without text. Lines may still have
-    their line end. Longer ones than `max_source` are truncated, with a warning.
+def add_factors(
+    lines: Iterable[str | Request], factors: Mapping[str, Iterable[str]], tokenizers: Tokenizers
+) -> Iterator[Request]:
+    """Requests with the values of factors, by their names: of each a text a line, a value a word.
 
-    Raises `UserError`, naming the line, for half of a character, another number of columns, and an unknown tag if they
-    must be `known_tags`.
+    Raises `UserError` for other factors than the model reads, and for another number of texts than there are lines.
     """
+    if isinstance(lines, str):
+        raise TypeError("lines is one string, not an iterable of them; give a list")
+    given = tokenizers.factors.given if tokenizers.factors else ()
+    check_factor_names(factors, given, lambda name: f"factors={{{name!r}: …}}")
+    end = object()
+    for number, (line, *cells) in enumerate(zip_longest(lines, *(factors[name] for name in given), fillvalue=end), 1):
+        if end in (line, *cells):
+            short = "lines" if line is end else f"factors[{given[cells.index(end)]!r}]"
+            raise UserError(f"{short}: ends after {number - 1} lines, and others do not; give a text for each line")
+        request = as_request(cast("str | Request", line))
+        text = TAB.join([without_line_end(request.text), *map(str, cells)])
+        yield TaggedRequest(text, request.prefix, request.constraints, request.tag)
+
+
+def encode_sources(
+    lines: Sequence[tuple[int, str]], tokenizers: Tokenizers, max_source: int, *, known_tags: bool
+) -> list[list[Any]]:
+    """The ids of sources, each with its number, from 0, with eos; none for a line without text. Lines may still have
+    their line end. Longer ones than `max_source` are truncated, with a warning. With factors, the elements are rows of
+    an id and its factors.
+
+    Raises `UserError`, naming the line, for half of a character, another number of columns or values of factors, and
+    an unknown tag if they must be `known_tags`.
+    """
+    tokenizer, factors = tokenizers.source, tokenizers.factors
     for number, text in lines:
         check_text(text, f"line {number + 1}")
     texts = [without_line_end(text) for _, text in lines]
-    columns, sources = columns_of(tokenizer), tokenizer.encode_batch(texts)
+    sentences = [sentence_of(text, factors) for text in texts] if factors else texts
+    columns, sources = columns_of(tokenizer), tokenizer.encode_batch(sentences)
     for i, text in enumerate(texts):
-        if not text.strip():
+        if factors and text.strip():
+            factors.check(text, f"line {lines[i][0] + 1}")
+        if not sentences[i].strip():
             sources[i] = []
             continue
         if columns:
@@ -132,7 +160,8 @@ def encode_sources(
         if (length := len(sources[i])) > max_source:
             log.warning("line %d: its %d tokens are cut to the first %d", lines[i][0] + 1, length, max_source)
             sources[i] = columns.cut(sources[i], max_source) if columns else sources[i][:max_source]
-    return [[*source, EOS] if source else [] for source in sources]
+    ended = [[*source, EOS] if source else [] for source in sources]
+    return with_rows(ended, texts, tokenizers) if factors else ended
 
 
 def change_options(options: SearchOptions, *, max_length: int | None = None, **changes: Any) -> SearchOptions:
@@ -160,8 +189,11 @@ def check_requests(
     stream = map(as_request, lines)
     first = 1
     while requests := list(islice(stream, CHUNK)):
-        sources = tokenizers.source.encode_batch([request.text for request in requests])
+        factors = tokenizers.factors
+        sources = tokenizers.source.encode_batch([sentence_of(request.text, factors) for request in requests])
         for number, (request, source) in enumerate(zip(requests, sources, strict=True), first):
+            if factors and request.text.strip():
+                factors.check(request.text, f"line {number}")
             if columns and request.text.strip():
                 columns.check(request.text, f"line {number}", known=not unknown_tags)
             length = min(len(source), max_source) + 1 + (request.tag is not None)

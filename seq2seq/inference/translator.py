@@ -7,22 +7,24 @@ translator("A man sleeps.")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from seq2seq.bundle.format import Bundle, check_task, load_bundle
 from seq2seq.errors import UserError
 from seq2seq.inference.alignment import Aligner
 from seq2seq.inference.batching import BATCH_SIZE, CHUNK, pad_ids, run_batched
 from seq2seq.inference.ensemble import Ensemble, check_members
-from seq2seq.inference.minimum_risk import Utility, rank
+from seq2seq.inference.factors import beyond_words, extended
+from seq2seq.inference.minimum_risk import Utility
 from seq2seq.inference.notebook import Shown
 from seq2seq.inference.request import (
     MAX_SOURCE,
     EncodedRequest,
     Request,
+    add_factors,
     as_request,
     change_options,
     encode_sources,
@@ -32,22 +34,13 @@ from seq2seq.inference.request import (
 )
 from seq2seq.inference.shallow_fusion import LM_WEIGHT, ShallowFusion, check_language_model
 from seq2seq.inference.stepper import Stepper, Translating, check_search, translate_ids
+from seq2seq.inference.translation import EMPTY, Translation, ranked
 from seq2seq.runtime.threads import set_threads
 from seq2seq.search import Hypothesis, SearchOptions, StepFn
 from seq2seq.text.tokenizer import symbol_id, without_line_end
-from seq2seq.text.unseen import decode_batch, extend, known
+from seq2seq.text.unseen import decode_batch, known
 
 This = TypeVar("This", bound="Translator")
-
-
-class Translation(NamedTuple):
-    """A translation of a line, with its hypothesis (tokens, score and attention)."""
-
-    text: str
-    hypothesis: Hypothesis
-
-
-EMPTY = Translation("", Hypothesis([], 0.0, 0.0, [], finished=True))  # the only translation of a line without text
 
 
 class Translator:
@@ -58,9 +51,10 @@ class Translator:
 
     `max_source` is the most tokens of a source: longer ones are truncated, with a warning that names the line. A source
     of several columns has tabs between them, and a tag that training did not have is refused, or with `unknown_tags`
-    read as unk. `int8` uses the 8-bit output layer of `seq2seq.nn.int8`: faster on a CPU, with nearly the same results.
-    With `others` it is an ensemble (seq2seq/inference/ensemble.py), with the search options of the first bundle;
-    `names` are the names of the bundles for messages.
+    read as unk; values of factors are after a tab each, too, or `factors`. `int8` uses the 8-bit output layer of
+    `seq2seq.nn.int8`: faster on a CPU, with nearly the same results. With `others` it is an ensemble
+    (seq2seq/inference/ensemble.py), with the search options of the first bundle; `names` are those of the bundles for
+    messages.
     """
 
     task = "translation"
@@ -178,8 +172,11 @@ class Translator:
         length_penalty: float | None = None,
         max_length: int | None = None,
         batch_size: int = BATCH_SIZE,
+        factors: Mapping[str, Iterable[str]] | None = None,
     ) -> list[str]:
-        """The best translation of each line, in order; a line without text becomes an empty one."""
+        """The best translation of each line, in order; a line without text becomes an empty one. `factors` are texts
+        for the lines, of values of their words, by the names of the factors: {"pos": ["DET NOUN VERB"]}."""
+        lines = lines if factors is None else add_factors(lines, factors, self.bundle.tokenizers)
         options = self.options(beam_size=beam_size, length_penalty=length_penalty, n_best=1, max_length=max_length)
         return [translations[0].text for translations in self.translate_stream(lines, options, batch_size=batch_size)]
 
@@ -190,9 +187,11 @@ class Translator:
         *,
         batch_size: int = BATCH_SIZE,
         utility: Utility | None = None,
+        factors: Mapping[str, Iterable[str]] | None = None,
     ) -> list[list[Translation]]:
         """The `options.n_best` translations of each line, best first, with scores, and with attention if
-        `options.return_attention`."""
+        `options.return_attention`; `factors` as in `translate`."""
+        lines = lines if factors is None else add_factors(lines, factors, self.bundle.tokenizers)
         return list(self.translate_stream(lines, options, batch_size=batch_size, utility=utility))
 
     def translate_stream(
@@ -248,15 +247,19 @@ class Translator:
         for (number, _), ids, request in zip(items, sources, requests, strict=True):
             source, unseen = self._extended(request.text, ids)
             place, target = f"line {number + 1}", self.bundle.tokenizers.target
-            before = [self.tag_id(request.tag, options.return_attention)] if request.tag is not None and source else []
+            before = self.before(request.tag if source else None, options.return_attention)
             constraints = token_constraints(request, target, len(before) + len(source), options, place)
             encoded.append(EncodedRequest(number, [*before, *source], constraints, bool(before), unseen))
         return encoded
 
-    def _extended(self, text: str, source: list[int]) -> tuple[list[int], tuple[str, ...]]:
+    def before(self, tag: str | None, attention: bool) -> list[Any]:
+        """What a source with a tag begins with; nothing without one."""
+        return [] if tag is None else [beyond_words(self.tag_id(tag, attention), self.bundle.tokenizers)]
+
+    def _extended(self, text: str, source: list[Any]) -> tuple[Any, tuple[str, ...]]:
         """The ids of a source with those of its unknown tokens that can be copied, and these tokens."""
         limit = min((model.decoder.head.unseen for model in self.models if model.copies), default=0)
-        return extend(self.bundle.tokenizers.source, without_line_end(text), source, limit) if limit else (source, ())
+        return extended(self.bundle.tokenizers, without_line_end(text), source, limit) if limit else (source, ())
 
     def tag_id(self, tag: str, attention: bool, place: str | None = None) -> int:
         """The id of a tag. Raises `UserError`, naming `place` (by default translate-file's option), where there is no
@@ -268,10 +271,10 @@ class Translator:
             raise UserError(f"{place}: an output as long as the text has no place for it; leave it out")
         return symbol_id(self.bundle.tokenizers.source, tag, place)
 
-    def _sources(self, lines: list[tuple[int, str]]) -> list[list[int]]:
+    def _sources(self, lines: list[tuple[int, str]]) -> list[list[Any]]:
         """The ids of sources, as `encode_sources` gives them."""
         known = not self.unknown_tags
-        return encode_sources(lines, self.bundle.tokenizers.source, self.max_source, known_tags=known)
+        return encode_sources(lines, self.bundle.tokenizers, self.max_source, known_tags=known)
 
     def _translate(
         self, batch: list[EncodedRequest], options: SearchOptions, utility: Utility | None
@@ -280,7 +283,7 @@ class Translator:
         sources = self._pad([line.source for line in batch])
         best = translate_ids(self.model, sources, options, self.step, sentences(batch))
         best = [untagged(each) if line.tagged else each for line, each in zip(batch, best, strict=True)]
-        return [_ranked(each, utility) if utility else each for each in map(self._decode, best, batch)]
+        return [ranked(each, utility) if utility else each for each in map(self._decode, best, batch)]
 
     def _pad(self, sources: list[Any]) -> Any:
         return pad_ids(sources, next(self.bundle.model.parameters()).device)
@@ -292,9 +295,3 @@ class Translator:
         if line.unseen:
             hypotheses = [each._replace(tokens=known(tokenizer, each.tokens)) for each in hypotheses]
         return [Translation(*pair) for pair in zip(texts, hypotheses, strict=True)]
-
-
-def _ranked(translations: list[Translation], utility: Utility) -> list[Translation]:
-    """The distinct translations, best first, each with its utility as the score of its first hypothesis."""
-    chosen = [(translations[i], value) for i, value in rank([each.text for each in translations], utility)]
-    return [Translation(text, hypothesis._replace(score=value)) for (text, hypothesis), value in chosen]

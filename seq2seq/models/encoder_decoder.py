@@ -16,6 +16,7 @@ from seq2seq.nn.decoder import Decoder
 from seq2seq.nn.decoder_state import DecoderState, Encoded
 from seq2seq.nn.embedding import Embedding
 from seq2seq.nn.encoders import Encoder
+from seq2seq.nn.factor_embedding import FactorEmbedding
 from seq2seq.nn.scheduled_sampling import SamplingState
 from seq2seq.nn.types import Features, Memory, Tokens, Vectors, dense, map_tensors, twice, unpadded_ids
 
@@ -25,8 +26,8 @@ class EncoderDecoder(nn.Module):
 
     x is tokens, or, without a `source_embedding`, rows of `features` numbers: 1-to-N. With `extra_encoders` it has an
     input for each of them in addition to the first, each ended by `eos` (inputs.py), of one vocabulary; the bridge sees
-    the first. Raises `UserError` where the context is aligned with positions that the encoder joins, or the head reads
-    source words that there are not.
+    the first. With `source_factors` tokens have factors, too. Raises `UserError` where the context is aligned with
+    positions that the encoder joins, or the head reads source words that there are not.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class EncoderDecoder(nn.Module):
         features: int | None = None,
         extra_encoders: Mapping[str, Encoder] | None = None,
         eos: int | None = None,
+        source_factors: FactorEmbedding | None = None,
     ) -> None:
         super().__init__()
         if decoder.context.uses_position and encoder.stride > 1:
@@ -60,20 +62,18 @@ class EncoderDecoder(nn.Module):
                 "tokenizer.joint=true"
             )
         if decoder.lexical and (source_embedding is None or encoder.stride > 1 or extra_encoders):
-            why = "the source has several inputs" if extra_encoders else "the memory joins several words in one"
-            why = "the source is numbers" if source_embedding is None else why
-            raise UserError(f"head.lexical=true: {why}, and it needs the words one by one; set it to false")
+            raise _no_words(source_embedding, bool(extra_encoders))
         self.source_embedding = source_embedding
+        self.source_factors = source_factors
         self.target_embedding = target_embedding
         self.encoder = encoder
         self.bridge = bridge
         self.decoder = decoder
         self.bos = bos
         self.features = features
+        self.eos = eos if extra_encoders else None  # inputs are taken apart at it
         if extra_encoders:
-            assert eos is not None, "inputs are taken apart at eos"
             self.extra_encoders = nn.ModuleDict(extra_encoders)
-        self.eos = eos if extra_encoders else None
 
     def encode(self, source: Tokens | Features) -> Memory:
         """Read the source: tokens by their vectors, float sequences as they are."""
@@ -89,10 +89,12 @@ class EncoderDecoder(nn.Module):
 
     def _read(self, tokens: Tokens, encoder: Encoder) -> Memory:
         assert self.source_embedding is not None, "this model reads Features"
-        embedding = self.source_embedding
+        embedding, factors = self.source_embedding, self.source_factors
         vectors: Vectors
-        vectors = embedding.deduplicated(tokens.ids) if encoder.reads_deduplicated else embedding(tokens.ids)
-        memory: Memory = encoder(vectors, tokens.mask)
+        deduplicates = encoder.reads_deduplicated and factors is None
+        vectors = embedding.deduplicated(tokens.ids) if deduplicates else embedding(tokens.ids)
+        assert factors is None or tokens.factors is not None, "this model reads factors of its tokens"
+        memory: Memory = encoder(vectors if factors is None else factors(vectors, tokens.factors), tokens.mask)
         memory = memory._replace(ids=tokens.ids) if self.copies else memory
         return memory._replace(words=dense(vectors)) if self.decoder.lexical else memory
 
@@ -209,3 +211,10 @@ class EncoderDecoder(nn.Module):
     ) -> tuple[Float[Tensor, "N V"], DecoderState, Float[Tensor, "N S"] | None]:
         """The step function of a search: log-probabilities of the next token, next state, attention weights."""
         return self.decoder.predict(self.target_embedding(ids), state, encoded, ids=ids)
+
+
+def _no_words(source_embedding: Embedding | None, several: bool) -> UserError:
+    """Why a lexical head has no words to read."""
+    why = "the source has several inputs" if several else "the memory joins several words in one"
+    why = "the source is numbers" if source_embedding is None else why
+    return UserError(f"head.lexical=true: {why}, and it needs the words one by one; set it to false")

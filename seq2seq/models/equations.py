@@ -23,7 +23,7 @@ TRAINING_ONLY = (
 BY_SHAPE = ("attention_size",)  # null, or the same width as a number: the weights themselves say which
 TARGET = "_target_"
 PLAIN: dict[str, dict[str, Any]] = {
-    "embedding": {"share": False, "characters": None},
+    "embedding": {"share": False, "characters": None, "factors": None, "factors_combine": "concat"},
     "labels": {"many": False, "separator": "|", "none": "O"},
 }
 """Defaults of nodes that name no component."""

@@ -17,6 +17,8 @@ from seq2seq.errors import UserError
 from seq2seq.models import Classifier, EncoderDecoder, LanguageModel, Regressor, Tagger
 from seq2seq.models.components import GIVEN, component, resolve
 from seq2seq.models.options import RANGES, check_key, check_options, fits, options_of
+from seq2seq.models.source_factors import OPTIONS as FACTOR_OPTIONS
+from seq2seq.models.source_factors import PLACE, TRIAL_VALUES, refuse_factors, source_factors, take_factors
 from seq2seq.models.standardized import StandardizedInput
 from seq2seq.models.task_descriptors import TASKS
 from seq2seq.nn.bridges import Bridge
@@ -31,9 +33,9 @@ from seq2seq.text.vocabulary import SPECIALS
 
 __all__ = ["check_key", "check_options", "component", "fits", "model", "resolve", "trial_model"]
 
-EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share", "vectors", "freeze_vectors")
+# Options of the embedding that say where training begins, and nothing of the model.
 OF_TRAINING = ("vectors", "freeze_vectors")
-"""Options of the embedding that say where training begins, and nothing of the model."""
+EMBEDDING_OPTIONS = ("size", "dropout", "word_dropout", "variational", "share", *OF_TRAINING, *FACTOR_OPTIONS)
 
 
 def model(task: str, config: Mapping[str, Any], sizes: Mapping[str, int], trusted: Sequence[str] = ()) -> nn.Module:
@@ -50,6 +52,9 @@ def trial_model(task: str, config: Mapping[str, Any], trusted: Sequence[str] = (
     sides = [config["encoder"].get(side) for side in ("height", "width")]
     if "features" in sizes and all(isinstance(side, int) for side in sides):
         sizes["features"] = math.prod(sides)
+    factors = config["embedding"].get("factors") if isinstance(config.get("embedding"), Mapping) else None
+    if "source" in sizes and isinstance(factors, Mapping):
+        sizes |= {f"{PLACE}{name}": TRIAL_VALUES for name in factors}
     return model(task, config, sizes, trusted)
 
 
@@ -59,9 +64,13 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
     make = {name: component(config[name], name, GIVEN[name], trusted) for name in parts}
     source_size, target_size = sizes.get("source"), sizes["target"]
     options = _embedding_options(config)
+    widths, combine = take_factors(options)
     share, size = options.pop("share", False), options.pop("size")
-    if share and source_size is None:
-        raise UserError("embedding.share=true: the source is numbers and has no vectors to share; set it to false")
+    if source_size is None and (share or widths):
+        key, what = (
+            ("share=true", "to share; set it to false") if share else ("factors", "with factors; set it to null")
+        )
+        raise UserError(f"embedding.{key}: the source is numbers and has no vectors {what}")
     if share and source_size != target_size:
         raise UserError(
             f"embedding.share=true needs one vocabulary for both sides, but the source has {source_size} tokens and "
@@ -69,7 +78,9 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
         )
     source = None if source_size is None else Embedding(source_size, size, **options)
     target = Embedding(target_size, size, weight=source.weight if source and share else None, **options)
-    encoder: Encoder = make["encoder"](sizes["features"] if source is None else size)
+    factors = source_factors(widths, combine, sizes, **options)
+    width = size + (factors.size if factors is not None else 0)
+    encoder: Encoder = make["encoder"](sizes["features"] if source is None else width)
     extra = {} if source is None else _extra_encoders(config, size, trusted)
     context = make["context"]
     if extra:
@@ -77,9 +88,10 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
     decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=context, head=make["head"])
     bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes)
     features = sizes.get("features")
-    made = EncoderDecoder(
-        source, target, encoder, bridge, decoder, bos=BOS, features=features, extra_encoders=extra, eos=EOS
-    )
+    if extra and widths:
+        raise UserError("embedding.factors: are of a source that is one text; set it to null with extra_encoders")
+    inputs: dict[str, Any] = {"extra_encoders": extra, "eos": EOS, "source_factors": factors}
+    made = EncoderDecoder(source, target, encoder, bridge, decoder, bos=BOS, features=features, **inputs)
     if made.copies:
         made.read_unseen_as(UNK)
     return made
@@ -156,6 +168,7 @@ def _reader(
 ) -> tuple[WordEmbedding, Encoder]:
     """Word vectors, with characters where the configuration has them, and the encoder above."""
     options = _embedding_options(config, "characters")
+    refuse_factors(options, "labels are of words without factors")
     if options.pop("share", False):
         raise UserError("embedding.share=true: labels have no vectors to share; set it to false")
     spelling, size = options.pop("characters", None), options.pop("size")
@@ -212,6 +225,7 @@ def language_model(config: Mapping[str, Any], sizes: Mapping[str, int], trusted:
     """The model of language modelling."""
     encoder_of = component(config["encoder"], "encoder", GIVEN["encoder"], trusted)
     options = _embedding_options(config)
+    refuse_factors(options, "a language model has no source")
     if options.pop("share", False):
         raise UserError("embedding.share=true: a language model has one side only; set it to false (or use head=tied)")
     embedding = Embedding(sizes["target"], **options)

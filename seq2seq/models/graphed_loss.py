@@ -199,13 +199,20 @@ def empty(source: Source, target: Tokens, sizes: tuple[int, int, int]) -> Batch:
     """A batch of B sentences, S source and T target positions; its tokens are those of id 0, which any model has."""
     B, S, T = sizes
     values, lengths = source[0].new_zeros(B, S, *source[0].shape[2:]), source.lengths.new_ones(B)
-    return Batch(type(source)(values, lengths), Tokens(target.ids.new_zeros(B, T), target.lengths.new_zeros(B)))
+    empty_source = type(source)(values, lengths)
+    if isinstance(source, Tokens) and source.factors is not None:
+        empty_source = Tokens(values, lengths, values.new_zeros(B, S, source.factors.size(2)))
+    return Batch(empty_source, Tokens(target.ids.new_zeros(B, T), target.lengths.new_zeros(B)))
 
 
 def copied(source: Source, target: Tokens, into: Batch) -> Batch:
     """Copy a batch into a larger one. What is beyond its tokens may be anything; sentences beyond its own have one
     token of source, so that nothing is divided by 0, and none of target, so that they count nothing."""
-    for one, other in ((source[0], into.source[0]), (target.ids, into.target.ids)):
+    sides = [(source[0], into.source[0]), (target.ids, into.target.ids)]
+    if isinstance(source, Tokens) and isinstance(into.source, Tokens) and source.factors is not None:
+        assert into.source.factors is not None
+        sides.append((source.factors, into.source.factors))
+    for one, other in sides:
         other[: one.size(0), : one.size(1)].copy_(one)
     into.source.lengths.fill_(1)[: len(source.lengths)].copy_(source.lengths)
     into.target.lengths.zero_()[: len(target.lengths)].copy_(target.lengths)

@@ -18,10 +18,11 @@ Structure = TypeVar("Structure")
 
 
 class Tokens(NamedTuple):
-    """A batch of token sequences, padded at the end."""
+    """A batch of token sequences, padded at the end; of a source with factors, the ids of each token's."""
 
     ids: Int[Tensor, "B T"]
     lengths: Int[Tensor, "B"]
+    factors: Int[Tensor, "B T _"] | None = None
 
     @property
     def mask(self) -> Bool[Tensor, "B T"]:

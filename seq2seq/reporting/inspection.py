@@ -9,11 +9,12 @@ from typing import NamedTuple
 from seq2seq.bundle.format import Bundle, load_bundle
 from seq2seq.errors import UserError
 from seq2seq.inference.predictor import Predictor
-from seq2seq.inference.translator import Translation, Translator
+from seq2seq.inference.translation import Translation
+from seq2seq.inference.translator import Translator
 from seq2seq.models.task_descriptors import TASKS
 from seq2seq.reporting.attention import AttentionMap
 from seq2seq.reporting.runs import Notes, Run
-from seq2seq.text import columns_of
+from seq2seq.text import columns_of, sentence_of
 
 
 class Inspected(NamedTuple):
@@ -60,7 +61,8 @@ def attention_map(translator: Translator, source: str, best: Translation) -> Att
     if weights is None or not len(weights):
         return None
     tokenizer, stride = translator.bundle.tokenizers.source, translator.bundle.model.encoder.stride
-    ids, columns = tokenizer.encode(source), columns_of(tokenizer)
+    sentence = sentence_of(source, translator.bundle.tokenizers.factors)
+    ids, columns = tokenizer.encode(sentence), columns_of(tokenizer)
     all_tokens = [*tokenizer.tokens(columns.first(ids) if columns else ids), "</s>"]
     positions = ["".join(all_tokens[i : i + stride]) for i in range(0, len(all_tokens), stride)]
     positions = positions[: weights.size(1)]  # the source may have been truncated

@@ -13,7 +13,8 @@ from seq2seq.inference.captioner import Captioner
 from seq2seq.inference.files.formats import weights
 from seq2seq.inference.request import Request, TaggedRequest, change_options, check_requests
 from seq2seq.inference.stepper import check_search
-from seq2seq.inference.translator import Translation, Translator
+from seq2seq.inference.translation import Translation
+from seq2seq.inference.translator import Translator
 from seq2seq.search import SearchOptions, StepFn
 from seq2seq.serving.hosted import Hosted, Work, texts_of
 from seq2seq.serving.limits import Limits

@@ -3,6 +3,7 @@
 from seq2seq.text.characters import CharacterTokenizer, CharacterTrainer
 from seq2seq.text.columns import Column, ColumnsTokenizer, ColumnsTrainer, with_columns
 from seq2seq.text.description import description
+from seq2seq.text.factors import Factors, sentence_of
 from seq2seq.text.from_bundle import BundleTokenizer
 from seq2seq.text.label_tokenizer import LabelTokenizer, LabelTrainer
 from seq2seq.text.letters import LetterTokenizer, LetterTrainer
@@ -40,6 +41,7 @@ __all__ = [
     "Column",
     "ColumnsTokenizer",
     "ColumnsTrainer",
+    "Factors",
     "LabelTokenizer",
     "LabelTrainer",
     "LetterTokenizer",
@@ -64,6 +66,7 @@ __all__ = [
     "difference",
     "load_tokenizer",
     "load_tokenizers",
+    "sentence_of",
     "train_tokenizers",
     "with_columns",
     "without_line_end",

@@ -10,6 +10,8 @@ from seq2seq.errors import UserError
 from seq2seq.runtime.strict_json import read_json
 from seq2seq.text.characters import CharacterTokenizer
 from seq2seq.text.columns import ColumnsTokenizer, TagTokenizer
+from seq2seq.text.factors import FILE as FACTORS
+from seq2seq.text.factors import read_factors
 from seq2seq.text.label_tokenizer import LabelTokenizer
 from seq2seq.text.letters import LetterTokenizer
 from seq2seq.text.numbers import NumberTokenizer
@@ -25,10 +27,12 @@ LIMIT = 64 << 20
 
 def load_tokenizers(folder: Path) -> Tokenizers:
     """Read the tokenizers that `Tokenizers.save` wrote. Raises UserError where a file is missing or damaged."""
+    factors = read_factors(folder / FACTORS) if (folder / FACTORS).exists() else None
     if (folder / "joint.json").exists():
         both = load_tokenizer(folder, "joint")
-        return Tokenizers(both, both, joint=True)
-    return Tokenizers(load_tokenizer(folder, "source"), load_tokenizer(folder, "target"), joint=False)
+        return Tokenizers(both, both, joint=True, factors=factors)
+    source, target = load_tokenizer(folder, "source"), load_tokenizer(folder, "target")
+    return Tokenizers(source, target, joint=False, factors=factors)
 
 
 def load_tokenizer(folder: Path, name: str) -> Tokenizer:

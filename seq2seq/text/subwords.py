@@ -67,6 +67,16 @@ class SentencePieceTokenizer(PlainFiles):
         """The ids of each sentence; sentencepiece's threads do not affect the result."""
         return list(self._processor.encode([_escape(text) for text in texts]))
 
+    def begins(self, text: str) -> tuple[list[int], bytes]:
+        """Where in the bytes of a text the text of each token begins; and these bytes, in which some signs are
+        escaped."""
+        from sentencepiece import sentencepiece_pb2
+
+        protocol: Any = sentencepiece_pb2  # protobuf creates its classes at import, so mypy does not see them
+        escaped, spelled = _escape(text), protocol.SentencePieceText()
+        spelled.ParseFromString(self._processor.encode(escaped, out_type="serialized_proto"))
+        return [piece.begin for piece in spelled.pieces], escaped.encode()
+
     def sample_batch(self, texts: Sequence[str], sampling: Sampling, seed: int) -> list[list[int]]:
         """The ids of a random segmentation of each sentence: a pure function of texts, sampling and seed (< 2³²)."""
         import sentencepiece

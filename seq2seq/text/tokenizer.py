@@ -13,12 +13,17 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, cast, runtime_c
 
 from seq2seq.errors import UserError
 from seq2seq.runtime.atomic_files import atomic_write
+from seq2seq.text.factors import FILE as FACTORS_FILE
+from seq2seq.text.factors import Factors
 from seq2seq.text.vocabulary import SPECIALS
 
 FORMAT = 1
 BYTE = re.compile("<0x[0-9A-F]{2}>")  # how sentencepiece writes a byte
 SURROGATE = re.compile("[\ud800-\udfff]")
-TOKENIZER_FILES = tuple(f"{name}.{suffix}" for name in ("joint", "source", "target") for suffix in ("json", "model"))
+TOKENIZER_FILES = (
+    *(f"{name}.{suffix}" for name in ("joint", "source", "target") for suffix in ("json", "model")),
+    FACTORS_FILE,
+)
 """The names of all files that `Tokenizers.save` may write."""
 
 TextPairs = Callable[[], Iterable[tuple[str, str]]]
@@ -180,18 +185,22 @@ class TokenizerTrainer(ABC):
 
 
 class Tokenizers(NamedTuple):
-    """The tokenizers of both sides; the same object if `joint`."""
+    """The tokenizers of both sides; the same object if `joint`. Sources may have `factors`."""
 
     source: Tokenizer
     target: Tokenizer
     joint: bool
+    factors: Factors | None = None
 
     def save(self, folder: Path) -> None:
-        """Write joint.json, or source.json and target.json, with their models."""
+        """Write joint.json, or source.json and target.json, with their models; and factors.json where there are."""
         if self.joint:
-            return self.source.save(folder, "joint")
-        self.source.save(folder, "source")
-        self.target.save(folder, "target")
+            self.source.save(folder, "joint")
+        else:
+            self.source.save(folder, "source")
+            self.target.save(folder, "target")
+        if self.factors is not None:
+            self.factors.save(folder)
 
 
 def check_text(text: str, where: str) -> None:

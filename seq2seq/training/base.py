@@ -12,6 +12,7 @@ import pytorch_lightning as lightning
 from pytorch_lightning.callbacks import Callback
 
 from seq2seq.models import factory
+from seq2seq.models.source_factors import factor_sizes
 from seq2seq.models.task_descriptors import TASKS, TaskDescriptor, find_descriptor
 from seq2seq.scoring.suitability import Weakness
 from seq2seq.text import Tokenizers
@@ -99,7 +100,8 @@ class Task(ABC):
 
     def sizes(self, data: Any) -> dict[str, int]:
         """The sizes that the model takes from the data; see `factory.model`."""
-        return {"source": len(data.tokenizers.source), "target": len(data.tokenizers.target)}
+        sizes = {"source": len(data.tokenizers.source), "target": len(data.tokenizers.target)}
+        return sizes | factor_sizes(data.tokenizers)
 
     def describe(self, data: Any) -> str:
         """One line for the terminal: what is trained on."""

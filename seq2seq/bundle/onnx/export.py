@@ -74,6 +74,8 @@ def _check(bundle: Bundle) -> None:
         )
     if bundle.model.decoder.context.covers:
         raise UserError("export: attention with coverage is not exported; train with context.coverage=false")
+    if bundle.tokenizers.factors is not None:
+        raise UserError("export: token factors are not exported; train without data.corpus.factors")
     for tokenizer in (bundle.tokenizers.source, bundle.tokenizers.target):
         if tokenizer.kind not in TOKENIZERS:
             raise UserError(

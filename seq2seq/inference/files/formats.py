@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from seq2seq.inference.alignment import Aligner
-    from seq2seq.inference.translator import Translation, Translator
+    from seq2seq.inference.translation import Translation
+    from seq2seq.inference.translator import Translator
 
 Format = Literal["text", "tsv", "json"]
 

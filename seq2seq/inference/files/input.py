@@ -7,7 +7,7 @@ import re
 import select
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,13 +26,22 @@ def count(source: Path, errors: str | None = None) -> int | None:
     return None if source == STREAM or not source.is_file() else sum(1 for _ in lines(source, errors))
 
 
-def lines(path: Path, errors: str | None = None) -> Iterator[str]:
-    """The lines of a file, or of standard input; `errors` is that of `corpora.readers.decoded`."""
-    return (line for line in arriving(path, errors) if line is not None)
+def lines(path: Path, errors: str | None = None, factors: Mapping[str, Path] | None = None) -> Iterator[str]:
+    """The lines of a file, or of standard input; `errors` is that of `corpora.readers.decoded`, and `factors` those of
+    `corpora.factored.with_values`."""
+    return (line for line in arriving(path, errors, factors) if line is not None)
 
 
-def arriving(path: Path, errors: str | None = None) -> Iterator[str | None]:
+def arriving(path: Path, errors: str | None = None, factors: Mapping[str, Path] | None = None) -> Iterator[str | None]:
     """`lines`, with None where the next line has not arrived yet."""
+    if not factors:
+        return _arriving(path, errors)
+    from seq2seq.corpora.factored import with_values
+
+    return with_values(_arriving(path, errors), "standard input" if path == STREAM else path, factors, errors)
+
+
+def _arriving(path: Path, errors: str | None = None) -> Iterator[str | None]:
     from seq2seq.corpora import compression, readers
 
     if path != STREAM:
@@ -121,16 +130,22 @@ class Chunk(NamedTuple):
 
 
 def chunks(
-    source: Path, size: int, part: Shard = ALL_LINES, after: Place = BEGINNING, errors: str = "strict"
+    source: Path,
+    size: int,
+    part: Shard = ALL_LINES,
+    after: Place = BEGINNING,
+    errors: str = "strict",
+    factors: Mapping[str, Path] | None = None,
 ) -> Iterator[Chunk | None]:
     """The lines of a shard in chunks of at most `size`, beginning at the place `after`; the last chunk may be empty.
 
     None means that the next line has not arrived yet; all lines that have arrived are in chunks before it. `errors` is
-    that of `corpora.readers.decoded`, for bytes that are not UTF-8.
+    that of `corpora.readers.decoded`, for bytes that are not UTF-8; `factors` are files of values for the words of the
+    lines, which are in their texts.
 
     Raises `UserError` if the input does not begin with the lines of `after`.
     """
-    stream, digest = arriving(source, errors), hashlib.sha256()
+    stream, digest = arriving(source, errors, factors), hashlib.sha256()
     seen = _skip(stream, source, digest, after)
     texts: list[str] = []
 

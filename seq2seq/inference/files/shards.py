@@ -59,7 +59,14 @@ def read_card(path: Path) -> Card:
     raise UserError(f"{path}: is not what `translate-file --shard` leaves; delete it, and run its shard again")
 
 
-def is_complete(targets: Sequence[Path], made: Mapping[str, Any], source: Path, part: Shard, errors: str) -> bool:
+def is_complete(
+    targets: Sequence[Path],
+    made: Mapping[str, Any],
+    source: Path,
+    part: Shard,
+    errors: str,
+    factors: Mapping[str, Path] | None = None,
+) -> bool:
     """Whether this shard is complete already. Raises `UserError` if it is, but is damaged or has other settings."""
     if journal_of(targets[0]).exists() or not card_of(targets[0]).is_file():
         return False
@@ -67,7 +74,7 @@ def is_complete(targets: Sequence[Path], made: Mapping[str, Any], source: Path, 
     if differs := difference(card.made, made):
         raise UserError(f"{targets[0]}: is complete, but was made with {differs}; delete {card_of(targets[0])}")
     check_outputs(card, targets)
-    for chunk in filter(None, chunks(source, CHUNK, part, Place(card.lines, card.sha256), errors)):
+    for chunk in filter(None, chunks(source, CHUNK, part, Place(card.lines, card.sha256), errors, factors)):
         if chunk.place.lines > card.lines:
             raise UserError(
                 f"{targets[0]}: is complete, but was made of the first {card.lines} lines of the input only"

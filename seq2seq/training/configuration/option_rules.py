@@ -46,6 +46,10 @@ Part = integer(0) | number(ge=0, le=1)
 Better = one_of("auto", "min", "max")
 PRECISIONS = ("16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "16", "bf16", "32", "64")
 Sizes = Annotated[dict[str, Any], Field(min_length=1, description="sizes by name")]
+Widths = Annotated[
+    dict[str, Annotated[int, Field(strict=True, ge=0)]],
+    Field(min_length=1, description="widths by name, whole numbers: {pos: 16}"),
+]
 FilesBySide = Annotated[
     dict[Literal["source", "target"], Text | None], Field(description="files by side: {source: FILE, target: FILE}")
 ]
@@ -127,6 +131,8 @@ RULES: dict[str, Any] = {
     "embedding.dropout": Share,
     "embedding.word_dropout": Share,
     "embedding.characters": Sizes | None,
+    "embedding.factors": Widths | None,
+    "embedding.factors_combine": one_of("concat", "sum"),
     "embedding.vectors": FilesBySide | None,
     "embedding.freeze_vectors": list_of(one_of("source", "target")),
     "extra_encoders": Annotated[dict[str, Any] | None, Field(description="encoders by name, or null")],

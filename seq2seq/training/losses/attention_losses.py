@@ -62,7 +62,7 @@ def token_links(data: EncodedPairs, tokenizers: Tokenizers, links: Iterator[tupl
 
 def _ids(side: Ragged, i: int) -> list[int]:
     """The tokens of a sentence, without eos."""
-    ids: list[int] = side.values[side.offsets[i] : side.offsets[i + 1] - 1].tolist()
+    ids: list[int] = side.ids[side.offsets[i] : side.offsets[i + 1] - 1].tolist()
     return ids
 
 

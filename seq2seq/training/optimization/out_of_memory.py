@@ -128,7 +128,11 @@ def halves(batch: Any) -> tuple[Any, Any]:
 
 def _rows(side: Tokens | Features, part: slice) -> Tokens | Features:
     values, lengths = side[0][part], side[1][part]
-    return type(side)(values[:, : int(lengths.max())], lengths)
+    size = int(lengths.max())
+    rows = type(side)(values[:, :size], lengths)
+    if isinstance(side, Tokens) and side.factors is not None:
+        return Tokens(*rows[:2], side.factors[part][:, :size])
+    return rows
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:

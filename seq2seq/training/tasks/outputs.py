@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,13 @@ def write_scores(
     references: Sequence[str],
     hypotheses: Sequence[str],
     scorer: Scorer,
+    sentence: Callable[[str], str] = str,
 ) -> Scores:
-    """Write sources, references and translations of a split, with BLEU by length; return the scores."""
+    """Write sources, references and translations of a split, with BLEU by length; return the scores. `sentence` gives
+    the text of a source, without its factors."""
     for name, lines in (("sources", sources), ("references", references), ("translations", hypotheses)):
         write_lines(lines, folder / f"{split}.{name}.txt")
     if "bleu" in scorer.metrics:
-        bleu_by_length(sources, hypotheses, references, folder / f"bleu_by_length.{split}.png", scorer.language)
+        texts, picture = [sentence(source) for source in sources], folder / f"bleu_by_length.{split}.png"
+        bleu_by_length(texts, hypotheses, references, picture, scorer.language)
     return scorer(hypotheses, references, INTERVALS)

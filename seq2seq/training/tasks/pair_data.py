@@ -37,8 +37,41 @@ def check_columns(config: Mapping[str, Any], corpus: Corpus) -> None:
         )
 
 
+def check_factors(config: Mapping[str, Any], corpus: Corpus) -> None:
+    """Raise `UserError` unless the factors of a corpus have tables and the other way round, and for what does not know
+    of factors."""
+    names, widths = list(corpus.factors), list((config.get("embedding") or {}).get("factors") or ())
+    if names and config["task"]["name"] != "translation":
+        raise UserError(f"data.corpus.factors={names}: are for task=translation; set it to null")
+    for name in names:
+        if name not in widths:
+            raise UserError(
+                f"data.corpus.factors: {name} has no vectors; set embedding.factors={{{name}: 16}}, with all of "
+                f"{', '.join(names)}"
+            )
+    for name in widths:
+        if name not in names:
+            raise UserError(
+                f"embedding.factors.{name}: the sources of {corpus.name} have no such factor; set data.corpus.factors "
+                "(data=parallel and tsv have it), or leave it out"
+            )
+    for key, value in {
+        "data.protect": config["data"].get("protect"),
+        "tokenizer.sampling_alpha": (config.get("tokenizer") or {}).get("sampling_alpha"),
+        "init_vocabulary": config.get("init_vocabulary"),
+    }.items():
+        if names and value:
+            raise UserError(f"{key}={value}: makes other tokens than those that factors are of; leave it out")
+
+
 def _check_given(tokenizers: Tokenizers, corpus: Corpus, *, ends: bool) -> None:
-    """Raise `UserError` where a bundle's tokenizers are for sources of other columns."""
+    """Raise `UserError` where a bundle's tokenizers are for sources of other columns or factors."""
+    factors = tuple(tokenizers.factors.values) if tokenizers.factors else ()
+    if sorted(factors) != sorted(corpus.factors):
+        raise UserError(
+            f"init_from: the bundle reads {', '.join(factors) or 'no'} factors, and data.corpus.factors has "
+            f"{', '.join(corpus.factors) or 'none'}; use those of the bundle"
+        )
     given = columns_of(tokenizers.source)
     names = tuple(column.name for column in corpus.columns)
     if (given.names if given else ()) != names or (given is not None and given.ends != ends):
@@ -75,6 +108,7 @@ def pair_data(
     corpus = corpus_of(config)
     trainer = trainer or factory.component(config["tokenizer"], "tokenizer", (), config["trust"], TokenizerTrainer)()
     check_columns(config, corpus)
+    check_factors(config, corpus)
     protect = config["data"].get("protect") or 0
     if protect and config["task"]["name"] != "translation":
         raise UserError(f"data.protect={protect}: is for task=translation; set it to 0")

@@ -33,7 +33,7 @@ from seq2seq.training.task_module import TaskModule
 from seq2seq.training.tasks import by_language, by_tag, length_limits
 from seq2seq.training.tasks.by_language import Group
 from seq2seq.training.tasks.outputs import bundle, draw_attention, search_options, write_scores
-from seq2seq.training.tasks.pair_data import check_columns, check_protection, corpus_of, pair_data
+from seq2seq.training.tasks.pair_data import check_columns, check_factors, check_protection, corpus_of, pair_data
 
 SLOW = ("ter",)  # metrics that are left to the test
 USE = """\
@@ -177,6 +177,7 @@ class Translation(Task):
         check_search(trial, search_options(config["search"]))
         corpus = corpus_of(config)
         check_columns(config, corpus)
+        check_factors(config, corpus)
         if config.get("extra_encoders") and config["task"].get("guided_alignment"):
             raise UserError("task.guided_alignment: links are of a single source; set it to 0 with extra_encoders")
         attention_losses.check_options(config, trial, corpus)
@@ -237,7 +238,8 @@ class Translation(Task):
             translations = translator.translate_full(by_language.tagged(sources, divided))
             texts = [best[0].text for best in translations]
             length_limits.report_cut_off(split, (best[0].hypothesis for best in translations), translator.bundle.search)
-            tests[split] = write_scores(split, folder, sources, references, texts, scorer).as_dict()
+            scores = write_scores(split, folder, sources, references, texts, scorer, outcome.data.sentence)
+            tests[split] = scores.as_dict()
             source = outcome.data.tokenizers.source
             for line in by_tag.write_table(split, (sources, references, texts), source, scorer.metrics, folder):
                 print(line)

@@ -73,8 +73,12 @@ def test_compressed_files_keep_their_ends() -> None:
 def test_alignments_stay_with_their_pairs(capsys: pytest.CaptureFixture[str]) -> None:
     links = [f"{i}-0" for i in range(len(PAIRS))]
     Path("t.align").write_text("".join(f"{line}\n" for line in links))
-    assert main(["filter", "t.en", "t.de", "-o", "ok", *ALL, "--alignments", "t.align"]) == 0
-    assert lines("ok.align") == [link for number, link in enumerate(links, 1) if number not in REASONS]
+    Path("t.pos").write_text("".join(f"{line}\n" for line in links))
+    more = ["--alignments", "t.align", "--factors", "t.pos"]
+    assert main(["filter", "t.en", "t.de", "-o", "ok", *ALL, *more]) == 0
+    assert (
+        lines("ok.pos") == lines("ok.align") == [link for number, link in enumerate(links, 1) if number not in REASONS]
+    )
     Path("u.align").write_text("0-0\n" * 9)
     Path("v.align").write_text("0-0\n" * 3)
     Path("w.en").write_text("0-0\n")

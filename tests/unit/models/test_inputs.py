@@ -64,7 +64,7 @@ def test_batches_and_padding_change_nothing(context: str, extra: dict[str, Any])
     source = SOURCE if len(extra) == 1 else three
     together = model.loss(source, TARGET)
     alone = [
-        model.loss(*(Tokens(ids[i : i + 1, : lengths[i]], lengths[i : i + 1]) for ids, lengths in (source, TARGET)))
+        model.loss(*(Tokens(ids[i : i + 1, : lengths[i]], lengths[i : i + 1]) for ids, lengths, _ in (source, TARGET)))
         for i in range(3)
     ]
     assert torch.allclose(together, torch.stack(alone).sum(), atol=1e-10)

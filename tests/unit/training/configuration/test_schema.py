@@ -226,6 +226,8 @@ EDGES: list[tuple[str, str, list[object], list[object]]] = [
     ("translation", "task.metrics", [["bleu"], ["wer", "per"]], [["blue"], "bleu", [1]]),
     ("tagging", "labels.separator", ["+"], ["", 7]),
     ("tagging", "embedding.characters", [None, {"size": 3, "hidden_size": 3}], [{"size": 3}, {"sise": 3}, 7, {}]),
+    ("translation", "embedding.factors", [None, {"pos": 0}, {"pos": 16}], [{"pos": -1}, {"pos": 1.5}, 7, {}]),
+    ("translation", "embedding.factors_combine", ["sum"], ["add", None]),
     ("tagging", "tokenizer.min_frequency", [1], [0, -1]),
     ("language_modeling", "task.window", [1, None], [0]),
     ("language_modeling", "task.truncate", [0, None], [-1, 1.5]),
