@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice, zip_longest
 from typing import Any, NamedTuple, cast
 
@@ -40,6 +41,11 @@ class Request(NamedTuple):
         """A symbol of the source's tokenizer, which the model reads before the text; see `TaggedRequest`."""
         return None
 
+    @property
+    def watch(self) -> Callable[[Any], object] | None:
+        """Called after each step of the search with the best `Translation` so far; see `WatchedRequest`."""
+        return None
+
 
 class TaggedRequest(Request):
     """A `Request` with a `tag`, which is no field: who takes requests apart gets three."""
@@ -60,6 +66,25 @@ class TaggedRequest(Request):
         return self._tag
 
 
+class WatchedRequest(TaggedRequest):
+    """A request that is looked on: `watch` is called from the thread that translates, after each step of the search,
+    with the best translation so far, whose hypothesis has tokens alone."""
+
+    _watch: Callable[[Any], object]
+
+    @classmethod
+    def of(cls, request: Request, watch: Callable[[Any], object]) -> WatchedRequest:
+        """The same request, looked on."""
+        made = cls(*request, tag=request.tag)
+        made._watch = watch
+        return made
+
+    @property
+    def watch(self) -> Callable[[Any], object]:
+        """Called after each step of the search with the best `Translation` so far."""
+        return self._watch
+
+
 class TokenConstraints(NamedTuple):
     """Prefix and constraints of a `Request` as token ids of the target side."""
 
@@ -73,13 +98,15 @@ UNCONSTRAINED = TokenConstraints()
 class EncodedRequest(NamedTuple):
     """The number of a line, from 0, its source (token ids with eos, rows of them and their factors, or frames), the
     constraints on its translation, and whether the source begins with a tag; its unknown tokens that can be copied
-    (`seq2seq.text.unseen`); the spans that are kept, and the tokens that only they may become."""
+    (`seq2seq.text.unseen`); the spans that are kept, and the tokens that only they may become; and who is told of the
+    search."""
 
     number: int
     source: Any
     constraints: TokenConstraints = UNCONSTRAINED
     tagged: bool = False
     unseen: tuple[str, ...] = ()
+    watch: Callable[[Any], object] | None = None
     spans: tuple[Span, ...] = ()
     reserved: tuple[int, ...] = ()
 
@@ -243,12 +270,23 @@ def check_length(
         )
 
 
-def sentences(batch: Sequence[EncodedRequest]) -> Sentences:
-    """The constraints and numbers of a batch of lines, for the search."""
+def sentences(
+    batch: Sequence[EncodedRequest], decode: Callable[[list[Hypothesis], EncodedRequest], Sequence[Any]]
+) -> Sentences:
+    """The constraints and numbers of a batch of lines, for the search, and who looks on; `decode` gives hypotheses of a
+    line their text."""
     prefixes, constraints = zip(*(line.constraints for line in batch), strict=True)
     numbers = [line.number for line in batch]
     given = Sentences(prefixes if any(prefixes) else None, constraints if any(constraints) else None, numbers)
-    return given._replace(reserved=batch[0].reserved or None)
+    watchers = {i: partial(_tell, decode, line) for i, line in enumerate(batch) if line.watch}
+    return given._replace(reserved=batch[0].reserved or None, watchers=watchers or None)
+
+
+def _tell(
+    decode: Callable[[list[Hypothesis], EncodedRequest], Sequence[Any]], line: EncodedRequest, tokens: list[int]
+) -> None:
+    assert line.watch is not None
+    line.watch(decode([Hypothesis(tokens, 0.0, 0.0, [], finished=False)], line)[0])
 
 
 def untagged(hypotheses: list[Hypothesis]) -> list[Hypothesis]:

@@ -249,7 +249,7 @@ class Translator:
             place, target = f"line {number + 1}", self.bundle.tokenizers.target
             before = self.before(request.tag if source else None, options.return_attention)
             constraints = token_constraints(request, target, len(before) + len(source), options, place)
-            encoded.append(EncodedRequest(number, [*before, *source], constraints, bool(before), unseen))
+            encoded.append(EncodedRequest(number, [*before, *source], constraints, bool(before), unseen, request.watch))
         return encoded
 
     def before(self, tag: str | None, attention: bool) -> list[Any]:
@@ -281,7 +281,7 @@ class Translator:
     ) -> list[list[Translation]]:
         """Translate a batch of lines of similar length."""
         sources = self._pad([line.source for line in batch])
-        best = translate_ids(self.model, sources, options, self.step, sentences(batch))
+        best = translate_ids(self.model, sources, options, self.step, sentences(batch, self._decode))
         best = [untagged(each) if line.tagged else each for line, each in zip(batch, best, strict=True)]
         return [ranked(each, utility) if utility else each for each in map(self._decode, best, batch)]
 

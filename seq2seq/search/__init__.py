@@ -13,6 +13,7 @@ from seq2seq.search.greedy import greedy, search
 from seq2seq.search.hypotheses import Hypothesis
 from seq2seq.search.options import SearchOptions, check_sampling
 from seq2seq.search.sampling import sample, truncated
+from seq2seq.search.watching import Watcher
 
 __all__ = [
     "Hypothesis",
@@ -20,6 +21,7 @@ __all__ = [
     "SearchOptions",
     "Sentences",
     "StepFn",
+    "Watcher",
     "beam",
     "check_sampling",
     "greedy",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from jaxtyping import Bool, Float, Int
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seq2seq.search.hypotheses import Hypothesis
 from seq2seq.search.options import SearchOptions
+from seq2seq.search.watching import Watcher
 
 State = TypeVar("State")
 Memory = TypeVar("Memory")
@@ -31,7 +32,8 @@ class Sentences(NamedTuple):
     output contains, as often as they are listed. `numbers` determine, together with the seed, the random numbers of
     sampling (default: the positions in the batch). `reserved` are tokens that an output holds as often as they are
     constraints of its sentence, and not once more. `mask` is True where the attention weights belong to a position of
-    the source (default: everywhere); the coverage penalty needs it.
+    the source (default: everywhere); the coverage penalty needs it. `watchers` are called after each step with the
+    tokens of the best hypothesis so far of the sentence at a position in the batch.
     """
 
     prefixes: Sequence[Sequence[int]] | None = None
@@ -39,6 +41,7 @@ class Sentences(NamedTuple):
     numbers: Sequence[int] | None = None
     mask: Bool[Tensor, "B S"] | None = None
     reserved: Sequence[int] | None = None
+    watchers: Mapping[int, Watcher] | None = None
 
 
 NOTHING = Sentences()

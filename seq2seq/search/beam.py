@@ -43,6 +43,7 @@ from seq2seq.search.hypotheses import (
 )
 from seq2seq.search.options import SearchOptions, steps_allowed
 from seq2seq.search.rules import Live, Rules, coverage, permitted, start
+from seq2seq.search.watching import Watching
 
 
 class Beam(NamedTuple):
@@ -81,22 +82,22 @@ def beam(
     penalties = torch.tensor([options.normaliser(length) for length in range(longest + 1)], device=limits.device)
     batch = _start(limits, penalties[limits], options)
     rules, live = start(sentences, limits, options)
-    ends = batch.ends.clone()
-    ids = torch.full_like(batch.sentences, options.bos)
+    ids, ends = torch.full_like(batch.sentences, options.bos), batch.ends.clone()
     history: list[Step] = []
+    watching = Watching(sentences.watchers, size, options.eos) if sentences.watchers else None
     for t in range(longest):
         width = batch.totals.size(1)
         log_probs, state, weights = step(ids, state, memory)
         chosen, batch = _extend(batch, _candidates(log_probs, t, rules, live, options), options)
         if options.coverage_penalty:
-            live = live._replace(covered=_covered(live, weights))
-            chosen = chosen._replace(coverage=_coverage(live, rules, chosen, options))
+            live, chosen = _covered(live, rules, chosen, weights, options)
         if options.return_attention and weights is not None:
             chosen = chosen._replace(attention=weights.view(-1, width, weights.size(1)))
         history.append(chosen)
         batch = _finish(batch, chosen, chosen.tokens == options.eos, penalties[t + 1], t * size)
         if t + 1 in stops:
             batch = _stop(batch, chosen, t + 1, t * size)
+        _tell(watching, batch, chosen, penalties[t + 1], t * size)
         kept = _open(batch).nonzero()[:, 0]
         if len(kept) < len(batch.sentences):
             ends.index_copy_(0, batch.sentences, batch.ends)
@@ -161,19 +162,16 @@ def _order(
     return diverse_columns(candidates, ids, groups, options.diversity_penalty, shared, choose)
 
 
-def _covered(live: Live, weights: Tensor | None) -> Float[Tensor, "N S"]:
-    """The sum of each prefix's attention weights, with those of this step."""
+def _covered(
+    live: Live, rules: Rules, chosen: Step, weights: Tensor | None, options: SearchOptions
+) -> tuple[Live, Step]:
+    """The sum of each prefix's attention weights, with those of this step, and cp of the chosen continuations; it is
+    that of their parents, because the weights of a step do not depend on the token that it chooses."""
     if weights is None:
         raise UserError("search.coverage_penalty: the model has no attention that could cover the source; set it to 0")
-    return weights.float() if live.covered is None else live.covered + weights
-
-
-def _coverage(live: Live, rules: Rules, chosen: Step, options: SearchOptions) -> Float[Tensor, "B K"]:
-    """cp of the chosen continuations; it is that of their parents, because the weights of a step do not depend on the
-    token that it chooses."""
-    assert live.covered is not None
-    penalties = coverage(live.covered, rules.mask, options.coverage_penalty)
-    return penalties.view(len(chosen.parents), -1).gather(1, chosen.parents)
+    covered = weights.float() if live.covered is None else live.covered + weights
+    penalties = coverage(covered, rules.mask, options.coverage_penalty).view(len(chosen.parents), -1)
+    return live._replace(covered=covered), chosen._replace(coverage=penalties.gather(1, chosen.parents))
 
 
 def _finish(batch: Beam, chosen: Step, ended: Bool[Tensor, "B K"], penalty: Float[Tensor, ""], first_end: int) -> Beam:
@@ -195,6 +193,19 @@ def _stop(batch: Beam, chosen: Step, limit: int, first_end: int) -> Beam:
 def _scores(batch: Beam, chosen: Step, penalty: Tensor) -> Float[Tensor, "B K"]:
     scores = batch.totals / penalty
     return scores if chosen.coverage is None else scores + chosen.coverage
+
+
+def _tell(watching: Watching | None, batch: Beam, chosen: Step, penalty: Float[Tensor, ""], first_end: int) -> None:
+    """Tell who looks on where the best of the hypotheses kept and the live prefixes ends, with the scores that these
+    would have if they ended here; −1 where nothing is possible."""
+    if watching is None:
+        return
+    live = _scores(batch, chosen, penalty)
+    slots = torch.arange(first_end, first_end + live.size(1), device=live.device).expand_as(live)
+    first = slice(None, None, batch.scores.size(1) // batch.groups)  # of each group
+    scores, ends = torch.cat((batch.scores[:, first], live), dim=1), torch.cat((batch.ends[:, first], slots), dim=1)
+    best = best_columns(scores, 1)
+    watching(chosen, ends.gather(1, best).masked_fill(scores.gather(1, best) == -math.inf, -1)[:, 0])
 
 
 def _keep(batch: Beam, new_scores: Float[Tensor, "B K"], first_end: int, ranks: Float[Tensor, "B P"]) -> Beam:

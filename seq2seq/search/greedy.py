@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Int
@@ -13,6 +14,7 @@ from seq2seq.search.beam import beam
 from seq2seq.search.hypotheses import Hypothesis, Step, best_tokens, select_rows, to_hypotheses, trace_back
 from seq2seq.search.options import SearchOptions, steps_allowed
 from seq2seq.search.sampling import sample
+from seq2seq.search.watching import Watcher, Watching
 
 
 def search(
@@ -34,7 +36,7 @@ def search(
     has_rules = options.no_repeat_ngram or options.coverage_penalty or any(sentences[:2]) or sentences.reserved
     if options.beam_size > 1 or has_rules:
         return beam(step, state, memory, limits, options, sentences)
-    return greedy(step, state, memory, limits, options)
+    return greedy(step, state, memory, limits, options, sentences.watchers)
 
 
 @torch.no_grad()
@@ -44,9 +46,10 @@ def greedy(
     memory: Memory,
     limits: Int[Tensor, "B"],
     options: SearchOptions,
+    watchers: Mapping[int, Watcher] | None = None,
 ) -> list[list[Hypothesis]]:
     """One hypothesis for each sentence; of equal tokens, the smaller id wins. The arguments are those of `Search`;
-    prefixes, constraints and n-gram blocking are not supported.
+    prefixes, constraints and n-gram blocking are not supported; `watchers` are those of `Sentences`.
 
     A sentence leaves the batch after eos, at its limit, or where no token is possible.
     """
@@ -55,6 +58,7 @@ def greedy(
     last = torch.full_like(sentences, -1)
     ids = torch.full_like(sentences, options.bos)
     history: list[Step] = []
+    watching = Watching(watchers, 1, options.eos) if watchers else None
     for t in range(longest):
         all_log_probs, state, weights = step(ids, state, memory)
         values, candidates = best_tokens(all_log_probs, 1, options.banned(t))
@@ -64,6 +68,8 @@ def greedy(
         history.append(Step(sentences, tokens, torch.zeros_like(tokens), log_probs, attention))
         ids, possible = tokens[:, 0], log_probs[:, 0] > -math.inf
         last.index_copy_(0, sentences, torch.where(possible, t, -1))
+        if watching:
+            watching(history[-1], last[sentences])
         kept = (possible & (ids != options.eos) & (limits > t + 1)).nonzero()[:, 0]
         if len(kept) == 0:
             break

@@ -25,6 +25,7 @@ from seq2seq.search.base import NOTHING, Memory, Sentences, State, StepFn
 from seq2seq.search.hypotheses import Hypothesis, Step, select_rows, to_hypotheses, trace_back
 from seq2seq.search.options import SearchOptions, steps_allowed
 from seq2seq.search.rules import Live, Rules, permitted, start
+from seq2seq.search.watching import Watching
 
 
 @torch.no_grad()
@@ -51,18 +52,18 @@ def sample(
     last = torch.full((len(rows), options.n_best), -1, device=limits.device)
     ids, writing = torch.full_like(rows, options.bos), last < 0
     history: list[Step] = []
+    watching = Watching(sentences.watchers, options.n_best, options.eos) if sentences.watchers else None
     for t in range(max(steps_allowed(limits), default=0)):
         log_probs, state, weights = step(ids, state, memory)
-        open_tokens = _open_tokens(_permitted(log_probs, t, rules, live, options), options.banned(t))
-        drawn = _instead_of_eos(open_tokens, log_probs, t, rules, live, options)
-        tokens = race(truncated(drawn, options.temperature, options.top_k, options.top_p), rows)
-        values = _values_of(open_tokens, tokens)
+        tokens, values = _drawn(log_probs, t, race, rows, rules, live, options)
         width = len(ids) // len(rows)
         parents = torch.arange(options.n_best, device=ids.device).clamp(max=width - 1).expand_as(tokens)
         attention = weights.view(len(rows), width, -1) if options.return_attention and weights is not None else None
         history.append(Step(rows, tokens, parents, values, attention))
         writing = writing & (values > -math.inf)
         last[rows] = torch.where(writing, t, last[rows])
+        if watching:
+            watching(history[-1], torch.where(last[rows, 0] < 0, -1, last[rows, 0] * options.n_best))  # the first one
         writing = writing & (tokens != options.eos) & (limits > t + 1)[:, None]
         kept = writing.any(1).nonzero()[:, 0]
         if len(kept) == 0:
@@ -114,10 +115,21 @@ def _check_constraints(sentences: Sentences) -> None:
         raise ValueError("search: constraints belong to beam search, not to sampling")
 
 
-def _values_of(log_probs: Float[Tensor, "N V"], tokens: Int[Tensor, "B n"]) -> Float[Tensor, "B n"]:
-    """The log-probability (float32) of each sample's token; a sentence has one prefix, or one for each sample."""
-    values = log_probs.view(len(tokens), -1, log_probs.size(1)).expand(-1, tokens.size(1), -1)
-    return values.gather(2, tokens[:, :, None])[:, :, 0].float()
+def _drawn(
+    log_probs: Float[Tensor, "N V"],
+    t: int,
+    race: Race,
+    rows: Int[Tensor, "B"],
+    rules: Rules,
+    live: Live,
+    options: SearchOptions,
+) -> tuple[Int[Tensor, "B n"], Float[Tensor, "B n"]]:
+    """The tokens that are sampled at position `t`, and their log-probabilities."""
+    open_tokens = _open_tokens(_permitted(log_probs, t, rules, live, options), options.banned(t))
+    distribution = _instead_of_eos(open_tokens, log_probs, t, rules, live, options)
+    tokens = race(truncated(distribution, options.temperature, options.top_k, options.top_p), rows)
+    values = open_tokens.view(len(rows), -1, open_tokens.size(1)).expand(-1, tokens.size(1), -1)
+    return tokens, values.gather(2, tokens[:, :, None])[:, :, 0].float()
 
 
 def _permitted(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -22,6 +22,7 @@ from seq2seq.serving.limits import Limits
 from seq2seq.serving.metrics import Metrics
 from seq2seq.serving.page import page
 from seq2seq.serving.scheduler import QueueFullError, Scheduler
+from seq2seq.serving.updates import Lines, Updates, updated
 
 ENDPOINTS: dict[str, tuple[type[schemas.Body], type[BaseModel]]] = {
     "/translate": (schemas.TranslateBody, schemas.SearchAnswer),
@@ -45,6 +46,22 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
+STREAM: dict[str, Any] = {
+    "description": "Lines of JSON: updates, and in the end the answer, or what went wrong.",
+    "content": {
+        Lines.media_type: {
+            "schema": {
+                "anyOf": [
+                    schemas.TranslationUpdate.model_json_schema(),
+                    *({"$ref": f"#/components/schemas/{each}"} for each in ("SearchAnswer", "Problem")),
+                ]
+            }
+        }
+    },
+}
+"""The answer of /translate/stream."""
+
+
 class Service:
     """A catalogue of models with a queue and metrics; `prepare` is called first in the thread that computes."""
 
@@ -61,6 +78,15 @@ class Service:
         model = self.catalogue.choose(body.model, endpoint)
         work = await anyio.to_thread.run_sync(model.work, body)  # encoding many texts takes a while
         return {"model": model.name, "results": await self.scheduler.submit(*work)}
+
+    async def stream(self, body: schemas.TranslateBody) -> AsyncGenerator[dict[str, Any], None]:
+        """The best translations so far, as they are found, and then what `answer` returns. Raises what it does."""
+        model, updates = self.catalogue.choose(body.model, "/translate"), Updates()
+        work = await anyio.to_thread.run_sync(model.work, body)
+        job = self.scheduler.submit(*model.watched(work, updates.put))
+        async with aclosing(updated(job, updates)) as documents:
+            async for each in documents:
+                yield {"model": model.name, "results": each} if isinstance(each, list) else each
 
     async def predict(self, body: schemas.PredictBody) -> dict[str, Any]:
         """The outputs of a model of any task for inputs without options. Raises what `answer` does."""
@@ -130,6 +156,9 @@ def _add_common(app: FastAPI, service: Service) -> None:
     async def predict(body: schemas.PredictBody) -> Any:
         return await service.predict(body)
 
+    async def stream(body: schemas.TranslateBody) -> Response:
+        return Lines(service.stream(body))
+
     async def models() -> Any:
         return service.models()
 
@@ -146,6 +175,13 @@ def _add_common(app: FastAPI, service: Service) -> None:
     app.add_api_route(
         "/predict", predict, methods=["POST"], response_model=schemas.PredictAnswer, **_described("/predict", PROBLEMS)
     )
+    app.add_api_route(
+        "/translate/stream",
+        stream,
+        methods=["POST"],
+        response_class=Response,  # one with a type would be described as a string
+        **_described("/translate/stream", PROBLEMS | {200: STREAM}),
+    )
     unauthorised: dict[int | str, dict[str, Any]] = {401: PROBLEMS[401]}
     app.add_api_route("/models", models, response_model=schemas.Models, **_described("/models", unauthorised))
     app.add_api_route("/health", health, response_model=schemas.Health, **_described("/health", {}))
@@ -155,6 +191,7 @@ def _add_common(app: FastAPI, service: Service) -> None:
 
 SUMMARIES = {
     "/translate": "Translate texts",
+    "/translate/stream": "Translate texts, and see them as they are found",
     "/label": "Label words or texts",
     "/caption": "Describe float sequences or images",
     "/sample": "Continue a text",
@@ -166,7 +203,7 @@ SUMMARIES = {
 
 
 def _described(path: str, responses: dict[int | str, dict[str, Any]]) -> dict[str, Any]:
-    return {"summary": SUMMARIES[path], "operation_id": path[1:], "responses": responses}
+    return {"summary": SUMMARIES[path], "operation_id": path[1:].replace("/", "_"), "responses": responses}
 
 
 def _refusal(status: int) -> Callable[[Request, Exception], Coroutine[Any, Any, Response]]:
@@ -183,6 +220,10 @@ async def _invalid(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part != "body")
     detail = f"{place}: {first['msg']}" if place else first["msg"]
+    if first["type"] == "json_invalid":
+        detail = f"the body is not JSON: {first['ctx']['error']}, at character {place}"
+    elif not place and "json" not in request.headers.get("Content-Type", ""):
+        detail = "the body is JSON, and its header says so: Content-Type: application/json"
     more = len(error.errors()) - 1
     return JSONResponse({"detail": str(UserError(detail + f" (and {more} more)" * (more > 0)))}, 422)
 

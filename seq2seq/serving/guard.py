@@ -53,11 +53,12 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begin, status = time.monotonic(), 0
+        begin, status, streams = time.monotonic(), 0, False
 
         async def counted(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
+            nonlocal status, streams
+            if message["type"] == "http.response.start":
+                status, streams = message["status"], b"content-length" not in dict(message["headers"])
             await send(message)
 
         try:
@@ -65,6 +66,8 @@ class Guard:
         except RefusedError as refused:
             if not status:
                 await refused.response(scope, receive, counted)
+            elif streams:  # of JSON documents, one a line: this is the last one
+                await send({"type": "http.response.body", "body": bytes(refused.response.body) + b"\n"})
         except ClientLeftError:
             self.metrics.cancelled.inc()
         finally:

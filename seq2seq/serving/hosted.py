@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -50,6 +50,11 @@ class Hosted(ABC, Generic[Request]):
     @abstractmethod
     def text(self, result: Any) -> str:
         """The output as text, of a result for one input."""
+
+    def watched(self, work: Work, watch: Callable[[int, Any], object]) -> Work:
+        """The same work, whose search tells `watch` of the best output so far of each item, by its position. It is
+        called from the thread that computes; nothing is told by a model without a search that can be looked on."""
+        return work
 
     def describe(self) -> dict[str, Any]:
         """The entry of GET /models."""
@@ -111,15 +116,20 @@ class Catalogue:
         return model
 
 
-def names_of(folders: Sequence[Path]) -> list[str]:
-    """A name for each bundle: that of its folder, or of the run's, if the folder is called `bundle`; a number is added
-    where two are the same."""
+def names_of(models: Sequence[Path | Sequence[Path]]) -> list[str]:
+    """A name for each model: that of its bundle's folder, or of the run's, if the folder is called `bundle`; those of
+    several with + between them for an ensemble. A number is added where two are the same."""
     names: list[str] = []
-    for folder in folders:
-        path = folder.resolve()
-        name = path.parent.name if path.name == "bundle" and path.parent.name else path.name
+    for folders in models:
+        name = "+".join(map(name_of, [folders] if isinstance(folders, Path) else folders))
         number, candidate = 2, name
         while candidate in names:
             number, candidate = number + 1, f"{name}-{number}"
         names.append(candidate)
     return names
+
+
+def name_of(folder: Path) -> str:
+    """The name of a bundle's folder, or of its run's."""
+    path = folder.resolve()
+    return path.parent.name if path.name == "bundle" and path.parent.name else path.name

@@ -135,6 +135,14 @@ class SearchAnswer(BaseModel):
     results: list[list[TranslationResult]]
 
 
+class TranslationUpdate(BaseModel):
+    """The best translation of a text after a step of its search; a later one may begin differently."""
+
+    line: int = Field(description="the number of the text, from 0")
+    text: str
+    tokens: list[str]
+
+
 class LabelResult(BaseModel):
     """The labels of a text, also as a list for each word (or one for the text)."""
 
@@ -173,6 +181,7 @@ class ModelDescription(BaseModel):
     endpoint: str
     parameters: int
     attention: bool = Field(description="whether it has attention, and so alignments")
+    members: list[str] | None = Field(default=None, description="the folders of an ensemble's bundles")
     labels: list[str] | None = None
     width: int | None = Field(default=None, description="numbers in a row of features")
     tags: list[str] | None = Field(default=None, description="symbols that a translator may read before a text")

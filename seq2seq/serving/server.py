@@ -40,16 +40,36 @@ class Models(NamedTuple):
 DEFAULTS = Models()
 
 
-def load(folders: Sequence[Path], limits: Limits, models: Models = DEFAULTS) -> Catalogue:
-    """Load the bundles. Raises `UserError` as `load_bundle` does."""
+def load(folders: Sequence[Path | Sequence[Path]], limits: Limits, models: Models = DEFAULTS) -> Catalogue:
+    """Load the bundles; several folders in place of one are an ensemble. Raises `UserError` as `load_bundle` does, and
+    for an ensemble of a single bundle, or of bundles that cannot be one."""
     set_threads(models.threads)
     keep_freed_memory()
     return Catalogue(
         [
-            _hosted(name, load_bundle(folder, trusted=models.trusted, device=models.device), limits, models)
+            _hosted(name, _loaded(folder, models), limits, models)
+            if isinstance(folder, Path)
+            else _ensemble(name, folder, limits, models)
             for name, folder in zip(names_of(folders), folders, strict=True)
         ]
     )
+
+
+def _loaded(folder: Path, models: Models) -> Bundle:
+    return load_bundle(folder, trusted=models.trusted, device=models.device)
+
+
+def _ensemble(name: str, folders: Sequence[Path], limits: Limits, models: Models) -> HostedTranslator:
+    if len(folders) < 2:
+        raise UserError(f"--ensemble {folders[0]}: is one bundle; name the others of the ensemble after it")
+    bundles = [_loaded(folder, models) for folder in folders]
+    for folder, bundle in zip(folders, bundles, strict=True):
+        if bundle.task != "translation":
+            raise UserError(
+                f"--ensemble {folder}: is a bundle of task={bundle.task}; ensembles are of task=translation"
+            )
+    first, *others = bundles
+    return HostedTranslator(name, first, limits, models.max_source, models.int8, others, list(map(str, folders)))
 
 
 def _hosted(name: str, bundle: Bundle, limits: Limits, models: Models) -> Hosted[Any]:
@@ -78,7 +98,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    folders: Sequence[Path], host: str, port: int, token: str | None, limits: Limits, models: Models = DEFAULTS
+    folders: Sequence[Path | Sequence[Path]],
+    host: str,
+    port: int,
+    token: str | None,
+    limits: Limits,
+    models: Models = DEFAULTS,
 ) -> None:
     """Serve bundles until a signal; see the module."""
     listening = listen(host, port)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from seq2seq.bundle.format import Bundle
@@ -11,7 +13,7 @@ from seq2seq.errors import UserError
 from seq2seq.inference.alternatives import AlternativesTranslator
 from seq2seq.inference.captioner import Captioner
 from seq2seq.inference.files.formats import weights
-from seq2seq.inference.request import Request, TaggedRequest, change_options, check_requests
+from seq2seq.inference.request import Request, TaggedRequest, WatchedRequest, change_options, check_requests
 from seq2seq.inference.stepper import check_search
 from seq2seq.inference.translation import Translation
 from seq2seq.inference.translator import Translator
@@ -71,15 +73,27 @@ class Searched(Hosted[Searching]):
 
 
 class HostedTranslator(Searched[TranslateBody]):
-    """A bundle of task=translation, for POST /translate."""
+    """A bundle of task=translation, for POST /translate; with `others` an ensemble of bundles, in these `folders`."""
 
     endpoint: ClassVar[str] = "/translate"
 
-    def __init__(self, name: str, bundle: Bundle, limits: Limits, max_source: int, int8: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        bundle: Bundle,
+        limits: Limits,
+        max_source: int,
+        int8: bool = False,
+        others: Sequence[Bundle] = (),
+        folders: Sequence[str] = (),
+    ) -> None:
         super().__init__(name, bundle, limits)
-        self.translator: AlternativesTranslator = AlternativesTranslator(bundle, max_source=max_source, int8=int8)
+        self.translator: AlternativesTranslator = AlternativesTranslator(
+            bundle, *others, max_source=max_source, int8=int8, names=folders
+        )
         self.translator.step = while_wanted(self.translator.step)
-        self.aligner = self.translator.aligner() if bundle.model.attends else None
+        self.aligner = self.translator.aligner() if self.translator.model.attends else None
+        self.members = list(folders)
 
     def work(self, body: TranslateBody) -> Work:
         """One item a text: its number and its `Request`."""
@@ -103,9 +117,25 @@ class HostedTranslator(Searched[TranslateBody]):
         group = Group(key, self.limits.batch, lambda items: self._compute(items, options, *wanted))
         return Work(group, list(enumerate(requests)))
 
+    def watched(self, work: Work, watch: Callable[[int, Any], object]) -> Work:
+        """The same texts; `watch` gets the text and the tokens of each, after each step of its search."""
+        tokenizer = self.bundle.tokenizers.target
+
+        def tell(line: int, translation: Translation) -> None:
+            tokens = tokenizer.tokens(translation.hypothesis.tokens)
+            watch(line, {"line": line, "text": translation.text, "tokens": tokens})
+
+        items = [(line, WatchedRequest.of(request, partial(tell, line))) for line, request in work.items]
+        return Work(work.group, items)
+
     def describe(self) -> dict[str, Any]:
-        """The entry, with the tags that the model knows."""
-        return super().describe() | {"tags": list(getattr(self.bundle.tokenizers.source, "symbols", {}))}
+        """The entry, with the tags that the model knows, and the members of an ensemble, whose scores are not known."""
+        described = super().describe() | {"tags": list(getattr(self.bundle.tokenizers.source, "symbols", {}))}
+        if not self.members:
+            return described
+        counts = [parameter.numel() for model in self.translator.models for parameter in model.parameters()]
+        together = {"parameters": sum(counts), "attention": self.aligner is not None, "scores": {}}
+        return described | together | {"members": self.members}
 
     def predict(self, body: PredictBody) -> TranslateBody:
         """The texts with the bundle's options."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("selenium")
@@ -15,6 +17,8 @@ from experiments.serving import browser, bundles
 from experiments.serving.browser import Page
 from seq2seq import Translator
 from seq2seq.inference.request import TaggedRequest
+from seq2seq.serving import translation
+from seq2seq.serving.scheduler import check_wanted
 from seq2seq.text import WhitespaceTokenizer
 from tests.bundles import WORDS, save
 
@@ -82,6 +86,45 @@ def test_a_tag_is_chosen(driver: Any, tmp_path: Path) -> None:
                 page.answered()
             (expected,) = translator.translate([TaggedRequest("a man sleeps", tag=tag)])
             assert [shown.get_attribute("aria-label") for shown in page.all(".target")] == [expected]
+    assert page.problems() == []
+
+
+WATCH = """window.seen = [];
+new MutationObserver(() => window.seen.push(document.querySelector('.draft')?.textContent || ''))
+    .observe(document.getElementById('output'), {childList: true, subtree: true})"""
+
+
+def test_a_translation_is_shown_as_it_is_found_and_ends_where_more_is_typed(
+    driver: Any, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Page(driver, address)
+    page.choose("Translate", "attention")
+    page.write(browser.SENTENCE)
+    expected = page.all(".target")[0].text
+    monkeypatch.setattr(translation, "check_wanted", lambda: [time.sleep(0.05), check_wanted()])
+    driver.execute_script(WATCH)
+    page.write(browser.SENTENCE)
+    seen = [each for each in page.value("window.seen") if each]
+    assert len(set(seen)) > 3
+    assert seen[-1].startswith(seen[0])
+    assert (page.all(".target")[0].text, page.all(".draft")) == (expected, [])
+    page.all("#text")[0].send_keys(" Or")
+    page.wait("document.querySelector('.draft')")
+    page.all("#text")[0].send_keys(" not?")
+    page.answered()
+    assert "\nseq2seq_cancelled_total 1.0\n" in httpx.get(f"{address}metrics").text
+    assert page.problems() == []
+
+
+def test_a_browser_without_streams_has_the_answer(driver: Any, address: str) -> None:
+    page = Page(driver, address)
+    page.choose("Translate", "attention")
+    page.write(browser.SENTENCE)
+    expected = page.all(".target")[0].text
+    driver.execute_script("window.TextDecoder = undefined")
+    driver.execute_script(WATCH)
+    page.write(browser.SENTENCE)
+    assert page.all(".target")[0].text == expected
     assert page.problems() == []
 
 

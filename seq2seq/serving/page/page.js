@@ -11,6 +11,7 @@ const TASKS = {
     title: "Translate",
     label: "Text to translate, one sentence a line",
     settings: (models) => [["beam", "Beam", { type: "number", min: 1, max: MOST, placeholder: "default" }], ...tags(models)],
+    stream: "/translate/stream",
     ready: () => lines().length > 0,
     body: (model) => ({
       texts: lines(),
@@ -126,29 +127,38 @@ async function run() {
   }
   const begin = performance.now();
   const models = chosen();
-  const panels = await Promise.all(models.map((model) => panel(model, task, running.signal)));
+  const panels = models.map((model) =>
+    element("article", { class: "panel", "data-model": model.name, "aria-label": model.name }));
+  const place = () => panels[0]?.isConnected || $("output").replaceChildren(...panels); // earlier answers stay until then
+  await Promise.all(models.map((model, i) => fill(panels[i], model, task, running.signal, place)));
   if (running.signal.aborted) return;
-  $("output").replaceChildren(...panels);
+  place();
   const seconds = ((performance.now() - begin) / 1000).toFixed(2);
   busy(state.timer !== 0); // more may have been typed meanwhile
   say(models.length ? `${models.length === 1 ? "1 model" : `${models.length} models`}, ${seconds} s` : "choose a model");
 }
 
-async function panel(model, task, signal) {
-  const made = element("article", { class: "panel", "data-model": model.name, "aria-label": model.name },
-    element("h2", null, model.name));
+/* Ask a model; its panel has what is found so far, where its task says so (`place` is called then), and the answer. */
+async function fill(panel, model, task, signal, place) {
+  const show = (...made) => panel.replaceChildren(element("h2", null, model.name), ...made);
+  const body = { model: model.name, ...task.body(model) };
+  const drafts = (body.texts || []).map(() => element("div", { class: "item draft" }));
+  const update = (each) => {
+    drafts[each.line].replaceChildren(draftView(each));
+    if (!drafts[0].isConnected) show(...drafts);
+    place();
+  };
   try {
-    const body = { model: model.name, ...task.body(model) };
-    const answer = await ask(model.endpoint, body, signal);
-    made.append(...task.view(model, answer.results, body));
+    const answer = await (task.stream ? follow(task.stream, body, signal, update) : ask(model.endpoint, body, signal));
+    show(...task.view(model, answer.results, body));
   } catch (error) {
-    if (error.name !== "AbortError") made.append(element("p", { class: "note" }, error.message));
+    if (error.name === "AbortError") return;
+    show(element("p", { class: "note" }, error.message));
     if (error.status === 401) $("unlock").hidden = false;
     if (error.status === 422 && lines().some((text) => state.prefixes.get(key(model, text)))) {
-      made.append(element("button", { type: "button", onclick: () => startOver(model) }, "start over"));
+      panel.append(element("button", { type: "button", onclick: () => startOver(model) }, "start over"));
     }
   }
-  return made;
 }
 
 /* Forget the beginnings that were chosen for a model, as one of them cannot be continued. */

@@ -24,8 +24,8 @@ class Refusal extends Error {
 
 let token = sessionStorage.getItem("seq2seq-token");
 
-/* The answer of an endpoint; without a body it is a GET. Throws a Refusal with the service's message. */
-async function ask(endpoint, body, signal) {
+/* The response of an endpoint; without a body it is a GET. Throws a Refusal with the service's message. */
+async function request(endpoint, body, signal) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const options = { headers, signal };
   if (body !== undefined) {
@@ -34,8 +34,31 @@ async function ask(endpoint, body, signal) {
     headers["Content-Type"] = "application/json";
   }
   const response = await fetch(endpoint.slice(1), options);
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refusal(response.status, answer.detail);
+  if (!response.ok) throw new Refusal(response.status, (await response.json().catch(() => ({}))).detail);
+  return response;
+}
+
+const ask = async (...given) => (await request(...given)).json();
+
+/* The answer of an endpoint that sends lines of JSON, the last of them; `update` is called with each of the others. */
+async function follow(endpoint, body, signal, update) {
+  const response = await request(endpoint, body, signal);
+  let [answer, rest] = [{}, ""];
+  const take = (text) => {
+    const ended = (rest + text).split("\n");
+    rest = ended.pop();
+    for (const each of ended.map((line) => JSON.parse(line))) {
+      if ("line" in each) update(each);
+      else answer = each;
+    }
+  };
+  if (response.body?.getReader && window.TextDecoder) {
+    const [reader, decoder] = [response.body.getReader(), new TextDecoder()];
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      take(decoder.decode(read.value, { stream: true }));
+    }
+  } else take(await response.text()); // a browser without streams has all at the end
+  if (!answer.results) throw new Refusal(200, answer.detail || "the service ended before its answer");
   return answer;
 }
 

@@ -131,3 +131,9 @@ function alternative(each, choose) {
     onclick: () => choose(each.prefix),
   }, shown.text, element("span", { class: "percent" }, percent(each.probability))));
 }
+
+/* The best translation of a text so far, while its search goes on. */
+function draftView({ tokens }) {
+  return element("div", { class: "tokens target" },
+    ...spelled(tokens).map((shown) => element("span", { class: classes(shown) }, shown.text)));
+}

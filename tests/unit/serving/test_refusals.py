@@ -69,6 +69,22 @@ def test_hostile_bodies_are_refused(folder: Path, content: bytes, status: int) -
     assert isinstance(answer.json()["detail"], str)
 
 
+@pytest.mark.parametrize(
+    ("content", "headers", "detail"),
+    [
+        (b'{"texts": ["x"]}', {}, "its header says so: Content-Type: application/json"),
+        (b'{"texts": ', {"Content-Type": "application/json"}, "the body is not JSON: Expecting value, at character 10"),
+    ],
+)
+def test_a_body_that_is_not_read_says_why(folder: Path, content: bytes, headers: dict[str, str], detail: str) -> None:
+    async def what(client: httpx.AsyncClient, service: Service) -> Answer:
+        return await client.post("/translate", content=content, headers=headers)
+
+    answer = use(folder, what, names=("fixed",))
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith(detail)
+
+
 def test_a_token_is_needed_for_all_but_the_page_and_health(folder: Path) -> None:
     async def what(client: httpx.AsyncClient, service: Service) -> Any:
         right, wrong = ({"Authorization": f"Bearer {token}"} for token in ("secret", "secreT"))

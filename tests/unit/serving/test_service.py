@@ -135,7 +135,8 @@ def test_openapi_describes_every_endpoint_and_the_page_loads_nothing(folder: Pat
         return (await client.get("/openapi.json")).json(), await client.get("/")
 
     described, page = use(folder, what, names=("fixed",))
-    paths = {"/translate", "/label", "/caption", "/sample", "/predict", "/models", "/health", "/metrics"}
+    paths = {"/translate", "/translate/stream", "/label", "/caption", "/sample", "/predict"}
+    paths |= {"/models", "/health", "/metrics"}
     assert set(described["paths"]) == paths
     assert described["paths"]["/translate"]["post"]["requestBody"]["required"]
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
