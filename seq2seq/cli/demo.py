@@ -2,8 +2,11 @@
 
 import json
 import shlex
+import shutil
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +17,9 @@ from seq2seq.errors import UserError
 FOLDER = Path("runs/demo")
 SHOWN = 5
 """How many translations are printed, spread evenly over the test set."""
+
+EXTRAS = {"serve": "fastapi", "lessons": "jupyterlab"}
+"""Commands that are offered in the end, and a package that each needs: its extra has the same name."""
 
 FIXED = ("data", "data.corpus", "hydra.run.dir")
 """Keys that must not be overridden: the demo has its own corpus and folder."""
@@ -65,11 +71,22 @@ def _show(folder: Path) -> int:
         return code
     print("\nFigures:", *sorted(folder.glob("*.png")), sep="\n  ")
     print("\nWhat to try next: your own sentences, here or in a browser; attention; this run as a page; a course")
+    if missing := [extra for extra, module in EXTRAS.items() if find_spec(module) is None]:
+        print(f"(For {' and '.join(missing)}: pip install 'seq2seq-recurrent[{','.join(missing)}]')")
     tries = [["translate", str(bundle)], ["serve", str(bundle)], ["train", "model=bahdanau2015"]]
     tries += [["report", str(folder), "-o", "report.html"], ["lessons"]]
-    print(*(f"  $ {shlex.join(['seq2seq', *words])}" for words in tries), sep="\n")
+    print(*(f"  $ {shlex.join([_program(), *words])}" for words in tries), sep="\n")
     print(f"\ntest BLEU = {results['BLEU'].value:.2f}\nbundle: {bundle}")
     return 0
+
+
+def _program() -> str:
+    """This command as it was called, where the shell would not find it by its name: .venv/bin/seq2seq."""
+    called = Path(sys.argv[0])
+    installed = shutil.which("seq2seq")
+    if called.name != "seq2seq" or (installed and Path(installed).resolve() == called.resolve()):
+        return "seq2seq"
+    return str(called)
 
 
 def read_results(path: Path) -> dict[str, Result]:

@@ -4,10 +4,12 @@
     > A man sleeps.
     Ein Mann schläft.
     > :beam 10
+    beam 10, n-best 1, length penalty 0.6, attention off
     > :attention
 
-In a terminal, lines have a history (arrow keys) that later sessions share. Of a model with tags or token factors a line
-is text, a tab and these. A line with a colon first is a setting:
+In a terminal, lines have a history (arrow keys) that later sessions share, Ctrl-C ends a search or forgets what is
+typed, and Ctrl-D ends the prompt. Of a model with tags or token factors a line is text, a tab and these. A line with a
+colon first is a setting:
 
     :beam N             prefixes kept; 1 is greedy search
     :n-best N           translations of each line, with their scores
@@ -64,18 +66,29 @@ def run(arguments: Namespace) -> int:
 
     translator = Translator.load(arguments.bundle, arguments.device, arguments.threads, arguments.trust)
     session = Session(translator, translator.options(beam_size=arguments.beam_size, n_best=1))
-    terminal = sys.stdin.isatty()
-    if terminal:
+    if sys.stdin.isatty():
         print("Type a sentence; :help lists the settings, and :quit or Ctrl-D ends.")
-    for line in _typed() if terminal else map(str.rstrip, sys.stdin):
+        _converse(session)
+    else:
+        for line in map(str.rstrip, sys.stdin):
+            if not session.enter(line):
+                break
+    return 0
+
+
+def _converse(session: Session) -> None:
+    """Answer what is typed. A mistake or Ctrl-C ends a line, not the prompt; a setting is confirmed."""
+    for line in _typed():
+        before = session.described()
         try:
             if not session.enter(line):
                 break
         except UserError as error:
-            if not terminal:
-                raise
             print(f"seq2seq: {error}", file=sys.stderr)
-    return 0
+        except KeyboardInterrupt:
+            print()
+        if line.strip() == ":help" or session.described() != before:
+            print(session.described())
 
 
 class Session:
@@ -97,7 +110,8 @@ class Session:
         name, _, value = line[1:].strip().partition(" ")
         if name not in COMMANDS:
             near = get_close_matches(name, COMMANDS, n=1)
-            raise UserError(f":{name}: is no setting; " + (f"did you mean :{near[0]}?" if near else "see :help"))
+            written = f":{name}" if name else "a colon alone"
+            raise UserError(f"{written}: is no setting; " + (f"did you mean :{near[0]}?" if near else "see :help"))
         if name == "help":
             assert __doc__ is not None
             print(__doc__.partition("is a setting:\n\n")[2].rstrip())
@@ -109,6 +123,13 @@ class Session:
         elif name != "quit":
             self._set(name, value.strip())
         return name != "quit"
+
+    def described(self) -> str:
+        """The present settings, in one line."""
+        beam, listed, penalty = self.options.beam_size, self.options.n_best, self.options.length_penalty
+        tag = f", tag {self.tag}" if self.tag else ""
+        shown = "on" if self.options.return_attention else "off"
+        return f"beam {beam}, n-best {listed}, length penalty {penalty:g}, attention {shown}{tag}"
 
     def _known(self, tag: str) -> str | None:
         """A tag that the model has; None for no text. Raises `UserError` for another."""
@@ -123,7 +144,7 @@ class Session:
         try:
             value = read(text)
         except ValueError:
-            raise UserError(f":{name} {text}: needs a number, such as :{name} 5") from None
+            raise UserError(f"{f':{name} {text}'.rstrip()}: needs a number, such as :{name} 5") from None
         field = {"beam": "beam_size", "n-best": "n_best"}.get(name, "length_penalty")
         changes: dict[str, Any] = {field: value}
         if name == "beam" and value < self.options.n_best:
@@ -197,6 +218,13 @@ def _typed() -> Iterator[str]:
 
 
 def _lines() -> Iterator[str]:
-    with suppress(EOFError):
-        while True:
-            yield input(PROMPT)
+    while True:
+        try:
+            line = input(PROMPT)
+        except EOFError:
+            print()  # what follows begins a line
+            return
+        except KeyboardInterrupt:
+            print()
+            continue
+        yield line

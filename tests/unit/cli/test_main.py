@@ -200,6 +200,20 @@ def test_demo_shows_scores_translations_pictures_and_the_bundle(
     assert "  source      word 3\n  translation Wort 3\n  reference   Wort! 3" in "\n".join(lines)
 
 
+def test_demo_offers_commands_that_the_shell_finds_and_says_what_they_need(
+    demonstrate: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from seq2seq.cli import demo
+
+    monkeypatch.setattr(demo.sys, "argv", [".venv/bin/seq2seq", "demo"])
+    monkeypatch.setattr(demo.shutil, "which", lambda name: None)
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "fastapi" else True)
+    assert demonstrate(Trained(SCORES)) == 0
+    out = capsys.readouterr().out
+    assert "  $ .venv/bin/seq2seq translate " in out
+    assert "\n(For serve: pip install 'seq2seq-recurrent[serve]')\n" in out
+
+
 @pytest.mark.parametrize(("test", "code", "expected"), [(None, 0, 2), ({}, 0, 2), (SCORES, 130, 130)])
 def test_demo_of_a_run_without_a_test_says_so(
     test: Mapping[str, object] | None,

@@ -68,6 +68,8 @@ def test_shades_are_of_the_weights():
     [
         (":bean 3", ":bean: is no setting; did you mean :beam?"),
         (":beam x", ":beam x: needs a number, such as :beam 5"),
+        (":beam", ":beam: needs a number, such as :beam 5"),
+        (":", "a colon alone: is no setting; see :help"),
         (":beam 0", "search.beam_size=0: must be a whole number of at least 1"),
         (":nothing", ":nothing: is no setting; see :help"),
     ],
@@ -102,3 +104,29 @@ def test_help_lists_every_setting(bundle, monkeypatch, capsys):
 def test_attention_of_a_model_without_it_is_refused(tmp_path, monkeypatch, capsys):
     save(tmp_path / "b")
     assert "no attention" in enter(tmp_path / "b", ":attention\n", monkeypatch, capsys)[2]
+
+
+def test_a_terminal_confirms_settings_and_goes_on_after_ctrl_c(bundle, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("SEQ2SEQ_CACHE", str(tmp_path))
+    typed = iter([":n-best 4", ":n-best 4", KeyboardInterrupt, "a man", ":attention", "", EOFError])
+
+    def read(prompt):
+        line = next(typed)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    monkeypatch.setattr("builtins.input", read)
+    translated, calls = Translator.translate_full, []
+
+    def translate_full(translator, lines, options):
+        calls.append(lines)
+        if len(calls) == 1:
+            raise KeyboardInterrupt  # while the search goes on
+        return translated(translator, lines, options)
+
+    monkeypatch.setattr(Translator, "translate_full", translate_full)
+    code, out, err = enter(bundle, "", monkeypatch, capsys, terminal=True)
+    settings = "beam 4, n-best 4, length penalty 0.6, attention"
+    assert (code, err, len(calls)) == (0, "", 2)
+    assert out.split("\n")[1:] == [f"{settings} off", "", "", f"{settings} on", "   0.000  ", "", ""]
