@@ -115,13 +115,14 @@ def test_outputs_are_stored_in_both_languages() -> None:
             "execution_count": 1,
             "metadata": {"execution": {}},
         }
-        return {"cells": [{"cell_type": "markdown", "source": code}, cell]}
+        metadata = {"language_info": {"name": "python", "version": "3.11.2"}}
+        return {"cells": [{"cell_type": "markdown", "source": code}, cell], "metadata": metadata}
 
     english, chinese = book("print(1)", [{"name": "stderr"}, {"name": "stdout", "text": "1"}]), book("print(1)", [])
     run_lessons.tidy(english)
     run_lessons.copy_outputs(english, chinese, "1.ipynb")
     assert chinese["cells"][1]["outputs"] == [{"name": "stdout", "text": "1"}]
-    assert english["cells"][1]["metadata"] == {}
+    assert (english["cells"][1]["metadata"], english["metadata"]) == ({}, {"language_info": {"name": "python"}})
     with pytest.raises(UserError, match=r"1\.ipynb: code cell 1 differs"):
         run_lessons.copy_outputs(english, book("print(2)", []), "1.ipynb")
 
