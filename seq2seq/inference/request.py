@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice, zip_longest
-from typing import Any, NamedTuple, cast
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 
 from seq2seq.errors import UserError
 from seq2seq.inference.batching import CHUNK
-from seq2seq.inference.factors import check_factor_names, with_rows
+from seq2seq.inference.factors import with_rows
 from seq2seq.search import Hypothesis, SearchOptions, Sentences, steps_needed
 from seq2seq.text import EOS, Tokenizer, Tokenizers, check_text, columns_of, sentence_of, without_line_end
-from seq2seq.text.factors import TAB
 from seq2seq.text.protection import Span
 
 log = logging.getLogger(__name__)
@@ -137,27 +136,6 @@ def read_request(
             "tabs out, or add --constraints"
         )
     return TaggedRequest(text, prefix, tuple(filter(None, fields)), tag)
-
-
-def add_factors(
-    lines: Iterable[str | Request], factors: Mapping[str, Iterable[str]], tokenizers: Tokenizers
-) -> Iterator[Request]:
-    """Requests with the values of factors, by their names: of each a text a line, a value a word.
-
-    Raises `UserError` for other factors than the model reads, and for another number of texts than there are lines.
-    """
-    if isinstance(lines, str):
-        raise TypeError("lines is one string, not an iterable of them; give a list")
-    given = tokenizers.factors.given if tokenizers.factors else ()
-    check_factor_names(factors, given, lambda name: f"factors={{{name!r}: …}}")
-    end = object()
-    for number, (line, *cells) in enumerate(zip_longest(lines, *(factors[name] for name in given), fillvalue=end), 1):
-        if end in (line, *cells):
-            short = "lines" if line is end else f"factors[{given[cells.index(end)]!r}]"
-            raise UserError(f"{short}: ends after {number - 1} lines, and others do not; give a text for each line")
-        request = as_request(cast("str | Request", line))
-        text = TAB.join([without_line_end(request.text), *map(str, cells)])
-        yield TaggedRequest(text, request.prefix, request.constraints, request.tag)
 
 
 def encode_sources(

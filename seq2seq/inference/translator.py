@@ -17,6 +17,7 @@ from seq2seq.errors import UserError
 from seq2seq.inference.alignment import Aligner
 from seq2seq.inference.batching import BATCH_SIZE, CHUNK, pad_ids, run_batched
 from seq2seq.inference.ensemble import Ensemble, check_members
+from seq2seq.inference.factored_requests import add_factors
 from seq2seq.inference.factors import beyond_words, extended
 from seq2seq.inference.minimum_risk import Utility
 from seq2seq.inference.notebook import Shown
@@ -24,7 +25,6 @@ from seq2seq.inference.request import (
     MAX_SOURCE,
     EncodedRequest,
     Request,
-    add_factors,
     as_request,
     change_options,
     encode_sources,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seq2seq.errors import UserError
-from seq2seq.models.inputs import inputs_of
+from seq2seq.models.inputs import MoreInputs, inputs_of
 from seq2seq.nn.bridges import Bridge
 from seq2seq.nn.contexts import Keys
 from seq2seq.nn.decoder import Decoder
@@ -24,8 +22,8 @@ from seq2seq.nn.types import Features, Memory, Tokens, Vectors, dense, map_tenso
 class EncoderDecoder(nn.Module):
     """N-to-M: p(y|x) = Π_t p(y_t | y_{<t}, x).
 
-    x is tokens, or, without a `source_embedding`, rows of `features` numbers: 1-to-N. With `extra_encoders` it has an
-    input for each of them in addition to the first, each ended by `eos` (inputs.py), of one vocabulary; the bridge sees
+    x is tokens, or, without a `source_embedding`, rows of `features` numbers: 1-to-N. With `more_inputs` it has
+    an input for each of their encoders in addition to the first, each ended by eos, of one vocabulary; the bridge sees
     the first. With `source_factors` tokens have factors, too. Raises `UserError` where the context is aligned with
     positions that the encoder joins, or the head reads source words that there are not.
     """
@@ -40,8 +38,7 @@ class EncoderDecoder(nn.Module):
         *,
         bos: int,
         features: int | None = None,
-        extra_encoders: Mapping[str, Encoder] | None = None,
-        eos: int | None = None,
+        more_inputs: MoreInputs | None = None,
         source_factors: FactorEmbedding | None = None,
     ) -> None:
         super().__init__()
@@ -61,8 +58,8 @@ class EncoderDecoder(nn.Module):
                 f"{len(source_embedding.weight)} tokens and the target {len(target_embedding.weight)}; set "
                 "tokenizer.joint=true"
             )
-        if decoder.lexical and (source_embedding is None or encoder.stride > 1 or extra_encoders):
-            raise _no_words(source_embedding, bool(extra_encoders))
+        if decoder.lexical and (source_embedding is None or encoder.stride > 1 or more_inputs):
+            raise _no_words(source_embedding, bool(more_inputs))
         self.source_embedding = source_embedding
         self.source_factors = source_factors
         self.target_embedding = target_embedding
@@ -71,9 +68,9 @@ class EncoderDecoder(nn.Module):
         self.decoder = decoder
         self.bos = bos
         self.features = features
-        self.eos = eos if extra_encoders else None  # inputs are taken apart at it
-        if extra_encoders:
-            self.extra_encoders = nn.ModuleDict(extra_encoders)
+        self.eos = more_inputs.eos if more_inputs else None  # inputs are taken apart at it
+        if more_inputs:
+            self.extra_encoders = nn.ModuleDict(more_inputs.encoders)
 
     def encode(self, source: Tokens | Features) -> Memory:
         """Read the source: tokens by their vectors, float sequences as they are."""

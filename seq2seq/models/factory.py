@@ -16,6 +16,7 @@ from torch import nn
 from seq2seq.errors import UserError
 from seq2seq.models import Classifier, EncoderDecoder, LanguageModel, Regressor, Tagger
 from seq2seq.models.components import GIVEN, component, resolve
+from seq2seq.models.inputs import MoreInputs
 from seq2seq.models.options import RANGES, check_key, check_options, fits, options_of
 from seq2seq.models.source_factors import OPTIONS as FACTOR_OPTIONS
 from seq2seq.models.source_factors import PLACE, TRIAL_VALUES, refuse_factors, source_factors, take_factors
@@ -87,11 +88,11 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
         context = functools.partial(SeveralContexts, context, {name: each.output_size for name, each in extra.items()})
     decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=context, head=make["head"])
     bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes)
-    features = sizes.get("features")
     if extra and widths:
         raise UserError("embedding.factors: are of a source that is one text; set it to null with extra_encoders")
-    inputs: dict[str, Any] = {"extra_encoders": extra, "eos": EOS, "source_factors": factors}
-    made = EncoderDecoder(source, target, encoder, bridge, decoder, bos=BOS, features=features, **inputs)
+    more = MoreInputs(extra, EOS) if extra else None
+    inputs: dict[str, Any] = {"features": sizes.get("features"), "more_inputs": more, "source_factors": factors}
+    made = EncoderDecoder(source, target, encoder, bridge, decoder, bos=BOS, **inputs)
     if made.copies:
         made.read_unseen_as(UNK)
     return made

@@ -6,11 +6,22 @@ the model takes it apart.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from seq2seq.nn.encoders import Encoder
 from seq2seq.nn.types import Tokens
+
+
+class MoreInputs(NamedTuple):
+    """The encoders of a source's inputs after the first, by name, and the id that ends each input."""
+
+    encoders: Mapping[str, Encoder]
+    eos: int
 
 
 def inputs_of(source: Tokens, count: int, eos: int) -> list[Tokens]:
