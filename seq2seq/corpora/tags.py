@@ -54,10 +54,12 @@ def divided(corpus: Corpus, split: str, pairs: int) -> Divided:
     return Divided(parts, [0, *np.cumsum(counts).tolist()])
 
 
-def check_tags(corpus: Corpus, symbols: Iterable[str], *, equal_length: bool = False) -> None:
-    """Raise UserError for a tag that is no symbol of the source's tokenizer, and for any where outputs are as long as
-    their sources."""
-    known = list(symbols)
+def check_tags(
+    corpus: Corpus, symbols: Iterable[str], *, equal_length: bool = False, learnt_before: bool = False
+) -> None:
+    """Raise UserError for a tag that is no symbol of the source's tokenizer, for one that no entry of train has, unless
+    it may be `learnt_before`, and for any where outputs are as long as their sources."""
+    known, trained = list(symbols), {part.tag for part in corpus.parts("train")}
     if equal_length and any(part.tag for split in corpus.splits for part in corpus.parts(split)):
         raise UserError(
             "data.corpus: search.equal_length=true has no place for tags; leave them out, or set it to false"
@@ -69,6 +71,11 @@ def check_tags(corpus: Corpus, symbols: Iterable[str], *, equal_length: bool = F
                 raise UserError(
                     f"data.corpus.{split}: the tag {part.tag!r} is no symbol of the tokenizer, which {told}; set "
                     f"tokenizer.symbols=['{part.tag}'] (as many as there are)"
+                )
+            if part.tag is not None and part.tag not in trained and not learnt_before:
+                raise UserError(
+                    f"data.corpus.{split}: the tag {part.tag!r} is of no entry of train, so that it means nothing; "
+                    "give it to one, or leave it out"
                 )
 
 

@@ -125,5 +125,6 @@ def pair_data(
     if protect and tokenizers:
         check_protecting(tokenizers, protect)
     symbols = getattr(tokenizers.source, "symbols", ()) if tokenizers else trainer.symbols
-    check_tags(corpus, symbols, equal_length=bool((config.get("search") or {}).get("equal_length")))
+    equal_length = bool((config.get("search") or {}).get("equal_length"))
+    check_tags(corpus, symbols, equal_length=equal_length, learnt_before=config["init_from"] is not None)
     return make(corpus, trainer, seed=config["seed"], tokenizers=tokenizers, **options)

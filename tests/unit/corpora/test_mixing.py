@@ -177,7 +177,7 @@ def test_two_names_are_one_entry_of_val_and_two_of_train() -> None:
 
 
 def test_what_corpora_refuse() -> None:
-    weighted = entries(1, 2)
+    weighted, tagged = entries(1, 2), {"files": "b", "tag": "<Z>"}
     cases: list[tuple[Any, str]] = [
         (lambda: Parallel("x", "y", "a", weighted), "data.corpus.val: weights and alignments are of train"),
         (lambda: Parallel("x", "y", weighted, "b", temperature=2.0), "entries of train without weights"),
@@ -185,6 +185,7 @@ def test_what_corpora_refuse() -> None:
         (lambda: Labelled("x", "y", weighted, "b"), "weights and tags are for pairs of text"),
         (lambda: check_tags(Parallel("x", "y", weighted, "b"), ["<B>"]), "the tag '<A>' is no symbol"),
         (lambda: check_tags(Parallel("x", "y", weighted, "b"), SYMBOLS, equal_length=True), "search.equal_length=true"),
+        (lambda: check_tags(Parallel("x", "y", weighted, tagged), ["<A>", "<Z>"]), "val: the tag '<Z>' is of no entry"),
     ]
     for make, message in cases:
         with pytest.raises(UserError) as told:
