@@ -3,7 +3,8 @@
 A span is a symbol for the model, which `data.protect` taught it; the search writes the symbols of a source exactly once
 each, however long that makes the output, and they become the spans again (seq2seq/text/protection.py). Samples hold
 them, too. What else the model writes and the pattern matches is left out: an output has the spans of its source, and no
-other. A prefix may have spans of the source; a phrase has none, as they are kept anyway.
+other. A prefix may have spans of the source; a phrase has none, as they are kept anyway. (Where a phrase becomes a
+match together with what is around it, it loses letters, too.)
 """
 
 from __future__ import annotations
