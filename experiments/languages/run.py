@@ -143,7 +143,10 @@ def transfer(corpus: Path, parallel: int, more: list[str]) -> tuple[dict[str, An
         name: {"BLEU": records[job]["test"]["BLEU"], "val_bleu": records[job]["val_bleu"]}
         for name, job in zip(SETTINGS, jobs, strict=True)
     }
-    rows = [[name, f"{each['val_bleu'] or 0:.1f}", f"{each['BLEU']['value']:.1f}"] for name, each in results.items()]
+    rows = [
+        [name, *("" if value is None else f"{value:.1f}" for value in (each["val_bleu"], each["BLEU"]["value"]))]
+        for name, each in results.items()
+    ]
     return results, table(["start", "val", "BLEU on test_2016_flickr"], rows)
 
 

@@ -60,7 +60,7 @@ def with_file(task: str, path: Path, place: str) -> Config:
 
 
 def companions(config: Config, path: Path) -> None:
-    """Put what a file needs of the groups of contexts and heads, and what an experiment chooses of them."""
+    """Put what a file needs of other groups, and what an experiment chooses of them."""
     if (path.parent.name, path.stem) == ("context", "monotonic"):
         merge(config, {"decoder": {"query": "current", "context_to": "readout"}})
     if (path.parent.name, path.stem) == ("head", "pointer"):
@@ -70,7 +70,7 @@ def companions(config: Config, path: Path) -> None:
         if isinstance(entry, str) and entry != "_self_":
             companions(config, path.with_name(f"{entry}.yaml"))
         for key, name in entry.items() if isinstance(entry, dict) else ():
-            if (group := key.removeprefix("override /")) in ("context", "head"):
+            if (group := key.removeprefix("override /")) in ("context", "head", "scheduler", "optimizer", "tokenizer"):
                 put(config, group, read(packaged("conf") / group / f"{name}.yaml"))
 
 
