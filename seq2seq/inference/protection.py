@@ -45,12 +45,14 @@ class SpanKeeper:
     """Spans of lines that match a pattern, a regular expression of Python's `re`, as symbols of a bundle's tokenizers.
 
     Raises `UserError` for a pattern that can match nothing, for tokenizers without symbols for spans, and for sources
-    of several columns.
+    with factors or of several columns.
     """
 
     def __init__(self, pattern: str, tokenizers: Tokenizers) -> None:
         self.pattern, self.tokenizers = compiled(pattern), tokenizers
         self.source, self.target = map(protecting_symbols, tokenizers[:2])
+        if tokenizers.factors:
+            raise UserError(f"--protect {pattern!r}: spans have no factors, which this bundle reads; leave it out")
         if columns_of(tokenizers.source):
             raise UserError(f"--protect {pattern!r}: is for sources of one text, and the bundle reads columns")
         if not self.source or len(self.source) != len(self.target):
@@ -117,10 +119,8 @@ class ProtectingTranslator(Translator):
         return self.keeper.pattern
 
     def protect(self, pattern: str) -> None:
-        """Set the pattern of the spans. Raises `UserError` as `SpanKeeper` does, for a model that copies or reads
-        factors, and for one whose outputs are as long as their sources."""
-        if self.bundle.tokenizers.factors:
-            raise UserError(f"--protect {pattern!r}: spans have no factors, which this bundle reads; leave it out")
+        """Set the pattern of the spans. Raises `UserError` as `SpanKeeper` does, for a model that copies, and for one
+        whose outputs are as long as their sources."""
         self.keeper = SpanKeeper(pattern, self.bundle.tokenizers)
         if any(model.copies for model in self.models):
             raise UserError(f"--protect {pattern!r}: the model copies by itself (head=pointer); leave it out")
