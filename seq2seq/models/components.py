@@ -50,7 +50,7 @@ COMPONENTS = (
 
 GIVEN = {
     "encoder": ("input_size",),
-    "bridge": ("memory_size", "encoder_states", "decoder_states"),
+    "bridge": ("memory_size", "encoder_states", "decoder_states", "more"),
     "context": ("memory_size", "query_size"),
     "decoder": ("embedding", "memory_size", "context", "head"),
     "head": ("state_size", "context_size", "embedding"),

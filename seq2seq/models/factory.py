@@ -87,7 +87,9 @@ def encoder_decoder(config: Mapping[str, Any], sizes: Mapping[str, int], trusted
     if extra:
         context = functools.partial(SeveralContexts, context, {name: each.output_size for name, each in extra.items()})
     decoder: Decoder = make["decoder"](target.weight, encoder.output_size, context=context, head=make["head"])
-    bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes)
+    sees_all = config["bridge"].get("inputs") == "all"
+    further = {"more": tuple(each.output_size for each in extra.values())} if sees_all else {}
+    bridge: Bridge = make["bridge"](encoder.output_size, encoder.state_shapes, decoder.state_shapes, **further)
     if extra and widths:
         raise UserError("embedding.factors: are of a source that is one text; set it to null with extra_encoders")
     more = MoreInputs(extra, EOS) if extra else None

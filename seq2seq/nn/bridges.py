@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -70,18 +71,28 @@ class CopyBridge(Bridge):
 
 class LinearBridge(Bridge):
     """h_0 = tanh(W c + b) for each layer (Cho et al. 2014, appendix A; Bahdanau et al. 2015, appendix A.2.2), and for
-    an LSTM its content likewise without the tanh; c is the encoder's summary."""
+    an LSTM its content likewise without the tanh; c is the encoder's summary, or with `inputs` all, those of the
+    encoders of all inputs, concatenated, of which those after the first have the sizes `more` (Zoph & Knight 2016,
+    §3.1, combine states in the same way)."""
 
     def __init__(
-        self, memory_size: int, encoder_states: tuple[StateShape, ...], decoder_states: tuple[StateShape, ...]
+        self,
+        memory_size: int,
+        encoder_states: tuple[StateShape, ...],
+        decoder_states: tuple[StateShape, ...],
+        more: tuple[int, ...] = (),
+        *,
+        inputs: Literal["first", "all"] = "first",
     ) -> None:
         super().__init__(memory_size, encoder_states, decoder_states)
+        self.more = more if inputs == "all" else ()
         self.sizes = [shape.size * len(shape.kind._fields) for shape in decoder_states]
-        self.linear = Linear(memory_size, sum(self.sizes))
+        self.linear = Linear(memory_size + sum(self.more), sum(self.sizes))
 
     def forward(self, memory: Memory) -> tuple[CellState, ...]:
         """One matmul for all layers."""
-        parts = self.linear(memory.summary).split(self.sizes, -1)
+        c = torch.cat([memory.summary, *(each.summary for each in memory.more)], -1) if self.more else memory.summary
+        parts = self.linear(c).split(self.sizes, -1)
         return tuple(_state(shape, part) for shape, part in zip(self.decoder_states, parts, strict=True))
 
 

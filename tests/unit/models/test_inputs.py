@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from seq2seq.bundle.format import load_bundle
+from seq2seq.cli.composing.configurations import composed, composing
 from seq2seq.errors import UserError
 from seq2seq.inference.translator import Translator
 from seq2seq.models import EncoderDecoder, factory
@@ -158,3 +159,37 @@ def test_refused_encoders(extra: Any, words: str) -> None:
     config = model_config() | {"extra_encoders": extra}
     with pytest.raises(UserError, match=words):
         factory.encoder_decoder(config, SIZES)
+
+
+def with_bridge(extra: dict[str, Any] | None, inputs: str) -> EncoderDecoder:
+    torch.manual_seed(0)
+    config = model_config(context="additive") | {"extra_encoders": extra}
+    config["bridge"] |= {"inputs": inputs}
+    return factory.encoder_decoder(config, SIZES).double().eval()
+
+
+def test_a_bridge_of_all_inputs_is_that_of_their_summaries_side_by_side() -> None:
+    model = with_bridge({"fr": TEXT, "tags": TAGS}, "all")
+    three = tokens([4, EOS, 7, 5, EOS, 8, EOS], [5, 6, EOS, EOS, 9, EOS], [4, EOS, 5, EOS, 6, EOS])
+    memory = model.encode(three)
+    c = np.concatenate([each.summary.detach().numpy() for each in (memory, *memory.more)], -1)
+    weight, bias = (parameter.detach().numpy() for parameter in model.bridge.parameters())
+    (state,) = model.bridge(memory)
+    assert np.allclose(state.h.detach().numpy(), np.tanh(c @ weight.T + bias), atol=1e-12)
+    first, alone = with_bridge({"tags": TAGS}, "first"), with_bridge(None, "first")
+    assert first.bridge.linear.weight.shape == alone.bridge.linear.weight.shape  # bundles of before are as they were
+    everything = with_bridge(None, "all")
+    assert all(torch.equal(value, alone.state_dict()[name]) for name, value in everything.state_dict().items())
+
+
+def test_tags_reach_the_state_of_the_recipe_that_attends_to_them() -> None:
+    with composing():
+        config = composed(["experiment=inflection_features", "name=x"])
+    torch.manual_seed(0)
+    model = factory.encoder_decoder(config, {"source": 12, "target": 12}).eval()
+    states = []
+    for tags in ([7, 8], [9, 10]):
+        state, encoded = model.start(model.encode(tokens([4, 5, 6, EOS, *tags, EOS])))
+        _, state, _ = model.step(torch.tensor([model.bos]), state, encoded)
+        states.append(state.layers[0].h)
+    assert (states[0] - states[1]).abs().max() > 1e-3
