@@ -219,7 +219,9 @@ class TranslationData(lightning.LightningDataModule):
 
     def _check(self, corpus: Corpus) -> None:
         if corpus.has_features:
-            raise UserError(f"data.corpus: {corpus.name} holds numbers, and this task reads text; use task=captioning")
+            raise UserError(
+                f"data.corpus: {corpus.name} holds numbers, and this task reads text; use task=captioning or regression"
+            )
 
     def _scan(self, split: str) -> Scan:
         if split not in self._scans:
