@@ -34,6 +34,7 @@ class Table:
         logits[..., EOS] += eos
         self.table = logits.log_softmax(-1)
         self.rows: list[tuple[int, int]] = []
+        self._lists: dict[tuple[int, int, int], list[float]] = {}
 
     def __call__(self, ids, state, memory):
         table, numbers = memory
@@ -54,15 +55,27 @@ class Table:
         assert self.table.allclose(before, rtol=0, atol=0, equal_nan=True)  # the search wrote to nothing it was given
         return found
 
-    def hypothesis(self, sentence: int, tokens: tuple[int, ...], finished: bool, chosen: SearchOptions) -> Hypothesis:
-        code, log_probs, attention = BOS, [], []
+    def log_probs(self, sentence: int, code: int) -> list[float]:
+        """A row of the table as plain numbers, of which an enumeration reads a million."""
+        key = (self.table._version, sentence, code)
+        if key not in self._lists:
+            self._lists[key] = self.table[sentence, code].tolist()
+        return self._lists[key]
+
+    def path(self, sentence: int, tokens: tuple[int, ...], finished: bool) -> tuple[list[int], list[float]]:
+        """The prefix before each token, and the token's log-probability."""
+        codes, log_probs = [BOS], []
         for token in (*tokens, EOS) if finished else tokens:
-            log_probs.append(self.table[sentence, code, token].item())
-            attention.append([code, sentence])
-            code = code * V + token
+            log_probs.append(self.log_probs(sentence, codes[-1])[token])
+            codes.append(codes[-1] * V + token)
+        return codes[:-1], log_probs
+
+    def hypothesis(self, sentence: int, tokens: tuple[int, ...], finished: bool, chosen: SearchOptions) -> Hypothesis:
+        codes, log_probs = self.path(sentence, tokens, finished)
         log_prob = sum(log_probs)
         score = log_prob / ((5 + len(log_probs)) / 6) ** chosen.length_penalty
-        return Hypothesis(list(tokens), log_prob, score, log_probs, finished, torch.tensor(attention))
+        attention = torch.tensor([[code, sentence] for code in codes])
+        return Hypothesis(list(tokens), log_prob, score, log_probs, finished, attention)
 
     def enumerate(self, sentence: int, limit: int, chosen: SearchOptions) -> list[Hypothesis]:
         """Everything there is within the limit, best first."""

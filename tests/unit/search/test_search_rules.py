@@ -45,7 +45,7 @@ class Asked:
         found = self.table.hypothesis(self.b, tokens, finished, self.chosen)
         if not self.chosen.coverage_penalty:
             return found
-        codes = [int(code) for code in found.attention[:, 0]]
+        codes, _ = self.table.path(self.b, tokens, finished)
         sums = self.table.weights[self.b, codes].sum(0)[self.table.mask[self.b]]
         return found._replace(score=found.score + self.chosen.coverage_penalty * sums.clamp(max=1).log().sum().item())
 
@@ -101,8 +101,8 @@ class Asked:
     def choose(self, grown: list[tuple[int, ...]], taken: list[int], size: int) -> list[tuple[int, ...]]:
         def value(tokens):
             finished = tokens[-1] == EOS
-            log_prob = self.hypothesis(tokens[:-1] if finished else tokens, finished).log_prob
-            return log_prob - self.chosen.diversity_penalty * taken.count(tokens[-1]) * (
+            _, log_probs = self.table.path(self.b, tokens[:-1] if finished else tokens, finished)
+            return sum(log_probs) - self.chosen.diversity_penalty * taken.count(tokens[-1]) * (
                 self.chosen.diversity_groups > 1
             )
 
@@ -151,12 +151,13 @@ def told_of(table: Attending, prefixes=None, constraints=None) -> Sentences:
 @pytest.mark.parametrize("constraints", [None, CONSTRAINTS, OVERLAPPING], ids=["", "constraints", "overlapping"])
 def test_a_wide_beam_is_brute_force(changes, prefixes, constraints):
     table, chosen = Attending(5, eos=1.0), options(beam_size=WIDE, n_best=6, **changes)
+    told = zip(LIMITS, prefixes or PREFIXES[:1] * 5, constraints or [[]] * 5, strict=True)
+    expected = [Asked(table, b, limit, chosen, *asked).everything()[:6] for b, (limit, *asked) in enumerate(told)]
     for groups in (1, 2):
         divided = options(beam_size=WIDE * groups, n_best=6, diversity_groups=groups, **changes)
         found = table.run(beam, LIMITS, divided, told=told_of(table, prefixes, constraints))
-        for b, ours in enumerate(found):
-            asked = Asked(table, b, LIMITS[b], chosen, (prefixes or PREFIXES[:1] * 5)[b], (constraints or [[]] * 5)[b])
-            assert_same(ours, asked.everything()[:6])
+        for ours, best in zip(found, expected, strict=True):
+            assert_same(ours, best)
 
 
 @pytest.mark.parametrize("changes", EVERY_OPTION, ids=IDS)
