@@ -21,6 +21,7 @@ RANGES = {"hidden_size": 10**7, "size": 10**7, "attention_size": 10**7, "num_lay
 """Hyper-parameters of any component that are at least 1, and the most that is not a mistake."""
 REQUIRED = inspect.Parameter.empty
 """The default of an option that has none."""
+_hints = cache(typing.get_type_hints)  # it evaluates strings: half of the time of a check of options
 
 
 class Option(NamedTuple):
@@ -57,7 +58,7 @@ def arguments_of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
             arguments[key] = values[key]
         else:
             groups.setdefault(option.parameter, {})[key] = values[key]
-    hints = typing.get_type_hints(getattr(kind, "__init__")) if groups else {}  # noqa: B009
+    hints = _hints(getattr(kind, "__init__")) if groups else {}  # noqa: B009
     return arguments | {name: hints[name](**fields) for name, fields in groups.items()}
 
 
@@ -72,7 +73,7 @@ def check_key(key: str, known: Sequence[str], place: str, owner: str) -> None:
 
 def check_options(options: Mapping[str, Any], kind: type, place: str) -> None:
     """Raise `UserError` for a key that the dataclass `kind` has not, or a value that is not of its type."""
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     for key, value in options.items():
         check_key(key, list(hints), place, kind.__name__)
         check_type(value, hints[key], f"{place}.{key}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from seq2seq.corpora.files import Parallel
@@ -34,6 +35,7 @@ class Embedded(Parallel):
             write_embedded(self._folder)
 
 
+@cache
 def _version() -> str:
     """A hash of generator and grammar: the name of the cached folder, so that a changed grammar writes a new one."""
     digest = hashlib.sha256()

@@ -56,6 +56,7 @@ def leaves(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
+@cache
 def below(place: str) -> list[str]:
     """The keys that the YAML files have directly below a place."""
     depth = len(place.split(".")) if place else 0

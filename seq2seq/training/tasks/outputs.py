@@ -26,8 +26,9 @@ ATTENTION_MAPS = 4  # sentences in attention.png
 
 def search_options(config: Mapping[str, Any], **changes: Any) -> SearchOptions:
     """The group `search` as options; raises `UserError` for an unknown key or value."""
+    known = list(inspect.signature(SearchOptions).parameters)
     for key in config:
-        factory.check_key(str(key), list(inspect.signature(SearchOptions).parameters), "search", "search")
+        factory.check_key(str(key), known, "search", "search")
     return SearchOptions(**{"bos": BOS, "eos": EOS, "pad": PAD, **config, **changes})
 
 
