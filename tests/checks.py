@@ -5,7 +5,6 @@ each function the first calls in each test are checked, and of the later ones on
 """
 
 import functools
-from collections import Counter
 from collections.abc import Callable
 from types import CodeType
 from typing import Any
@@ -17,12 +16,14 @@ from beartype import BeartypeConf, beartype
 FIRST, THEN = 5, 20
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 _checked = jaxtyping.jaxtyped
-_calls: Counter[CodeType] = Counter()
+_calls: dict[CodeType, list[int]] = {}
+"""How often each function was called: looked up when it is decorated, for the hash of code takes as long as a call."""
 
 
 def check_anew() -> None:
     """Begin to count again: called before every test."""
-    _calls.clear()
+    for count in _calls.values():
+        count[0] = 0
 
 
 def _sparing(function: Any, typechecker: Any) -> Any:
@@ -33,14 +34,16 @@ def _sparing(function: Any, typechecker: Any) -> Any:
     """
     if not isinstance(getattr(function, "__code__", None), CodeType):
         return _checked(function, typechecker=typechecker)
-    code, made = function.__code__, []
+    count: list[int] = _calls.setdefault(function.__code__, [0])
+    made: list[Any] = []
+    is_compiling = torch.compiler.is_compiling
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if torch.compiler.is_compiling():  # counting would be a side effect of what is traced
+        if is_compiling():  # counting would be a side effect of what is traced
             return function(*args, **kwargs)
-        _calls[code] = number = _calls[code] + 1
+        count[0] = number = count[0] + 1
         if number > FIRST and number % THEN:
             return function(*args, **kwargs)
         if not made:
