@@ -25,18 +25,11 @@ from unittest import mock
 ROOT = Path(__file__).parents[1]
 PATIENCE = 900
 """Seconds that a process may take on a machine that others use as well, before a test gives it up."""
-IMPORTED = [
-    "tests.forks",
-    "seq2seq.cli.train",
-    "seq2seq.training.run",
-    "seq2seq.training.finish",
-    "seq2seq.tuning.study",
-    "sacrebleu",
-]
+IMPORTED = ["tests.forks", "tests.prepared"]
 
 
 @cache
-def _server() -> Any:
+def server() -> Any:
     """The process that is forked. It is started where Python finds this checkout, and with the level of messages that
     `seq2seq train` sets before it imports torch."""
     context = multiprocessing.get_context("forkserver")
@@ -97,7 +90,7 @@ class Fork:
         self.stdout: IO[str] = open(read, encoding="utf-8")  # noqa: SIM115
         self.stderr: IO[str] = open(read_error, encoding="utf-8")  # noqa: SIM115
         given = (self.args, dict(os.environ if env is None else env), str(cwd or ROOT))
-        self._process = _server().Process(target=_run, args=(*given, _Sent(out), _Sent(out if merge else err)))
+        self._process = server().Process(target=_run, args=(*given, _Sent(out), _Sent(out if merge else err)))
         self._process.start()
         for descriptor in (out, err):
             os.close(descriptor)

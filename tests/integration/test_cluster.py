@@ -18,13 +18,15 @@ from tests.forks import PATIENCE
 from tests.integration import test_parallel as parallel
 
 job, alone = parallel.job, parallel.alone  # fixtures
-CLUSTER = Path(__file__).parents[2] / "experiments" / "cluster"
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "experiments" / "cluster"
 SRUN = """\
 #!{python}
 # As srun does: so many tasks, each knows its number; the first that fails ends the others; the worst code is the code.
 # The tasks are forks of a process that has imported what they need.
 import os, runpy, signal, sys, time
-import seq2seq.training.finish, seq2seq.training.run
+sys.path.insert(0, {root})
+import tests.prepared
 
 options = [each for each in sys.argv[1:] if each.startswith("--")]
 assert {{"--kill-on-bad-exit=1", "--wait=0", "--cpus-per-task=1"}} <= set(options), options
@@ -67,7 +69,8 @@ def sbatch(tmp_path: Path) -> Callable[..., int]:
     programs.mkdir()
     (tmp_path / "stop.py").write_text(parallel.STOPPED_AT.replace("SIGTERM", "SIGUSR1"))
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("seq2seq", SEQ2SEQ)):
-        (programs / name).write_text(text.format(python=sys.executable, stop=repr(str(tmp_path / "stop.py"))))
+        places = {"stop": repr(str(tmp_path / "stop.py")), "root": repr(str(ROOT))}
+        (programs / name).write_text(text.format(python=sys.executable, **places))
         (programs / name).chmod(0o755)
 
     def run(script: str, *arguments: str, **variables: str) -> int:
