@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from tests.checks import check_anew  # before seq2seq, whose annotations it checks
+from tests.forks import server
 
 SWITCHES = ("WANDB_", "HYDRA_", "SLURM_", "SACREBLEU_", "LIGHTNING_", "PL_", "JAXTYPING_", "TORCHELASTIC_", "SEQ2SEQ_")
 KEPT = ("SEQ2SEQ_DATA", "SEQ2SEQ_PRODUCTS")  # where real data are; which products `.ci/run` tests
@@ -172,6 +173,14 @@ def _no_wait_for_the_disk() -> Iterator[None]:
 def _seed() -> None:
     torch.manual_seed(0)
     check_anew()
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers of a pool are forks of a process that has imported torch; test_worker_pool.py has real ones, and so
+    has test_large_files.py of the command."""
+    context = server()
+    monkeypatch.setattr("multiprocessing.get_context", lambda _: context)
 
 
 # One grey point.

@@ -265,6 +265,7 @@ def test_killed_at_any_moment(folder, options):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_workers_write_the_same(folder, monkeypatch, capsys):
     assert translate(*LISTS, target="whole") == 0
     links = Path("links").read_bytes()
@@ -282,6 +283,7 @@ def test_workers_write_the_same(folder, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_with_workers_this_process_loads_no_model(folder, monkeypatch, capsys):
     assert translate("--constraints", target="whole") == 0
     monkeypatch.setattr("seq2seq.models.factory.model", None)

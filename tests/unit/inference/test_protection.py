@@ -134,6 +134,7 @@ def test_a_symbol_is_what_the_model_reads(folders: list[Path]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_the_command_keeps_spans_with_and_without_workers(folders: list[Path], tmp_path: Path) -> None:
     lines = texts(20, seed=1)
     (tmp_path / "in").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
