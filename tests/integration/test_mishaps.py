@@ -124,7 +124,7 @@ def test_out_of_memory_names_the_batch_and_what_to_lower(train, memory_of, capsy
 @pytest.mark.parametrize("where", ["forward", "backward"])
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_parts_of_a_batch_train_as_the_batch(train, memory_of, tmp_path, where, accumulate):
-    still = [*STILL, f"trainer.accumulate_grad_batches={accumulate}"]
+    still = [*STILL, f"trainer.accumulate_grad_batches={accumulate}", "+trainer.limit_train_batches=7"]
     assert train("a", *still) == 0
     memory_of(5, where)
     assert train("b", *still, "trainer.split_out_of_memory=true") == 0
