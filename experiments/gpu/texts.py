@@ -41,7 +41,7 @@ def _searched(setting: Setting, overrides: Sequence[str], dtype: torch.dtype) ->
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)  # so that it has opinions, as a trained one
-    count = 24 if setting.quick else 256
+    count = 8 if setting.quick else 256
     generator = torch.Generator().manual_seed(3)
     source = Tokens(*tokens(count, generator))
     on_device = copy.deepcopy(model).to(setting.device)

@@ -55,8 +55,9 @@ def _trained(setting: Setting, overrides: Sequence[str]) -> dict[str, Any]:
 def _graphed(setting: Setting, overrides: Sequence[str]) -> dict[str, Any]:
     """The same weights after the same steps with captured losses."""
     weights, captured = [], 0
+    steps = f"trainer.max_steps={12 if setting.quick else 60}"
     for graphs in ("false", "true"):
-        more = [f"trainer.cuda_graphs={graphs}", "trainer.max_steps=60", "trainer.float32_matmul_precision=highest"]
+        more = [f"trainer.cuda_graphs={graphs}", steps, "trainer.float32_matmul_precision=highest"]
         with prepared(setting, new_folder(setting), [*overrides, *more]) as run:
             fit(run)
         weights.append(torch.cat([p.detach().double().cpu().flatten() for p in run.module.model.parameters()]))
