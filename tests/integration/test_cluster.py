@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +19,20 @@ import pytest
 
 from seq2seq.cli.main import main
 from tests import bundles
-from tests.forks import PATIENCE
+from tests.forks import PATIENCE, Fork
 from tests.integration import test_parallel as parallel
 
 job, alone = parallel.job, parallel.alone  # fixtures
-ROOT = Path(__file__).parents[2]
-CLUSTER = ROOT / "experiments" / "cluster"
+CLUSTER = Path(__file__).parents[2] / "experiments" / "cluster"
 SRUN = """\
 #!{python}
-# As srun does: so many tasks, each knows its number; the first that fails ends the others; the worst code is the code.
-# The tasks are forks of a process that has imported what they need.
-import os, runpy, signal, sys, time
-sys.path.insert(0, {root})
-import tests.prepared
+# Let the test start the tasks (`tasks`), and end with their code.
+import os, sys
+from multiprocessing.connection import Client
 
-options = [each for each in sys.argv[1:] if each.startswith("--")]
-assert {{"--kill-on-bad-exit=1", "--wait=0", "--cpus-per-task=1"}} <= set(options), options
-command, size = sys.argv[1 + len(options):], os.environ["SLURM_NTASKS"]
-step = {{"SLURM_STEP_NUM_TASKS": size, "SLURM_STEP_TASKS_PER_NODE": size, "SLURM_NODEID": "0"}}
-step["SLURM_STEP_NODELIST"] = "127.0.0.1"
-script, number = {stop}, ["25"]
-if not os.environ["STOP"] or "SLURM_RESTART_COUNT" in os.environ:
-    script, number = None, []
-tasks, codes = [], {{}}
-for rank in map(str, range(int(size))):
-    if not (pid := os.fork()):
-        os.environ |= {{**step, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}}
-        assert command[0] == "seq2seq"
-        sys.argv = [*command[:1], *number, *command[1:]]
-        runpy.run_path(script, run_name="__main__") if script else runpy.run_module("seq2seq", run_name="__main__")
-    tasks.append(pid)
-while len(codes) < len(tasks):
-    pid, status = os.waitpid(-1, 0)
-    codes[pid] = os.waitstatus_to_exitcode(status)
-    for task in tasks:
-        if codes[pid] and task not in codes:
-            os.kill(task, signal.SIGTERM)
-sys.exit(max(code if code >= 0 else 128 - code for code in codes.values()))
+with Client({test}) as test:
+    test.send((sys.argv[1:], dict(os.environ)))
+    sys.exit(test.recv())
 """
 SCONTROL = """\
 #!/bin/sh
@@ -62,16 +44,52 @@ exec {python} -m seq2seq "$@"
 """
 
 
+def tasks(words: list[str], environment: dict[str, str], stop: Path) -> int:
+    """What srun does: so many tasks, each knows its number; the first that fails ends the others; the worst code is the
+    code."""
+    options = [each for each in words if each.startswith("--")]
+    given = {"--kill-on-bad-exit=1", "--wait=0", "--cpus-per-task=1"} <= set(options)
+    if not given or words[len(options)] != "seq2seq":
+        return 99
+    stopped = environment["STOP"] and "SLURM_RESTART_COUNT" not in environment
+    command = [*([stop, "25"] if stopped else ["-m", "seq2seq"]), *words[len(options) + 1 :]]
+    size = environment["SLURM_NTASKS"]
+    step = {"SLURM_STEP_NUM_TASKS": size, "SLURM_STEP_TASKS_PER_NODE": size, "SLURM_NODEID": "0"}
+    step["SLURM_STEP_NODELIST"] = "127.0.0.1"
+    ranks = [{"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in map(str, range(int(size)))]
+    running = {Fork(command, env={**environment, **step, **rank}) for rank in ranks}
+    codes: list[int] = []
+    while running:
+        time.sleep(0.05)
+        for ended in [each for each in running if each.poll() is not None]:
+            running.remove(ended)
+            print(*ended.communicate())
+            codes.append(ended.wait())
+            for task in running if codes[-1] else ():
+                task.send_signal(signal.SIGTERM)
+    return max(code if code >= 0 else 128 - code for code in codes)
+
+
+def serve(listener: Listener, stop: Path) -> None:
+    """Start the tasks of each srun, until one comes that asks for nothing."""
+    with suppress(EOFError):
+        while True:
+            with listener.accept() as srun:
+                srun.send(tasks(*srun.recv(), stop))
+
+
 @pytest.fixture
-def sbatch(tmp_path: Path) -> Callable[..., int]:
+def sbatch(tmp_path: Path) -> Iterator[Callable[..., int]]:
     """Runs a script as SLURM would, as often as it asks for; `queue` has what was asked."""
     programs, queue = tmp_path / "bin", tmp_path / "queue"
     programs.mkdir()
+    listener = Listener(family="AF_UNIX")
     (tmp_path / "stop.py").write_text(parallel.STOPPED_AT.replace("SIGTERM", "SIGUSR1"))
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("seq2seq", SEQ2SEQ)):
-        places = {"stop": repr(str(tmp_path / "stop.py")), "root": repr(str(ROOT))}
-        (programs / name).write_text(text.format(python=sys.executable, **places))
+        (programs / name).write_text(text.format(python=sys.executable, test=repr(listener.address)))
         (programs / name).chmod(0o755)
+    server = threading.Thread(target=serve, args=(listener, tmp_path / "stop.py"), daemon=True)
+    server.start()
 
     def run(script: str, *arguments: str, **variables: str) -> int:
         number = str(parallel.port() % 10_000 + 10_000)
@@ -85,7 +103,10 @@ def sbatch(tmp_path: Path) -> Callable[..., int]:
         assert codes[:-1] == [75] * (len(codes) - 1)
         return codes[-1]
 
-    return run
+    yield run
+    Client(listener.address).close()
+    server.join(PATIENCE)
+    listener.close()
 
 
 @pytest.mark.slow
