@@ -82,7 +82,7 @@ def translate(bundle: Path, source: Path, output: Path, *options: str) -> list[s
     print("seq2seq", shlex.join(words), flush=True)
     if command(words):
         raise SystemExit(f"{output}: was not translated")
-    return output.read_text(encoding="utf-8").split("\n")[:-1]
+    return output.read_bytes().decode("utf-8").split("\n")[:-1]  # a sample may have other line ends
 
 
 def settings(arguments: Namespace) -> dict[str, list[str]]:
