@@ -76,6 +76,14 @@ def test_what_onednn_is_not_asked(kind, monkeypatch):
     torch.testing.assert_close(matmul.linear(a, b), F.linear(a, b))
 
 
+def test_a_first_product_that_is_traced_measures_nothing(monkeypatch):
+    """What is exported is for any machine: neither oneDNN's operators nor the choice between libraries are in it."""
+    monkeypatch.setattr(matmul_library, "used", None)
+    program = torch.export.export(matmul.Linear(64, matmul.SMALLEST // 64), (torch.randn(2, 64),), strict=False)
+    assert not [str(node.target) for node in program.graph.nodes if "mkldnn" in str(node.target)]
+    assert matmul_library.used is None
+
+
 def test_a_row_depends_on_its_neighbours_by_rounding_only():
     """No library promises bits: not across numbers of rows, nor between the rows of one product."""
     a, weight, bias = torch.randn(300, K), torch.randn(N, K), torch.randn(N)
