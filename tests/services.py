@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
@@ -73,3 +74,23 @@ def results(folder: Path, path: str, body: Any, **options: Any) -> Any:
     answer = post(folder, path, body, **options)
     assert answer.status_code == 200, answer.text
     return answer.json()["results"]
+
+
+def opened(app: Any, path: str, body: Any, left: asyncio.Event) -> tuple[asyncio.Task[None], list[Any]]:
+    """A request by the messages of ASGI, as uvicorn sends them, and what it was sent; the client leaves when `left` is
+    set."""
+    sent: list[Any] = []
+    messages = [{"type": "http.request", "body": json.dumps(body).encode()}]
+
+    async def receive() -> Any:
+        if messages:
+            return messages.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
+    return asyncio.create_task(app(scope, receive, send)), sent

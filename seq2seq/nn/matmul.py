@@ -170,10 +170,10 @@ class _Linear(Function):
 
 
 def _fits(a: Tensor, b: Tensor) -> bool:
-    if torch.compiler.is_compiling():  # an exported network is for any machine; and measuring would be traced as well
-        return False
     same = a.dtype == b.dtype == torch.float32 and a.device.type == "cpu"
-    return same and b.numel() >= SMALLEST and a.numel() > 0 and onednn()
+    large = b.numel() >= SMALLEST and a.numel() > 0
+    # An exported network is for any machine; and onednn() may measure, which would be traced as well: so it comes last.
+    return same and large and not torch.compiler.is_compiling() and onednn()
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:

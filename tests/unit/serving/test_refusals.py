@@ -17,7 +17,7 @@ from seq2seq import Translator
 from seq2seq.serving import server
 from seq2seq.serving.app import Service, make_app
 from seq2seq.serving.limits import Limits
-from tests.services import Answer, post, use
+from tests.services import Answer, opened, post, use
 
 
 @pytest.mark.parametrize(
@@ -147,23 +147,9 @@ def test_a_client_that_leaves_is_cancelled(folder: Path, monkeypatch: pytest.Mon
 
     async def what(client: httpx.AsyncClient, service: Service) -> None:
         slow, app, left = Slow(service, monkeypatch), make_app(service), asyncio.Event()
-        sent: list[Any] = []
         first = asyncio.create_task(client.post("/translate", json={"texts": ["a dog"]}))
         await asyncio.to_thread(slow.busy.wait, 10)
-        messages = [{"type": "http.request", "body": b'{"texts": ["a dog", "a man"]}'}]
-
-        async def receive() -> Any:
-            if messages:
-                return messages.pop()
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        headers = [(b"content-type", b"application/json")]
-        scope = {"type": "http", "method": "POST", "path": "/translate", "headers": headers, "query_string": b""}
-        request = asyncio.create_task(app(scope, receive, send))
+        request, sent = opened(app, "/translate", {"texts": ["a dog", "a man"]}, left)
         while service.scheduler.waiting < 2:
             await asyncio.sleep(0.01)
         left.set()

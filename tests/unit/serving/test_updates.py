@@ -19,7 +19,7 @@ from seq2seq.serving.app import Service, make_app
 from seq2seq.serving.limits import Limits
 from seq2seq.serving.scheduler import check_wanted
 from seq2seq.serving.server import load
-from tests.services import post, use
+from tests.services import opened, post, use
 
 LINES = ["a man sleeps", "", "the small dog sees a red house in the old house", "woman"]
 
@@ -94,21 +94,7 @@ class Steps:
 
 async def begun(app: Any, body: Any, left: asyncio.Event) -> tuple[asyncio.Task[None], list[Any]]:
     """A request whose first line was sent, and its messages; the client leaves when `left` is set."""
-    sent: list[Any] = []
-    messages = [{"type": "http.request", "body": json.dumps(body).encode()}]
-
-    async def receive() -> Any:
-        if messages:
-            return messages.pop()
-        await left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    headers = [(b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": "/translate/stream", "headers": headers, "query_string": b""}
-    request = asyncio.create_task(app(scope, receive, send))
+    request, sent = opened(app, "/translate/stream", body, left)
     while len(sent) < 2 and not request.done():
         await asyncio.sleep(0.01)
     return request, sent
