@@ -173,6 +173,7 @@ class ChunkTranslator:
         self._arguments = arguments
         self._translator = load_translator(arguments)
         self.tokenizers = self._translator.bundle.tokenizers
+        self._columns = _columns(self.tokenizers)
         limit_threads(arguments.threads)
         self._formatter = formats.Formatter(
             self._translator,
@@ -192,7 +193,7 @@ class ChunkTranslator:
         texts: list[str] = []
         links: list[str] = []
         cut: list[int] = []
-        requests = list(_requests(arguments, chunk.texts, chunk.numbers, self.tokenizers))
+        requests = list(_requests(arguments, chunk.texts, chunk.numbers, self._columns))
         translated = self._translator.translate_stream(
             requests,
             self._options,
@@ -213,14 +214,16 @@ class ChunkTranslator:
         return ChunkOutput(["".join(content).encode() for content in contents], cut)
 
 
-def _requests(
-    arguments: Namespace, texts: Iterable[str], numbers: Iterable[int], tokenizers: Tokenizers
-) -> Iterator[Request]:
-    """The requests of lines with these `numbers`, from 0."""
+def _columns(tokenizers: Tokenizers) -> int:
+    """The columns of a source, with those of its factors."""
+    columns = len(read.columns) if (read := columns_of(tokenizers.source)) else 1
+    return columns + (len(tokenizers.factors.given) if tokenizers.factors else 0)
+
+
+def _requests(arguments: Namespace, texts: Iterable[str], numbers: Iterable[int], columns: int) -> Iterator[Request]:
+    """The requests of lines with these `numbers`, from 0, whose sources have so many `columns`."""
     from seq2seq.inference.request import read_request
 
-    columns = len(read.columns) if (read := columns_of(tokenizers.source)) else 1
-    columns += len(tokenizers.factors.given) if tokenizers.factors else 0
     name = "standard input" if arguments.input == STREAM else arguments.input
     for text, number in zip(texts, numbers):
         place = f"{name}:{number + 1}"
@@ -244,7 +247,7 @@ def _check_requests(arguments: Namespace, factors: Mapping[str, Path], tokenizer
     from seq2seq.inference.request import check_requests
 
     tokenizers, defaults = read_text_side(arguments.bundle)
-    requests = _requests(arguments, lines(source, arguments.errors, factors), itertools.count(), tokenizers)
+    requests = _requests(arguments, lines(source, arguments.errors, factors), itertools.count(), _columns(tokenizers))
     options = search_options(defaults, arguments)
     try:
         if arguments.protect is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -55,6 +56,11 @@ REFUSED: dict[bytes, Form] = {
 }
 """Formats that are not read, by their magic number."""
 
+ZSTD = rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"  # a frame, or one to skip
+LZMA = rb"\x5d"  # the usual properties of a .lzma file, which has no magic number
+MARK = re.compile(b"|".join((*map(re.escape, (*READ, *REFUSED)), ZSTD, LZMA, rb".{257}ustar")), re.DOTALL)
+"""Matches the first bytes of all formats above, and of some text: what it does not match is a plain file."""
+
 TAR = Form("a tar archive", UNPACK.format("tar -xf"))
 NOT_WRITTEN = tuple(".tar .tgz .tbz2 .tbz .txz .tzst .zip .7z .rar .lz4 .z .lz .lzma .lzo".split())
 """Suffixes (in lower case) of formats that are not written."""
@@ -98,7 +104,7 @@ def _check(head: bytes, name: object, inner: bool = False) -> None:
 
 
 def _decompressor(head: bytes) -> Decompressor | None:
-    if (head[1:4] == b"\xb5\x2f\xfd" and head[0] == 0x28) or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
+    if re.match(ZSTD, head):
         import zstandard
 
         return lambda: zstandard.ZstdDecompressor().decompressobj()

@@ -10,13 +10,13 @@ import json
 import logging
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from seq2seq.corpora import compression
 from seq2seq.errors import UserError
-from seq2seq.text import check_text, without_line_end
+from seq2seq.text import LINE_END, check_text
 from seq2seq.text.columns import check_tags_of
 from seq2seq.text.factors import check_values
 
@@ -54,7 +54,7 @@ def _read(
 ) -> Iterator[str]:
     number = 0
     try:
-        for line in split(compression.unpacked(_blocks(path), path)):
+        for line in split(_content(path)):
             assert line is not None  # because no block is None
             number, content = line
             yield decoded(content, path, number, errors)
@@ -85,8 +85,7 @@ def decoded(line: bytes, name: object, number: int, errors: str | None = None) -
             raise UserError(f"{name}:{number}: {what}; convert it to UTF-8{choice}") from None
         log.warning("%s:%d: %s; U+FFFD is written in its place", name, number, what)
         text = line.decode("utf-8", "replace")
-    if text[-1:] == "\r":
-        text = without_line_end(text)
+    text = text.rstrip(LINE_END)
     if number == 1 and "\r" in text:
         log.warning(
             "%s:1: has a CR within it, and a line ends at LF or CR LF; write LF if the CR is to end a line", name
@@ -199,7 +198,7 @@ def one_line(value: Any, where: str) -> str:
     if "\n" in value:
         raise UserError(f"{where} holds a line feed; a sentence is one line")
     check_text(value, where)
-    return without_line_end(value)
+    return value.rstrip(LINE_END)
 
 
 def split(blocks: Iterable[bytes | None], name: object, part: int | None = None) -> Iterator[Line | None]:
@@ -250,6 +249,9 @@ def _cut(line: bytes, part: int) -> Iterator[bytes]:
     yield line[begin:]
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def _content(path: Path) -> Iterator[bytes | None]:
+    """The blocks of a file, decompressed if it is compressed."""
     with open(path, "rb") as file:
-        yield from iter(lambda: file.read(BLOCK), b"")
+        first = file.read(BLOCK)
+        blocks = chain((first,), iter(lambda: file.read(BLOCK), b""))
+        yield from compression.unpacked(blocks, path) if compression.MARK.match(first) else blocks

@@ -9,7 +9,7 @@ from typing import cast
 from seq2seq.errors import UserError
 from seq2seq.inference.factors import check_factor_names
 from seq2seq.inference.request import Request, TaggedRequest, as_request
-from seq2seq.text import Tokenizers, without_line_end
+from seq2seq.text import LINE_END, Tokenizers
 from seq2seq.text.factors import TAB
 
 
@@ -30,5 +30,5 @@ def add_factors(
             short = "lines" if line is end else f"factors[{given[cells.index(end)]!r}]"
             raise UserError(f"{short}: ends after {number - 1} lines, and others do not; give a text for each line")
         request = as_request(cast("str | Request", line))
-        text = TAB.join([without_line_end(request.text), *map(str, cells)])
+        text = TAB.join([request.text.rstrip(LINE_END), *map(str, cells)])
         yield TaggedRequest(text, request.prefix, request.constraints, request.tag)

@@ -22,7 +22,7 @@ from seq2seq.inference.stepper import Translating
 from seq2seq.inference.translator import Translator
 from seq2seq.nn.types import Features, Tokens
 from seq2seq.search import StepFn
-from seq2seq.text import BOS, EOS, PAD, without_line_end
+from seq2seq.text import BOS, EOS, LINE_END, PAD
 from seq2seq.text.unseen import extend_target
 
 
@@ -109,7 +109,7 @@ class ForcedDecoder(Translator):
 
     def _encode_pairs(self, items: list[tuple[int, tuple[str, str]]], before: list[Any]) -> list[EncodedPair]:
         sources = self._sources([(number, source) for number, (source, _) in items])
-        targets = [without_line_end(target) for _, (_, target) in items]
+        targets = [target.rstrip(LINE_END) for _, (_, target) in items]
         tokenizer, encoded = self.bundle.tokenizers.target, []
         for ids, (_, (text, _)), target, wanted in zip(
             sources, items, targets, tokenizer.encode_batch(targets), strict=True

@@ -19,7 +19,7 @@ from seq2seq.inference.batching import BATCH_SIZE, CHUNK, pad_ids, run_batched
 from seq2seq.models.label_model import Labels
 from seq2seq.models.task_descriptors import LABELLING
 from seq2seq.runtime.threads import set_threads
-from seq2seq.text import EOS, LabelTokenizer, check_text, without_line_end
+from seq2seq.text import EOS, LINE_END, LabelTokenizer, check_text
 
 DECIMALS = 4
 """Decimals of probabilities in output: rounding in float32 depends on the batch, by less than 1e-5."""
@@ -102,7 +102,7 @@ class Predictor:
         """Encode lines, each with its number, from 1, for messages."""
         for number, text in items:
             check_text(text, f"line {number}")
-        encoded = self.bundle.tokenizers.source.encode_batch([without_line_end(text) for _, text in items])
+        encoded = self.bundle.tokenizers.source.encode_batch([text.rstrip(LINE_END) for _, text in items])
         return [[*ids, EOS] for ids in encoded] if self.bundle.model.reads_eos else encoded
 
     @torch.no_grad()

@@ -27,7 +27,7 @@ from seq2seq.inference.request import (
 from seq2seq.inference.translation import Translation
 from seq2seq.inference.translator import Translator
 from seq2seq.search import Hypothesis, SearchOptions
-from seq2seq.text import EOS, Tokenizers, columns_of, without_line_end
+from seq2seq.text import EOS, LINE_END, Tokenizers, columns_of
 from seq2seq.text.protection import (
     Span,
     compiled,
@@ -61,7 +61,7 @@ class SpanKeeper:
     def encoded(self, line: EncodedRequest, request: Request, limit: int, options: SearchOptions) -> EncodedRequest:
         """An encoded line with symbols for its spans, its source cut to so many tokens, and the constraints of its
         request. Raises `UserError` as `constraints` does."""
-        text, place = without_line_end(request.text), f"line {line.number + 1}"
+        text, place = request.text.rstrip(LINE_END), f"line {line.number + 1}"
         texts, spans = cut(text, matches(self.pattern, text))
         if spans:
             ids = joined_ids(self.tokenizers.source.encode_batch, texts, symbols_of(spans, self.source))

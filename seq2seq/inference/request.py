@@ -15,14 +15,14 @@ from seq2seq.errors import UserError
 from seq2seq.inference.batching import CHUNK
 from seq2seq.inference.factors import with_rows
 from seq2seq.search import Hypothesis, SearchOptions, Sentences, steps_needed
-from seq2seq.text import EOS, Tokenizer, Tokenizers, check_text, columns_of, sentence_of, without_line_end
+from seq2seq.text import EOS, LINE_END, Tokenizer, Tokenizers, check_text, columns_of, sentence_of
 from seq2seq.text.protection import Span
+from seq2seq.text.tokenizer import Columned
 
 log = logging.getLogger(__name__)
 
 MAX_SOURCE = 1024
 """Most tokens of a source; longer ones are truncated, with a warning."""
-
 
 WORDS = {2: "two", 3: "three"}
 
@@ -139,21 +139,24 @@ def read_request(
 
 
 def encode_sources(
-    lines: Sequence[tuple[int, str]], tokenizers: Tokenizers, max_source: int, *, known_tags: bool
+    lines: Sequence[tuple[int, str]], tokenizers: Tokenizers, columns: Columned | None, max_source: int, *, known: bool
 ) -> list[list[Any]]:
     """The ids of sources, each with its number, from 0, with eos; none for a line without text. Lines may still have
     their line end. Longer ones than `max_source` are truncated, with a warning. With factors, the elements are rows of
-    an id and its factors.
+    an id and its factors. `columns` is the source's tokenizer if it is for several (`columns_of`).
 
     Raises `UserError`, naming the line, for half of a character, another number of columns or values of factors, and
-    an unknown tag if they must be `known_tags`.
+    an unknown tag if tags must be `known`.
     """
     tokenizer, factors = tokenizers.source, tokenizers.factors
     for number, text in lines:
-        check_text(text, f"line {number + 1}")
-    texts = [without_line_end(text) for _, text in lines]
+        try:
+            text.encode()  # several times faster than `check_text`
+        except UnicodeEncodeError:
+            check_text(text, f"line {number + 1}")
+    texts = [text.rstrip(LINE_END) for _, text in lines]
     sentences = [sentence_of(text, factors) for text in texts] if factors else texts
-    columns, sources = columns_of(tokenizer), tokenizer.encode_batch(sentences)
+    sources = tokenizer.encode_batch(sentences)
     for i, text in enumerate(texts):
         if factors and text.strip():
             factors.check(text, f"line {lines[i][0] + 1}")
@@ -161,7 +164,7 @@ def encode_sources(
             sources[i] = []
             continue
         if columns:
-            columns.check(text, f"line {lines[i][0] + 1}", known=known_tags)
+            columns.check(text, f"line {lines[i][0] + 1}", known=known)
         if (length := len(sources[i])) > max_source:
             log.warning("line %d: its %d tokens are cut to the first %d", lines[i][0] + 1, length, max_source)
             sources[i] = columns.cut(sources[i], max_source) if columns else sources[i][:max_source]

@@ -37,7 +37,7 @@ from seq2seq.inference.stepper import Stepper, Translating, check_search, transl
 from seq2seq.inference.translation import EMPTY, Translation, ranked
 from seq2seq.runtime.threads import set_threads
 from seq2seq.search import Hypothesis, SearchOptions, StepFn
-from seq2seq.text.tokenizer import symbol_id, without_line_end
+from seq2seq.text.tokenizer import LINE_END, columns_of, symbol_id
 from seq2seq.text.unseen import decode_batch, known
 
 This = TypeVar("This", bound="Translator")
@@ -76,6 +76,7 @@ class Translator:
         self.bundle = bundle
         self.max_source, self.unknown_tags = max_source, unknown_tags
         self.models = [each.model for each in bundles]
+        self._columns = columns_of(bundle.tokenizers.source)
         self.model: Translating = bundle.model
         if others:
             check_members(bundles, names or [f"bundle {i}" for i in range(1, len(bundles) + 1)])
@@ -259,7 +260,7 @@ class Translator:
     def _extended(self, text: str, source: list[Any]) -> tuple[Any, tuple[str, ...]]:
         """The ids of a source with those of its unknown tokens that can be copied, and these tokens."""
         limit = min((model.decoder.head.unseen for model in self.models if model.copies), default=0)
-        return extended(self.bundle.tokenizers, without_line_end(text), source, limit) if limit else (source, ())
+        return extended(self.bundle.tokenizers, text.rstrip(LINE_END), source, limit) if limit else (source, ())
 
     def tag_id(self, tag: str, attention: bool, place: str | None = None) -> int:
         """The id of a tag. Raises `UserError`, naming `place` (by default translate-file's option), where there is no
@@ -274,7 +275,7 @@ class Translator:
     def _sources(self, lines: list[tuple[int, str]]) -> list[list[Any]]:
         """The ids of sources, as `encode_sources` gives them."""
         known = not self.unknown_tags
-        return encode_sources(lines, self.bundle.tokenizers, self.max_source, known_tags=known)
+        return encode_sources(lines, self.bundle.tokenizers, self._columns, self.max_source, known=known)
 
     def _translate(
         self, batch: list[EncodedRequest], options: SearchOptions, utility: Utility | None

@@ -14,6 +14,7 @@ from seq2seq.text.sides import SourceAndTarget
 from seq2seq.text.spelling import BYTES, SpellingTokenizer, SpellingTrainer
 from seq2seq.text.subwords import SentencePieceTokenizer, SentencePieceTrainer
 from seq2seq.text.tokenizer import (
+    LINE_END,
     TOKENIZER_FILES,
     Sampling,
     Tokenizer,
@@ -23,7 +24,6 @@ from seq2seq.text.tokenizer import (
     columns_of,
     difference,
     train_tokenizers,
-    without_line_end,
 )
 from seq2seq.text.vocabulary import BOS, EOS, PAD, UNK
 from seq2seq.text.words import WhitespaceTokenizer, WhitespaceTrainer
@@ -32,6 +32,7 @@ __all__ = [
     "BOS",
     "BYTES",
     "EOS",
+    "LINE_END",
     "PAD",
     "TOKENIZER_FILES",
     "UNK",
@@ -69,5 +70,4 @@ __all__ = [
     "sentence_of",
     "train_tokenizers",
     "with_columns",
-    "without_line_end",
 ]

@@ -20,6 +20,9 @@ from seq2seq.text.vocabulary import SPECIALS
 FORMAT = 1
 BYTE = re.compile("<0x[0-9A-F]{2}>")  # how sentencepiece writes a byte
 SURROGATE = re.compile("[\ud800-\udfff]")
+LINE_END = "\r\n"
+"""The characters of a line end (LF, CR LF or CR), which is no part of a line's text: `line.rstrip(LINE_END)`."""
+
 TOKENIZER_FILES = (
     *(f"{name}.{suffix}" for name in ("joint", "source", "target") for suffix in ("json", "model")),
     FACTORS_FILE,
@@ -231,11 +234,6 @@ def symbol_id(tokenizer: Tokenizer, symbol: str, where: str) -> int:
             f"{where}: {symbol!r} is no symbol of the tokenizer; {known} (training: tokenizer.symbols=['{symbol}'])"
         )
     return symbols[symbol]
-
-
-def without_line_end(text: str) -> str:
-    """A line without its line end (LF, CR LF or CR), which is no part of the text."""
-    return text.rstrip("\r\n") if text.endswith(("\n", "\r")) else text
 
 
 def check_counts(min_frequency: int, training_lines: int) -> None:

@@ -134,6 +134,7 @@ def test_options_change_what_the_bundle_says(translator):
         (lambda t, f: t.options(beam_size=0), "beam_size=0"),
         (lambda t, f: t.options(n_best=9), "n_best=9"),
         (lambda t, f: t.translate(["a"], batch_size=0), "batch_size=0"),
+        (lambda t, f: t.translate(["a", "der \ud83d Hund", "\udc15"]), r"^line 2 holds U\+D83D, half of a character"),
         (lambda t, f: Translator.load(f, threads=0), "threads=0"),
         (lambda t, f: Translator.load(f, max_source=0), "max_source=0"),
     ],
