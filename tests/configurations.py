@@ -23,6 +23,15 @@ def composed(task: str) -> Config:
         return hydra_composed([f"task={task}", "name=x", *TASKS[task]])
 
 
+def copied(config: Config, place: str) -> tuple[Config, Config]:
+    """A copy that may be changed at a place, and the node there; all else is shared (a check changes nothing)."""
+    found = node = dict(config)
+    for key in filter(None, place.split(".")):
+        node[key] = dict(node[key])
+        node = node[key]
+    return found, node
+
+
 def put(config: Config, place: str, value: object) -> None:
     *above, last = place.split(".")
     for key in above:

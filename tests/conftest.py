@@ -15,6 +15,7 @@ import yaml
 
 from tests.checks import check_anew  # before seq2seq, whose annotations it checks
 from tests.forks import server
+from tests.quick_runs import make_quick
 
 SWITCHES = ("WANDB_", "HYDRA_", "SLURM_", "SACREBLEU_", "LIGHTNING_", "PL_", "JAXTYPING_", "TORCHELASTIC_", "SEQ2SEQ_")
 KEPT = ("SEQ2SEQ_DATA", "SEQ2SEQ_PRODUCTS")  # where real data are; which products `.ci/run` tests
@@ -102,12 +103,16 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
         gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`make test-quick` runs the unit tests that are not slow, and of a test with many cases the first and the last."""
+    """`make test-quick` runs the unit tests that are not slow, and of a test with many cases the first and the last;
+    otherwise unit tests' files without a slow test come last, so that the processes of pytest-xdist end together."""
     if not config.getoption("quick"):
+        long = {item.path for item in items if not item.path.is_relative_to(UNIT) or item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in long)
         return
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -139,26 +144,28 @@ def _plugins_found_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _files_and_interpolations_parsed_once() -> Iterator[None]:
-    """Hydra parses each of some forty files whenever it composes a configuration, and OmegaConf each interpolation: a
-    third of the time that composing takes. A file that was changed is parsed anew."""
-    from omegaconf import OmegaConf, base
-
-    parse, parsed = OmegaConf.load, dict[tuple[Any, ...], Any]()
-
-    def load(file: Any) -> Any:
-        if not hasattr(file, "fileno"):
-            return parse(file)
-        stat = os.fstat(file.fileno())
-        version = (file.name, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        if version not in parsed:
-            parsed[version] = parse(file)
-        return deepcopy(parsed[version])
+def _configurations_composed_quickly() -> Iterator[None]:
+    from tests.composing_quickly import composing_quickly
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OmegaConf, "load", staticmethod(load))
-        patch.setattr(base, "parse", cache(base.parse))
+        composing_quickly(patch)
         yield
+
+
+@pytest.fixture
+def trainers_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks of many configurations ask Lightning once what it says to each `trainer` among them."""
+    from seq2seq.training import run
+
+    make, made = run.make_trainer, dict[str, Any]()
+
+    def make_once(options: Any, *rest: Any, **more: Any) -> Any:
+        key = repr((options, rest, more))
+        if key not in made:
+            made[key] = make(options, *rest, **more)
+        return made[key]
+
+    monkeypatch.setattr(run, "make_trainer", make_once)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -183,22 +190,7 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multiprocessing.get_context", lambda _: context)
 
 
-# One grey point.
-PICTURE = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000"
-    "040001f61738550000000049454e44ae426082"
-)
-
-
 @pytest.fixture
 def quick_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs without what takes a third of a short one and has tests of its own: the pictures are one point, and Hydra
-    composes once (it composes a second time only to learn of `hydra.mode`, which is not used here)."""
-    from hydra._internal.hydra import Hydra
-
-    def save(figure: Any, path: Path, **_: Any) -> Path:
-        path.write_bytes(PICTURE)
-        return path
-
-    monkeypatch.setattr("seq2seq.reporting.style.save", save)
-    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+    """Runs without what takes half of a short one and has tests of its own (quick_runs.py)."""
+    make_quick(monkeypatch)

@@ -67,6 +67,10 @@ def _run(arguments: list[str], environment: dict[str, str], folder: str, out: in
         sys.path.insert(0, folder)
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    elif arguments[0] == "-c":
+        sys.path.insert(0, folder)
+        sys.argv = ["-c", *arguments[2:]]
+        exec(arguments[1], {"__name__": "__main__"})
     else:
         sys.path.insert(0, str(Path(arguments[0]).parent))
         sys.argv = arguments

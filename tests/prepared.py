@@ -3,7 +3,13 @@
 import gc
 from importlib import import_module
 
+import pytest
+from hydra import compose
+
+from experiments.reliability import kill
 from seq2seq.cli.composing.configurations import composed, composing
+from tests.composing_quickly import composing_quickly
+from tests.quick_runs import make_quick
 
 for name in (
     "joblib",
@@ -19,6 +25,10 @@ for name in (
     "seq2seq.tuning.study",
 ):
     import_module(name)
+make_quick(pytest.MonkeyPatch())
+composing_quickly(pytest.MonkeyPatch())
 with composing():
     composed([])  # Hydra looks for its plugins, and the parsers of overrides and interpolations learn their grammars
+    for job in kill.JOBS.values():
+        compose("train", overrides=[*job, *kill.SMALL])
 gc.freeze()  # a collection in a fork would write to, and so copy, every page that holds an object

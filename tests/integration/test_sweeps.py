@@ -3,8 +3,6 @@
 import json
 import os
 import stat
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from seq2seq.cli.composing.job_status import (
 from seq2seq.cli.main import main
 from seq2seq.training.records.run_record import LOCK, claim
 from tests.fake_training import train
+from tests.forks import Fork
 
 ROOT = Path(__file__).parents[2]
 HOLD = "import sys, time; from pathlib import Path; from seq2seq.training.records.run_record import claim\n"
@@ -94,8 +93,8 @@ class TestAgain:
     def test_a_job_that_runs_elsewhere_is_left_alone(self, tmp_path, capsys):
         sweep(tmp_path, "seed=1,2")
         change(tmp_path / "0", status="running")
-        with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "0"], stdout=subprocess.PIPE, cwd=ROOT) as other:
-            assert other.stdout.readline() == b"True\n"
+        with Fork(["-c", HOLD, tmp_path / "0"]) as other:
+            assert other.stdout.readline() == "True\n"
             assert sweep(tmp_path, "seed=1,2") == 1
             assert main(["train", f"hydra.run.dir={tmp_path / '0'}", "seed=1"]) == 2
             other.kill()
@@ -220,8 +219,8 @@ def test_mark_stale_as_failed_tells_the_dead_from_the_living(tmp_path):
 
 
 def test_the_lock_ends_with_its_process(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, cwd=ROOT) as other:
-        assert other.stdout.readline() == b"True\n"
+    with Fork(["-c", HOLD, tmp_path]) as other:
+        assert other.stdout.readline() == "True\n"
         with claim(tmp_path) as claimed:
             assert not claimed
         other.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -39,7 +40,12 @@ def files() -> Iterator[tuple[Path, tuple[str, ...]]]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A YAML file without what is Hydra's own."""
+    """A packaged YAML file without what is Hydra's own."""
+    return copy.deepcopy(_parsed(path))
+
+
+@cache
+def _parsed(path: Path) -> dict[str, Any]:
     import yaml
 
     options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

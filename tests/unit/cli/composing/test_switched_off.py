@@ -3,7 +3,6 @@ something, or is refused in one line. What it means is tested by name."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from seq2seq.cli.composing.switching import spelled_for_hydra
 from seq2seq.errors import UserError
 from seq2seq.training import run
 from seq2seq.training.configuration.switched_off import filled
-from tests.configurations import TASKS, Config, composed, get, put
+from tests.configurations import TASKS, Config, composed, copied
 
 
 def places(node: Config, place: str = "") -> Iterator[str]:
@@ -23,11 +22,6 @@ def places(node: Config, place: str = "") -> Iterator[str]:
         yield (name := f"{place}.{key}" if place else str(key))
         if isinstance(value, dict):
             yield from places(value, name)
-
-
-def take_away(config: Config, place: str) -> None:
-    above, _, last = place.rpartition(".")
-    del (get(config, above) if above else config)[last]
 
 
 def outcome(config: Config) -> str | None:
@@ -43,14 +37,18 @@ SAME = ("trainer", "optimizer", "scheduler", "logger", "search")  # in all tasks
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("trainers_made_once")
 @pytest.mark.parametrize("task", TASKS)
 def test_every_node_and_key(task: str) -> None:
     for place in places(composed(task)):
         if task != "translation" and place.startswith(SAME):
             continue
+        above, _, last = place.rpartition(".")
         for off in (True, False):
-            config = copy.deepcopy(composed(task))
-            put(config, place, None) if off else take_away(config, place)
+            config, node = copied(composed(task), above)
+            node |= {last: None}
+            if not off:
+                del node[last]
             told = outcome(config)
             assert told is None or "\n" not in told
             assert told is None or place.split(".")[0] in told or place.rpartition(".")[2] in told, (place, told)

@@ -3,7 +3,6 @@ when two parts meet is in an example."""
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -18,7 +17,7 @@ from seq2seq.errors import UserError
 from seq2seq.runtime.paths import packaged
 from seq2seq.training import run
 from seq2seq.training.configuration.option_catalogue import choices, read
-from tests.configurations import TASKS, Config, composed, get, put
+from tests.configurations import TASKS, Config, composed, copied, get
 
 UNSEEN = 5  # rows whose refusal needs the data, a batch, a bundle or several processes
 
@@ -67,8 +66,8 @@ def changed(config: Config, part: str, option: str) -> Config | None:
         return None
     if group == "encoder" and option not in ("image", "projection", "vector", "unordered"):
         node["cell"] = above.get("cell") or read(packaged("conf") / "cell" / "gru.yaml")
-    found = copy.deepcopy(config)
-    put(found, place, node)
+    found, around = copied(config, place.rpartition(".")[0])
+    around[key] = node
     return found
 
 
@@ -91,6 +90,7 @@ def told(task: str, parts: Any) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("trainers_made_once")
 @pytest.mark.parametrize("task", TASKS)
 def test_what_is_refused_is_in_the_table(task: str) -> None:
     base = composed(task)

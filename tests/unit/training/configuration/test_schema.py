@@ -19,7 +19,7 @@ from seq2seq.runtime.paths import packaged
 from seq2seq.training.configuration.option_catalogue import catalogue, files, leaves, nearest, read
 from seq2seq.training.configuration.option_rules import ELSEWHERE, TRAINER
 from seq2seq.training.configuration.schema import check
-from tests.configurations import TASKS, Config, composed, get, put
+from tests.configurations import TASKS, Config, composed, copied, get, put
 
 GIVEN = {"source_language": "en", "target_language": "de", "train": "a", "val": "b", "bundle": "c", "name": "d"}
 """What the files leave to the user (???)."""
@@ -97,7 +97,7 @@ def named(path: Path, place: str) -> str:
 
 
 @pytest.fixture(params=FILES, ids=lambda file: named(*file))
-def file(request: pytest.FixtureRequest) -> tuple[Config, str, Path]:
+def file(request: pytest.FixtureRequest) -> Iterator[tuple[Config, str, Path]]:
     """A configuration that holds the file and has no mistake, the file's place, and the file."""
     path, place = request.param
     if path.parent.name in ("task", "experiment", "model") and not place:
@@ -109,9 +109,13 @@ def file(request: pytest.FixtureRequest) -> tuple[Config, str, Path]:
         try:
             config = with_file(task, path, place)
             check(config)
-            return config, place, path
         except UserError as error:
             told.append(f"{task}: {error}")
+        else:
+            before = copy.deepcopy(config)
+            yield config, place, path
+            assert config == before, "a check changes nothing"
+            return
     pytest.fail(f"{path} passes in no task: {told}")
 
 
@@ -138,8 +142,7 @@ def test_a_mistyped_key_is_told_the_nearest(file: tuple[Config, str, Path]) -> N
     for name, _ in options(path, place):
         parent, _, key = name.rpartition(".")
         for wrong in (f"{key}x", key[:-1] + key[-1] * 2):
-            changed = copy.deepcopy(config)
-            node = get(changed, parent) if parent else changed
+            changed, node = copied(config, parent)
             node[wrong] = node[key] if key == "name" else node.pop(key)
             told = refused(changed, wrong)
             assert "did you mean" not in told or key in told.partition("did you mean")[2]
@@ -161,13 +164,14 @@ WRONG: dict[str, tuple[object, ...]] = {
 def test_values_of_a_wrong_type(file: tuple[Config, str, Path]) -> None:
     config, place, path = file
     for name, _ in options(path, place):
+        parent, _, key = name.rpartition(".")
         for wrong in WRONG[type(get(config, name)).__name__]:
-            changed = copy.deepcopy(config)
-            put(changed, name, wrong)
+            changed, node = copied(config, parent)
+            node[key] = wrong
             if (name.endswith(".forget_bias") and wrong == -(10**9)) or (name == "trainer.devices" and wrong == [1]):
                 check(changed)
             else:
-                refused(changed, name.rpartition(".")[2], wrong)
+                refused(changed, key, wrong)
 
 
 EDGES: list[tuple[str, str, list[object], list[object]]] = [
