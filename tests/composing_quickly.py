@@ -24,7 +24,7 @@ _composed: dict[int, DictConfig | None] = {}
 _parsed: dict[str, Any] = {}
 _loaded: dict[tuple[Any, ...], Any] = {}
 _compose, _parse = ConfigLoaderImpl._compose_config_from_defaults_list, OverridesParser.parse_rule
-_load = OmegaConf.load
+_load, _interpolation = OmegaConf.load, base.parse
 
 
 def _defaults_list(repo: Any, config_name: str, overrides_list: Sequence[Any], **options: bool) -> DefaultsList:
@@ -79,4 +79,13 @@ def composing_quickly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", _compose_once)
     patch.setattr(OverridesParser, "parse_rule", _parse_once)
     patch.setattr(OmegaConf, "load", staticmethod(_load_once))
-    patch.setattr(base, "parse", cache(base.parse))
+    patch.setattr(base, "parse", cache(_interpolation))
+
+
+def composing_slowly(patch: pytest.MonkeyPatch) -> None:
+    """Let them work as they do for a user."""
+    patch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
+    patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", _compose)
+    patch.setattr(OverridesParser, "parse_rule", _parse)
+    patch.setattr(OmegaConf, "load", staticmethod(_load))
+    patch.setattr(base, "parse", _interpolation)
