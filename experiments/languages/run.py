@@ -1,4 +1,4 @@
-"""Study: one model for two directions of Multi30k against two models, and what a trained model is worth for another
+"""Study: one model for three directions of Multi30k against a model each, and what a trained model is worth for another
 language with a tenth of the data.
 
     python experiments/languages/run.py MULTI30K [--only mix|transfer] [--parallel 1] [--write] [OVERRIDE …]
@@ -24,7 +24,7 @@ from machine import write_results  # noqa: E402
 from readme import fill  # noqa: E402
 from study import RUNS, table, train  # noqa: E402
 
-DIRECTIONS = (("en", "de"), ("en", "fr"))
+DIRECTIONS = (("en", "de"), ("en", "fr"), ("de", "en"))
 MODEL = ["cell=gru", "context=multiplicative", "decoder.query=current", "decoder.context_to=readout", "head=maxout"]
 MODEL += ["embedding.size=128", "embedding.share=true", "embedding.dropout=0.2"]
 MODEL += ["encoder.hidden_size=128", "decoder.hidden_size=192", "head.size=128"]
@@ -43,7 +43,7 @@ SETTINGS = {
 
 def main() -> None:
     """Train, print the tables, and put them into the page."""
-    parser = ArgumentParser(description="One model for two directions, and a trained one for another language.")
+    parser = ArgumentParser(description="One model for three directions, and a trained one for another language.")
     parser.add_argument("multi30k", type=Path)
     parser.add_argument("--only", choices=("mix", "transfer"))
     parser.add_argument("--parallel", type=int, default=1, help="runs at once, each on one thread")

@@ -1,8 +1,9 @@
 """Symbols in the training pairs, by which a model learns to keep spans (`seq2seq translate-file --protect`).
 
-In a quarter of the pairs, anew in each epoch, some words that are aligned one to one become the same symbol on both
-sides, as a name or a number does, or have it before them, as a word in markup does. Which words are aligned, the links
-of the corpus say; where a pair has none, a word is aligned to the same word of the other side, if it is there once.
+In a quarter of the pairs, anew in each epoch, symbols are put into both sides. Half of them replace words that are
+aligned one to one, as names and numbers do; the others stand between words, as markup does: at a random place that
+both sides have, before or after aligned words, or at an end of the sentence. Which words are aligned, the links of the
+corpus say; where a pair has none, a word is aligned to the same word of the other side, if it is there once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from seq2seq.text.protection import Encode, cut, joined_ids, protecting_symbols,
 SHARE = 0.25
 """Of the pairs, those that get symbols."""
 
-WORDS = 4
+WORDS = 3
 """Source words for each symbol that a pair gets in addition to its first."""
 
 WORD = re.compile("[^ ]+")
@@ -37,11 +38,21 @@ CORE = re.compile(r"\w.*\w|\w")  # a word without the punctuation around it
 
 
 class Word(NamedTuple):
-    """The place in a text of a word, without the punctuation around it, and its letters; empty where it has none."""
+    """The place in a text of a word, without the punctuation around it, and its letters; empty where it has none.
+    `first` and `last` are its place with the punctuation."""
 
     begin: int
     end: int
     text: str
+    first: int
+    last: int
+
+
+class Place(NamedTuple):
+    """Where a symbol goes: the part of each side that it replaces, which is empty between words."""
+
+    source: tuple[int, int]
+    target: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ def words_of(text: str) -> list[Word]:
     for match in WORD.finditer(text):
         core = CORE.search(match[0])
         begin, end = core.span() if core else (0, 0)
-        words.append(Word(match.start() + begin, match.start() + end, match[0][begin:end]))
+        words.append(Word(match.start() + begin, match.start() + end, match[0][begin:end], *match.span()))
     return words
 
 
@@ -86,6 +97,22 @@ def one_to_one(
     once = [Counter(link[side] for link in links) for side in (0, 1)]
     inside = [(s, t) for s, t in links if s < len(source) and t < len(target) and once[0][s] == once[1][t] == 1]
     return [(source[s], target[t]) for s, t in inside if source[s].text and target[t].text]
+
+
+def between(texts: Sequence[str], source: Sequence[Word], aligned: Sequence[tuple[Word, Word]]) -> list[Place]:
+    """The places between words that both sides have: the two ends, and those before or after aligned words."""
+    other = dict(aligned)
+    places = [Place((0, 0), (0, 0))]
+    for before, after in pairwise(source):
+        if after in other:
+            at = other[after].first
+        elif before in other:
+            at = other[before].last
+        else:
+            continue
+        places.append(Place((after.first, after.first), (at, at)))
+    ends = [(len(text), len(text)) for text in texts]
+    return [*places, Place(*ends)]
 
 
 class Protection:
@@ -120,19 +147,18 @@ class Protection:
         aligned = one_to_one(words[0], words[1], [] if self.links is None else self.links[row])
         if not aligned:
             return []
-        most = min(len(self.symbols[0]), len(aligned), 1 + len(words[0]) // WORDS)
-        count = 1 + int(random.integers(most))
-        chosen = [aligned[i] for i in random.permutation(len(aligned))[:count]]
-        symbols = random.permutation(len(self.symbols[0]))[:count]
-        ends = ["begin" if before else "end" for before in random.random(count) < 0.5]
+        count = 1 + int(random.integers(min(len(self.symbols[0]), 1 + len(words[0]) // WORDS)))
+        replaced = [Place((one.begin, one.end), (two.begin, two.end)) for one, two in aligned]
+        chosen = [replaced[i] for i in random.permutation(len(replaced))[: int(random.binomial(count, 0.5))]]
+        gaps = between(texts, words[0], aligned)
+        chosen += [gaps[i] for i in random.integers(len(gaps), size=count - len(chosen))]
+        symbols = random.permutation(len(self.symbols[0]))[:count].tolist()
         sides = []
         for side in (0, 1):
-            places = sorted(
-                (pair[side].begin, getattr(pair[side], end), self.symbols[side][symbol])
-                for pair, end, symbol in zip(chosen, ends, symbols, strict=True)
-            )
-            between, _ = cut(texts[side], [(begin, end) for begin, end, _ in places])
-            sides.append(joined_ids(self._encode(side, random), between, [symbol for _, _, symbol in places]))
+            ordered = sorted((place[side], i) for i, place in enumerate(chosen))
+            parts, _ = cut(texts[side], [place for place, _ in ordered])
+            own = [self.symbols[side][symbols[i]] for _, i in ordered]
+            sides.append(joined_ids(self._encode(side, random), parts, own))
         return sides
 
     def _encode(self, side: int, random: np.random.Generator) -> Encode:

@@ -15,6 +15,9 @@ The candidates with the same `need` are a bank, and the banks get slots in turn,
 best candidates: so prefixes that began a phrase early, which makes them less probable, do not compete with prefixes
 that postpone it. The beam should be wider than the number of tokens in a sentence's phrases.
 
+Reserved tokens (`Sentences.reserved`) make no banks: the model was trained to write them, and knows better than a bank
+where they belong; a bank would have them written early, and all other prefixes share fewer slots.
+
 All hypotheses contain all phrases, whatever the width of the beam: a continuation gets −∞ if it needs more steps than
 are left (one of which is reserved for eos), and so does eos while a phrase is missing. A prefix with missing phrases
 always has a possible continuation: the next token of the phrase that it is in reduces the need by at least one, and the
@@ -93,6 +96,7 @@ class Automaton(NamedTuple):
     begun: Int[Tensor, "B Q P"]  # how many tokens at the end of a node begin a phrase, fewer than all of it
     lengths: Int[Tensor, "B P"]
     missing: Int[Tensor, "B P"]  # for an empty prefix
+    banked: Int[Tensor, "B P"]  # 0 for a reserved token, else 1
     last: Int[Tensor, "B"]  # the steps of a sentence, without the one that is reserved for eos
     forced: Int[Tensor, "B"]  # the length of its forced prefix
 
@@ -106,7 +110,7 @@ class Automaton(NamedTuple):
                 raise ValueError("search: a constraint without a token")
             if phrases and (needed := steps_needed(phrases, prefix)) > steps:
                 raise ValueError(f"search: constraints that need {needed} steps, more than the {steps} of the limit")
-        made = [Phrases(phrases) for phrases in constraints]
+        made, tokens = [Phrases(phrases) for phrases in constraints], {(token,) for token in sentences.reserved or ()}
         tables = (
             _stacked([phrases.alphabet for phrases in made], -1),
             _stacked([phrases.following for phrases in made]),
@@ -114,6 +118,7 @@ class Automaton(NamedTuple):
             _stacked([phrases.begun for phrases in made]),
             _stacked([[len(phrase) for phrase in phrases.phrases] for phrases in made]),
             _stacked([phrases.missing for phrases in made]),
+            _stacked([[int(phrase not in tokens) for phrase in phrases.phrases] for phrases in made]),
             torch.tensor(last),
             torch.tensor([len(prefix) for prefix in prefixes]),
         )
@@ -145,27 +150,28 @@ class Automaton(NamedTuple):
         `log_probs` are those of `rules.permitted`: the strict ones, and the loose ones, which apply to tokens that
         reduce the need.
         """
-        plain, values, needs = self._allowed(log_probs, t, progress, eos)
+        plain, values = self._allowed(log_probs, t, progress, eos)
         best, tokens = best_tokens(plain, size, banned)
-        ids = self.alphabet[self._rows(len(plain))].clamp(min=0)
-        after, other = needs
-        all_needs = torch.cat((other.expand_as(tokens), after), dim=1)
-        return Candidates(torch.cat((best, values), dim=1), torch.cat((tokens, ids), dim=1), all_needs)
+        rows = self._rows(len(plain))
+        after, other = self._needs(rows, progress, self.banked)
+        banks = torch.cat((other.expand_as(tokens), after), dim=1)
+        ids = self.alphabet[rows].clamp(min=0)
+        return Candidates(torch.cat((best, values), dim=1), torch.cat((tokens, ids), dim=1), banks)
 
     def allowed(
         self, log_probs: tuple[Float[Tensor, "N V"], Float[Tensor, "N V"]], t: int, progress: Progress, eos: int
     ) -> Float[Tensor, "N V"]:
         """The log-probabilities of `rules.permitted` with −∞ for tokens after which a phrase could not be written any
         more: for sampling, which needs those of all tokens."""
-        plain, values, _ = self._allowed(log_probs, t, progress, eos)
+        plain, values = self._allowed(log_probs, t, progress, eos)
         alphabet = self.alphabet[self._rows(len(plain))]
         values = torch.where(alphabet < 0, plain[:, eos : eos + 1].float(), values)
         return plain.scatter(1, torch.where(alphabet < 0, eos, alphabet), values.to(plain))
 
     def _allowed(
         self, log_probs: tuple[Float[Tensor, "N V"], Float[Tensor, "N V"]], t: int, progress: Progress, eos: int
-    ) -> tuple[Float[Tensor, "N V"], Float[Tensor, "N A"], tuple[Int[Tensor, "N A"], Int[Tensor, "N 1"]]]:
-        """The log-probabilities of tokens that are in no phrase, those of the alphabet, and the needs after them."""
+    ) -> tuple[Float[Tensor, "N V"], Float[Tensor, "N A"]]:
+        """The log-probabilities of tokens that are in no phrase, and those of the alphabet."""
         strict, loose = log_probs
         rows = self._rows(len(strict))
         needs, other = self._needs(rows, progress)
@@ -178,13 +184,18 @@ class Automaton(NamedTuple):
         plain = strict.masked_fill(~self._viable(rows, other, t), -math.inf)
         plain = plain.scatter(1, torch.where(alphabet < 0, eos, alphabet), -math.inf)
         plain[:, eos] = torch.where(before[:, 0] > 0, -math.inf, strict[:, eos])
-        return plain, values, (needs, other)
+        return plain, values
 
-    def _needs(self, rows: Int[Tensor, "N"], progress: Progress) -> tuple[Int[Tensor, "N A"], Int[Tensor, "N 1"]]:
-        """The need after each token of the alphabet, and after any other token."""
+    def _needs(
+        self, rows: Int[Tensor, "N"], progress: Progress, counted: Int[Tensor, "B P"] | None = None
+    ) -> tuple[Int[Tensor, "N A"], Int[Tensor, "N 1"]]:
+        """The need after each token of the alphabet, and after any other token, of the phrases that are `counted`."""
         nodes = self.following[rows, progress.node]
         missing = (progress.missing[:, None] - self.ended[rows[:, None], nodes]).clamp(min=0)
-        other = (progress.missing * self.lengths[rows]).sum(1, keepdim=True)
+        before = progress.missing
+        if counted is not None:
+            missing, before = missing * counted[rows, None], before * counted[rows]
+        other = (before * self.lengths[rows]).sum(1, keepdim=True)
         return self._need(rows[:, None], nodes, missing), other
 
     def _need(self, rows: Tensor, node: Tensor, missing: Tensor) -> Tensor:

@@ -37,9 +37,10 @@ class Attending(Table):
 class Asked:
     """The definition of a search for one sentence of a table, in plain Python and without early stopping."""
 
-    def __init__(self, table: Table, b: int, limit: int, chosen: SearchOptions, prefix=(), phrases=()) -> None:
+    def __init__(self, table: Table, b: int, limit: int, chosen: SearchOptions, prefix=(), phrases=(), once=()) -> None:
         self.table, self.b, self.limit, self.chosen = table, b, limit, chosen
         self.prefix, self.phrases = tuple(prefix), [tuple(phrase) for phrase in phrases]
+        self.reserved = [(token,) for token in once]
 
     def hypothesis(self, tokens: tuple[int, ...], finished: bool) -> Hypothesis:
         found = self.table.hypothesis(self.b, tokens, finished, self.chosen)
@@ -49,10 +50,10 @@ class Asked:
         sums = self.table.weights[self.b, codes].sum(0)[self.table.mask[self.b]]
         return found._replace(score=found.score + self.chosen.coverage_penalty * sums.clamp(max=1).log().sum().item())
 
-    def need(self, tokens: tuple[int, ...]) -> int:
+    def need(self, tokens: tuple[int, ...], without=()) -> int:
         """What is written out when the phrase begun is ended, and the others follow."""
         missing, saved = 0, 0
-        for phrase in dict.fromkeys(self.phrases):
+        for phrase in dict.fromkeys(phrase for phrase in self.phrases if phrase not in without):
             left = self.phrases.count(phrase) - occurrences(tokens, phrase)
             missing += max(0, left) * len(phrase)
             if left > 0:
@@ -66,12 +67,13 @@ class Asked:
             return [self.prefix[len(tokens)]]
         early = len(tokens) < self.chosen.min_length
         n = self.chosen.no_repeat_ngram
+        spent = [y for (y,) in self.reserved if tokens.count(y) >= self.phrases.count((y,))]
         new = [y for y in REAL if not n or occurrences((*tokens, y), (*tokens, y)[-n:]) == 1 or len(tokens) < n]
         if early and not new:
             new = list(REAL)
         new += [y for y in REAL if y not in new and self.need((*tokens, y)) < self.need(tokens)]
         left = max(0, self.limit - len(tokens) - 2)
-        new = [y for y in new if self.need((*tokens, y)) <= left]
+        new = [y for y in new if self.need((*tokens, y)) <= left and y not in spent]
         return new if early or self.need(tokens) else [EOS, *new]
 
     def everything(self) -> list[Hypothesis]:
@@ -108,7 +110,7 @@ class Asked:
 
         banks: dict[int, list[tuple[int, ...]]] = {}
         for tokens in sorted(grown, key=value, reverse=True):
-            banks.setdefault(self.need(tokens), []).append(tokens)
+            banks.setdefault(self.need(tokens, self.reserved), []).append(tokens)
         turns = [(turn, need, tokens) for need, bank in banks.items() for turn, tokens in enumerate(bank)]
         return [tokens for _, _, tokens in sorted(turns)[:size]]
 
@@ -309,6 +311,17 @@ def test_a_reserved_token_is_there_as_often_as_it_is_asked_for(size):
             ]
             assert best.tokens == allowed[0].tokens
     assert free in {token for (best,) in found for token in best.tokens}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_reserved_tokens_are_written_where_the_model_would(size):
+    """They make no banks, next to phrases that do: a narrow beam is its definition."""
+    constraints, once = [[(3,), (5,)], [(3,), (3,)], [], [(5,), (4, 4)], []], [3, 5]
+    for seed in range(5):
+        table, chosen = Table(5, seed, eos=1.0), options(beam_size=size, n_best=size)
+        told = Sentences(constraints=constraints, reserved=once)
+        for b, found in enumerate(table.run(beam, [5] * 5, chosen, told=told)):
+            assert_same(found, Asked(table, b, 5, chosen, (), constraints[b], once).beam()[:size])
 
 
 @pytest.mark.parametrize("changes", [*EVERY_OPTION, {"beam_size": 6, "diversity_groups": 3}], ids=[*IDS, "groups"])
