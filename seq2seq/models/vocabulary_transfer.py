@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from seq2seq.text import Tokenizers
 from seq2seq.text.correspondence import old_tokens
+from seq2seq.text.tokenizer import Tokenizer
 from seq2seq.text.vocabulary import SPECIALS
 
 InitVocabulary = Literal["extend", "match", "replace"]
@@ -30,11 +31,12 @@ TABLES = {
 
 class Origin(NamedTuple):
     """Of a vocabulary, how many tokens have the old vector, how many the mean of those that they are made of, and how
-    many the mean of all."""
+    many the mean of all, and how many are near it."""
 
     same: int
     composed: int
     unknown: int
+    symbols: int = 0
 
 
 def transfer(
@@ -44,7 +46,8 @@ def transfer(
 
     - `match`, `extend`: those of the same token; of a new one the mean of the tokens that the old vocabulary splits it
       into, or, where it cannot, the mean of all (Hewitt, "Initializing New Word Embeddings", 2021: a new word is then
-      never much more probable than all the others together);
+      never much more probable than all the others together); a new symbol, which is no text, is drawn from the normal
+      distribution with the mean and the deviation of all, or symbols could not be told apart;
     - `replace`: as `model` has drawn them.
 
     Returns where the tokens of each side come from. Raises `RuntimeError`, as torch does, where other weights differ.
@@ -55,26 +58,40 @@ def transfer(
         plans["source"] = plans["target"] if new.joint and old.joint else old_tokens(old.source, new.source)
     for name, side in TABLES.items():
         if name in drawn and name in weights:
-            weights[name] = drawn[name] if how == "replace" else carried(weights[name], plans[side])
+            symbols = _symbols(getattr(new, side), plans[side])
+            weights[name] = drawn[name] if how == "replace" else carried(weights[name], plans[side], symbols)
     model.load_state_dict(weights)
-    return {} if how == "replace" else {side: _origin(plans[side]) for side in sorted(plans)}
+    if how == "replace":
+        return {}
+    return {side: _origin(plans[side], len(_symbols(getattr(new, side), plans[side]))) for side in sorted(plans)}
 
 
-def carried(rows: Float[Tensor, "V ..."], plan: Sequence[Sequence[int]]) -> Float[Tensor, "W ..."]:
+def _symbols(new: Tokenizer, plan: Sequence[Sequence[int]]) -> list[int]:
+    """The symbols of a tokenizer for which a plan has nothing."""
+    known: dict[str, int] = getattr(new, "symbols", {})
+    return [i for i in known.values() if not plan[i]]
+
+
+def carried(
+    rows: Float[Tensor, "V ..."], plan: Sequence[Sequence[int]], symbols: Sequence[int] = ()
+) -> Float[Tensor, "W ..."]:
     """The rows of a new vocabulary: the old row where the plan has one, the mean where it has several, and of all but
-    the special tokens where it has none. A copied row is equal to the bit."""
+    the special tokens where it has none; for `symbols` near that. A copied row is equal to the bit."""
     first = torch.tensor([ids[0] if ids else 0 for ids in plan], device=rows.device)
     new_rows = rows.index_select(0, first)
     overall = rows[len(SPECIALS) :].mean(0)
     for i, ids in enumerate(plan):
         if len(ids) != 1:
             new_rows[i] = rows[list(ids)].mean(0) if ids else overall
+    if symbols:
+        drawn = torch.randn_like(new_rows[list(symbols)])
+        new_rows[list(symbols)] = overall + drawn * rows[len(SPECIALS) :].std(0)
     return new_rows
 
 
-def _origin(plan: Sequence[Sequence[int]]) -> Origin:
+def _origin(plan: Sequence[Sequence[int]], symbols: int) -> Origin:
     sizes = [min(len(ids), 2) for ids in plan]
-    return Origin(sizes.count(1), sizes.count(2), sizes.count(0))
+    return Origin(sizes.count(1), sizes.count(2), sizes.count(0) - symbols, symbols)
 
 
 def described(origins: dict[str, Origin], how: InitVocabulary, new: Tokenizers) -> str:
@@ -84,6 +101,8 @@ def described(origins: dict[str, Origin], how: InitVocabulary, new: Tokenizers) 
     told = (
         f"of {len(getattr(new, side))} {side} tokens {origin.same} are the bundle's, {origin.composed} start as the "
         f"mean of their old tokens, {origin.unknown} as the mean of all"
+        + f", {origin.symbols} symbols near it"
+        * bool(origin.symbols)
         for side, origin in origins.items()
     )
     return f"init_vocabulary={how}: {'; '.join(told)}"

@@ -48,7 +48,7 @@ def test_a_permuted_vocabulary_has_the_same_loss(changes: dict[str, Any]) -> Non
     new = both(WhitespaceTokenizer(random.Random(1).sample(WORDS, len(WORDS))))
     start, model = made(old, 0, **changes), made(new, 1, **changes)
     found = transfer(model, start, old, new, "match")
-    assert found["target"] == (len(WORDS) + 4, 0, 0)
+    assert found["target"] == (len(WORDS) + 4, 0, 0, 0)
     assert loss(model, new) == pytest.approx(loss(start, old), abs=1e-12)
     assert list(model.state_dict()) == list(start.state_dict())
 
@@ -118,6 +118,22 @@ def test_what_nothing_old_makes_up_begins_at_the_mean_of_all() -> None:
     found = carried(rows, [[0], [5], [], [4, 6]])
     expected = torch.stack([rows[0], rows[5], rows[4:].mean(0), (rows[4] + rows[6]) / 2])
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("changes", SHARED, ids=str)
+def test_new_symbols_begin_apart(changes: dict[str, Any]) -> None:
+    """They are no text, so nothing else could tell them apart; their vectors are as long as those of other tokens."""
+    names = [f"<{i}>" for i in range(200)]
+    trainer = SentencePieceTrainer(vocabulary_size=300)
+    old, new = both(trainer.train(LINES)), both(SentencePieceTrainer(vocabulary_size=500, symbols=names).train(LINES))
+    start, model = made(old, 0, **changes), made(new, 1, **changes)
+    found = transfer(model, start, old, new, "match")["target"]
+    assert (found.unknown, found.symbols) == (0, 200)
+    before, after = (each.state_dict()["target_embedding.weight"] for each in (start, model))
+    rows = after[list(new.target.symbols.values())]
+    assert len(rows.unique(dim=0)) == 200
+    torch.testing.assert_close(rows.mean(0), before[4:].mean(0), rtol=0, atol=0.4 * float(before.std()))
+    torch.testing.assert_close(rows.std(0), before[4:].std(0), rtol=0.3, atol=0)
 
 
 def test_replaced_tables_are_as_they_were_drawn() -> None:
