@@ -101,8 +101,8 @@ class SentencePieceTokenizer(PlainFiles):
         """The text of each sentence, as `decode` gives it."""
         dropped = {PAD, BOS, EOS, *self.symbols.values()}
         kept = [[int(i) for i in sentence if int(i) not in dropped] for sentence in ids]
-        texts = self._processor.decode(kept, num_threads=1) if kept else []
-        return [self._clean(text, sentence) for text, sentence in zip(texts, kept, strict=True)]
+        # One by one: for a list sentencepiece starts a thread, which takes longer than the text of a sentence.
+        return [self._clean(self._processor.decode(sentence), sentence) for sentence in kept]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The subword token of each id; a leading space is shown as U+2581."""
