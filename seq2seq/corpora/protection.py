@@ -1,6 +1,6 @@
 """Symbols in the training pairs, by which a model learns to keep spans (`seq2seq translate-file --protect`).
 
-In a quarter of the pairs, anew in each epoch, symbols are put into both sides. Half of them replace words that are
+In half of the pairs, anew in each epoch, symbols are put into both sides. Half of them replace words that are
 aligned one to one, as names and numbers do; the others stand between words, as markup does: at a random place that
 both sides have, before or after aligned words, or at an end of the sentence. Which words are aligned, the links of the
 corpus say; where a pair has none, a word is aligned to the same word of the other side, if it is there once.
@@ -27,7 +27,7 @@ from seq2seq.nn.types import Pairs, Tokens
 from seq2seq.text import Sampling, Tokenizers, TokenizerTrainer
 from seq2seq.text.protection import Encode, cut, joined_ids, protecting_symbols, symbol_names
 
-SHARE = 0.25
+SHARE = 0.5
 """Of the pairs, those that get symbols."""
 
 WORDS = 3
