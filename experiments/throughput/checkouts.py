@@ -1,11 +1,12 @@
 """Is this version as fast as an older one? Two checkouts at the same time, each on a core of its own.
 
     git worktree add ../old REVISION
-    python -m experiments.throughput.checkouts ../old [--new .] [--rounds 8]   # a quarter of an hour; prints the tables
+    python -m experiments.throughput.checkouts ../old [--new .] [--rounds 8] [--only training|translate-file]
 
 Both train the same model with one thread, and translate the same lines with the bundle that the old one trained. They
 share each minute of the machine, and change cores after each round, so a slow core or another process is no one's
-advantage. Keep the machine idle meanwhile all the same. For Linux, whose processes can be held on a core.
+advantage. It takes a quarter of an hour; keep the machine idle meanwhile all the same. For Linux, where a process can
+be held on a core.
 
 training        1 / seconds between the updates that are 10 and 69 after the first
 translate-file  lines a second of what a longer file takes in addition to a shorter one
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("old", type=Path)
     parser.add_argument("--new", type=Path, default=Path("."))
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--only", choices=("training", "translate-file"))
     given = parser.parse_args()
     checkouts = {"old": given.old.resolve(), "new": given.new.resolve()}
     with tempfile.TemporaryDirectory() as made:
@@ -112,8 +114,10 @@ def main() -> None:
             for who in checkouts
         }
         print("| | old | new | new / old, median | lowest to highest |\n|---|---|---|---|---|")
-        print(compare("training, updates/s", given.rounds, train))
-        print(compare("translate-file, lines/s", given.rounds, translate))
+        if given.only != "translate-file":
+            print(compare("training, updates/s", given.rounds, train))
+        if given.only != "training":
+            print(compare("translate-file, lines/s", given.rounds, translate))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """The benchmark: its baseline computes what the project computes, its arithmetic is counted right, and it runs."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from experiments.throughput import data, memory, report
+from experiments.throughput import checkouts, data, memory, report
 from experiments.throughput.learners import Ours, Tutorial, project_model
 from experiments.throughput.measure import Done, Spread, alternate
 from experiments.throughput.pairs import amounts, bucketed_batches, pad_share, random_batches, synthetic
@@ -94,3 +95,16 @@ def test_everything_runs(tmp_path: Path) -> None:
         "training.png",
     ]
     assert "naive bucketed" in (tmp_path / "README.md").read_text()
+
+
+def test_two_checkouts_are_compared_in_each_round_and_change_cores() -> None:
+    cores: dict[str, list[int]] = {"old": [], "new": []}
+    seconds = {"old": iter([1.0, 4.0, 2.0]), "new": iter([2.0, 2.0, 3.0])}
+
+    def speed(who: str, core: int) -> float:
+        cores[who].append(core)
+        return next(seconds[who])
+
+    row = checkouts.compare("x", 3, {who: partial(speed, who) for who in cores})
+    assert row == "| x | 2 | 2 | 1.500 | 0.500 to 2.000 |"
+    assert cores == {"old": [0, 1, 0], "new": [1, 0, 1]}
