@@ -47,7 +47,7 @@ def transfer(
     - `match`, `extend`: those of the same token; of a new one the mean of the tokens that the old vocabulary splits it
       into, or, where it cannot, the mean of all (Hewitt, "Initializing New Word Embeddings", 2021: a new word is then
       never much more probable than all the others together); a new symbol, which is no text, is drawn from the normal
-      distribution with the mean and the deviation of all, or symbols could not be told apart;
+      distribution with the mean and the deviation of all, or symbols could not be distinguished;
     - `replace`: as `model` has drawn them.
 
     Returns where the tokens of each side come from. Raises `RuntimeError`, as torch does, where other weights differ.

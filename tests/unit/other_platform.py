@@ -9,6 +9,7 @@ import importlib
 import os
 import pkgutil
 import pwd
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ def hide() -> None:
     """Remove the names from `os` and `signal`, and refuse the modules to this package."""
     signal_connector._IS_WINDOWS = True  # what Lightning asks for, and the signals that there are then
     signal_connector._SignalConnector._valid_signals = staticmethod(lambda: {signal.SIGINT, signal.SIGTERM})
+    shutil._use_fd_functions = False  # elsewhere no folder can be opened; Python 3.13 opens one with O_NONBLOCK
     for module, names in ((signal, SIGNALS), (os, OF_OS)):
         for name in names.split():
             if hasattr(module, name):

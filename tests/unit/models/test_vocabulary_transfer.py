@@ -122,7 +122,7 @@ def test_what_nothing_old_makes_up_begins_at_the_mean_of_all() -> None:
 
 @pytest.mark.parametrize("changes", SHARED, ids=str)
 def test_new_symbols_begin_apart(changes: dict[str, Any]) -> None:
-    """They are no text, so nothing else could tell them apart; their vectors are as long as those of other tokens."""
+    """They are no text, so nothing else distinguishes them; their vectors are as long as those of other tokens."""
     names = [f"<{i}>" for i in range(200)]
     trainer = SentencePieceTrainer(vocabulary_size=300)
     old, new = both(trainer.train(LINES)), both(SentencePieceTrainer(vocabulary_size=500, symbols=names).train(LINES))
